@@ -1,0 +1,390 @@
+//! The route table: which site answers for a host, and what stands behind it right now.
+//!
+//! A table is a value. Changing it yields another that shares all but the changed part with the
+//! first, so a request keeps the one it began with, and one edit among 100,000 sites costs no copy
+//! of the rest. The emperor makes tables; the fastrouter follows them by [`RouteChange`]s.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use imbl::HashMap;
+use thiserror::Error;
+
+use crate::{Generation, HostPattern, Hostname, Incarnation, InstanceNumber, SiteId, Slug};
+
+/// Every route of one generation.
+#[derive(Debug, Clone, Default)]
+pub struct RouteTable {
+    generation: Generation,
+    exact: HashMap<Hostname, HostEntry>,
+    /// Keyed by the parent, without the `*.`.
+    wildcard: HashMap<Hostname, HostEntry>,
+    sites: HashMap<SiteId, Arc<SiteRoute>>,
+    default_site: Option<Slug>,
+    default_id: Option<SiteId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct HostEntry {
+    site: SiteId,
+    role: HostRole,
+}
+
+/// How the router treats one site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteRoute {
+    /// Whose route it is.
+    pub id: SiteId,
+    /// The site's slug, for the log and for [`RouteTable::with_default_site`].
+    pub slug: Slug,
+    /// Where redirects lead, and the host a probe asks with.
+    pub canonical: Hostname,
+    /// All hosts, the canonical one among them.
+    pub hosts: Vec<(HostPattern, HostRole)>,
+    /// What answers.
+    pub service: Service,
+    /// How many requests may wait, and how long.
+    pub queue: QueueBounds,
+}
+
+/// What a request for one host of a site gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HostRole {
+    /// The site's page.
+    Serve,
+    /// 301 to the canonical host.
+    Redirect,
+}
+
+/// What stands behind a site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Service {
+    /// These instances take requests; never empty.
+    Ready(Vec<Backend>),
+    /// None yet or none just now, but one is on its way: requests wait.
+    Waiting,
+    /// None, and waiting would be in vain.
+    Unavailable(Unavailable),
+}
+
+/// Why a site answers nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Unavailable {
+    /// Its workers don't start.
+    Failed,
+    /// Its row is wrong, and no earlier revision runs.
+    Rejected,
+    /// Its row says `enabled = false`.
+    Disabled,
+}
+
+/// One instance that takes requests.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Backend {
+    /// Its place among the site's instances.
+    pub number: InstanceNumber,
+    /// Which spawn it is: the key of everything the router remembers about it.
+    pub incarnation: Incarnation,
+    /// The unix socket it listens on.
+    pub socket: PathBuf,
+    /// What it speaks there.
+    pub protocol: Protocol,
+}
+
+/// What a worker speaks on its socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// HTTP/1.1 (RFC 9112).
+    Http,
+    /// The uwsgi protocol: one packet of request variables, then the body.
+    Uwsgi,
+    /// FastCGI 1.0.
+    Fastcgi,
+    /// SCGI.
+    Scgi,
+}
+
+/// Bounds of a site's queue, in which requests wait while nothing is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueBounds {
+    /// How many requests may wait at once.
+    pub depth: u32,
+    /// How long one may wait.
+    pub timeout: Duration,
+}
+
+/// A step from one generation to the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteChange {
+    /// The generation the table has afterwards: one more than before.
+    pub generation: Generation,
+    /// Sites that are new or differ.
+    pub upserts: Vec<SiteRoute>,
+    /// Sites that are gone.
+    pub removals: Vec<SiteId>,
+}
+
+/// What a host leads to.
+#[derive(Debug, Clone, Copy)]
+pub enum Match<'table> {
+    /// This site's page.
+    Site(&'table Arc<SiteRoute>),
+    /// 301 to the same path on this site's canonical host.
+    Redirect(&'table Arc<SiteRoute>),
+    /// Nothing: 404.
+    Unknown,
+}
+
+/// Two sites claim one host. The emperor rejects the second before it publishes, so a router that
+/// meets this has a table it must not use.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("host {host} of site {claimant} already belongs to site {owner}")]
+pub struct HostConflict {
+    /// The host both claim.
+    pub host: HostPattern,
+    /// Who has it.
+    pub owner: SiteId,
+    /// Who wanted it too.
+    pub claimant: SiteId,
+}
+
+impl RouteTable {
+    /// A table of these routes.
+    pub fn new(
+        generation: Generation,
+        routes: impl IntoIterator<Item = SiteRoute>,
+    ) -> Result<Self, HostConflict> {
+        let mut table = Self {
+            generation,
+            ..Self::default()
+        };
+        for route in routes {
+            table.insert(route)?;
+        }
+        Ok(table)
+    }
+
+    /// The same table with a site that answers for unknown hosts, once one has that slug.
+    #[must_use]
+    pub fn with_default_site(mut self, slug: Option<Slug>) -> Self {
+        self.default_id = self
+            .sites
+            .values()
+            .find(|route| Some(&route.slug) == slug.as_ref())
+            .map(|r| r.id);
+        self.default_site = slug;
+        self
+    }
+
+    /// Which version of the table this is.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// The route of one site.
+    pub fn site(&self, id: SiteId) -> Option<&Arc<SiteRoute>> {
+        self.sites.get(&id)
+    }
+
+    /// All routes, in no order.
+    pub fn sites(&self) -> impl Iterator<Item = &Arc<SiteRoute>> {
+        self.sites.values()
+    }
+
+    /// Finds who answers for a host: the exact host, else the longest wildcard, else the default
+    /// site.
+    pub fn find(&self, host: &Hostname) -> Match<'_> {
+        let entry = self
+            .exact
+            .get(host)
+            .or_else(|| host.parents().find_map(|parent| self.wildcard.get(parent)));
+        match entry {
+            Some(HostEntry {
+                site,
+                role: HostRole::Serve,
+            }) => Match::Site(&self.sites[site]),
+            Some(HostEntry {
+                site,
+                role: HostRole::Redirect,
+            }) => Match::Redirect(&self.sites[site]),
+            None => self
+                .default_id
+                .and_then(|id| self.sites.get(&id))
+                .map_or(Match::Unknown, Match::Site),
+        }
+    }
+
+    /// The table after a change. On an error nothing of the change is taken.
+    pub fn changed(&self, change: RouteChange) -> Result<Self, HostConflict> {
+        let mut table = self.clone();
+        table.generation = change.generation;
+        // All that leave go first, so that a host may move from one site to another in one step.
+        for id in &change.removals {
+            table.remove(*id);
+        }
+        for route in &change.upserts {
+            table.remove(route.id);
+        }
+        for route in change.upserts {
+            table.insert(route)?;
+        }
+        Ok(table)
+    }
+
+    fn insert(&mut self, route: SiteRoute) -> Result<(), HostConflict> {
+        for (pattern, role) in &route.hosts {
+            let (map, host) = self.map_of(pattern);
+            let entry = HostEntry {
+                site: route.id,
+                role: *role,
+            };
+            match map.insert(host.clone(), entry) {
+                Some(before) if before.site != route.id => {
+                    return Err(HostConflict {
+                        host: pattern.clone(),
+                        owner: before.site,
+                        claimant: route.id,
+                    });
+                }
+                Some(_) | None => {}
+            }
+        }
+        if self.default_site.as_ref() == Some(&route.slug) {
+            self.default_id = Some(route.id);
+        }
+        self.sites.insert(route.id, Arc::new(route));
+        Ok(())
+    }
+
+    fn remove(&mut self, id: SiteId) {
+        let Some(route) = self.sites.remove(&id) else {
+            return;
+        };
+        for (pattern, _) in &route.hosts {
+            let (map, host) = self.map_of(pattern);
+            map.remove(host);
+        }
+        if self.default_id == Some(id) {
+            self.default_id = None;
+        }
+    }
+
+    fn map_of<'pattern>(
+        &mut self,
+        pattern: &'pattern HostPattern,
+    ) -> (&mut HashMap<Hostname, HostEntry>, &'pattern Hostname) {
+        match pattern {
+            HostPattern::Exact(host) => (&mut self.exact, host),
+            HostPattern::Wildcard(parent) => (&mut self.wildcard, parent),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(id: i64, hosts: &[(&str, HostRole)]) -> SiteRoute {
+        SiteRoute {
+            id: SiteId::new(id).unwrap(),
+            slug: format!("site-{id}").parse().unwrap(),
+            canonical: format!("site-{id}.example").parse().unwrap(),
+            hosts: hosts
+                .iter()
+                .map(|(host, role)| (host.parse().unwrap(), *role))
+                .collect(),
+            service: Service::Waiting,
+            queue: QueueBounds {
+                depth: 100,
+                timeout: Duration::from_secs(30),
+            },
+        }
+    }
+
+    fn table(routes: Vec<SiteRoute>) -> RouteTable {
+        RouteTable::new(Generation::new(1), routes).unwrap()
+    }
+
+    fn found(table: &RouteTable, host: &str) -> String {
+        match table.find(&host.parse().unwrap()) {
+            Match::Site(route) => format!("site {}", route.id),
+            Match::Redirect(route) => format!("redirect to {}", route.canonical),
+            Match::Unknown => "unknown".into(),
+        }
+    }
+
+    #[test]
+    fn an_exact_host_wins_over_the_longest_wildcard_over_the_default_site() {
+        use HostRole::Serve;
+        let table = table(vec![
+            route(1, &[("*.example.com", Serve)]),
+            route(2, &[("*.b.example.com", Serve)]),
+            route(3, &[("a.b.example.com", Serve)]),
+        ]);
+        assert_eq!(found(&table, "a.b.example.com"), "site 3");
+        assert_eq!(found(&table, "x.y.b.example.com"), "site 2");
+        assert_eq!(found(&table, "b.example.com"), "site 1");
+        assert_eq!(found(&table, "example.com"), "unknown");
+        let table = table.with_default_site(Some("site-2".parse().unwrap()));
+        assert_eq!(found(&table, "example.com"), "site 2");
+    }
+
+    #[test]
+    fn a_redirecting_alias_leads_to_the_canonical_host() {
+        let table = table(vec![route(1, &[("old.example", HostRole::Redirect)])]);
+        assert_eq!(found(&table, "old.example"), "redirect to site-1.example");
+    }
+
+    #[test]
+    fn a_host_moves_between_sites_in_one_change() {
+        let before = table(vec![
+            route(1, &[("a.example", HostRole::Serve)]),
+            route(2, &[("b.example", HostRole::Serve)]),
+        ]);
+        let after = before
+            .changed(RouteChange {
+                generation: before.generation().next(),
+                upserts: vec![
+                    route(1, &[("b.example", HostRole::Serve)]),
+                    route(2, &[("a.example", HostRole::Serve)]),
+                ],
+                removals: vec![],
+            })
+            .unwrap();
+        assert_eq!(found(&after, "a.example"), "site 2");
+        assert_eq!(
+            found(&before, "a.example"),
+            "site 1",
+            "a request keeps the table it began with"
+        );
+    }
+
+    #[test]
+    fn a_host_claimed_twice_refuses_the_change() {
+        let before = table(vec![route(1, &[("a.example", HostRole::Serve)])]);
+        let change = RouteChange {
+            generation: before.generation().next(),
+            upserts: vec![route(2, &[("a.example", HostRole::Serve)])],
+            removals: vec![],
+        };
+        let conflict = before.changed(change).unwrap_err();
+        assert_eq!((conflict.owner.get(), conflict.claimant.get()), (1, 2));
+    }
+
+    #[test]
+    fn the_default_site_comes_and_goes_with_its_row() {
+        let empty = table(vec![]).with_default_site(Some("site-1".parse().unwrap()));
+        let change = |upserts, removals| RouteChange {
+            generation: Generation::new(2),
+            upserts,
+            removals,
+        };
+        let with = empty.changed(change(vec![route(1, &[])], vec![])).unwrap();
+        assert_eq!(found(&with, "any.example"), "site 1");
+        let without = with
+            .changed(change(vec![], vec![SiteId::new(1).unwrap()]))
+            .unwrap();
+        assert_eq!(found(&without, "any.example"), "unknown");
+    }
+}

@@ -1,0 +1,86 @@
+//! Slugs: the short name of a site, a DNS label (RFC 1035 section 2.3.1, digits first allowed as
+//! in RFC 1123 section 2.1), in lower case.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+/// The most bytes a DNS label may have.
+const MAX_LENGTH: usize = 63;
+
+/// Name of a site that people type: 1 to 63 of `a-z`, `0-9` and `-`, no hyphen at either end.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slug(Arc<str>);
+
+/// Why a string is no slug.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SlugError {
+    /// It has no character.
+    #[error("a slug can't be empty")]
+    Empty,
+    /// It is longer than a DNS label.
+    #[error("a slug has at most {MAX_LENGTH} characters, this one has {0}")]
+    TooLong(usize),
+    /// It holds a character that a slug can't have.
+    #[error("a slug is made of a-z, 0-9 and '-'; {0:?} is none of them")]
+    Character(char),
+    /// It begins or ends with a hyphen.
+    #[error("a slug can't begin or end with '-'")]
+    OuterHyphen,
+}
+
+impl Slug {
+    /// The slug's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Slug {
+    type Err = SlugError;
+
+    fn from_str(text: &str) -> Result<Self, SlugError> {
+        if text.is_empty() {
+            return Err(SlugError::Empty);
+        }
+        if let Some(wrong) = text
+            .chars()
+            .find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-'))
+        {
+            return Err(SlugError::Character(wrong));
+        }
+        if text.len() > MAX_LENGTH {
+            return Err(SlugError::TooLong(text.len()));
+        }
+        if text.starts_with('-') || text.ends_with('-') {
+            return Err(SlugError::OuterHyphen);
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Display for Slug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slug_is_a_lower_case_dns_label() {
+        for good in ["a", "site-1", "1", &"a".repeat(63)] {
+            assert_eq!(good.parse::<Slug>().unwrap().as_str(), good);
+        }
+        assert_eq!("".parse::<Slug>(), Err(SlugError::Empty));
+        assert_eq!("Site".parse::<Slug>(), Err(SlugError::Character('S')));
+        assert_eq!("a.b".parse::<Slug>(), Err(SlugError::Character('.')));
+        assert_eq!("-a".parse::<Slug>(), Err(SlugError::OuterHyphen));
+        assert_eq!("a-".parse::<Slug>(), Err(SlugError::OuterHyphen));
+        assert_eq!("a".repeat(64).parse::<Slug>(), Err(SlugError::TooLong(64)));
+    }
+}

@@ -1,0 +1,18 @@
+//! What Emperor's programs say to each other, and how it is written down.
+//!
+//! Every message is JSON: people can read it, and a program that is one version older or newer
+//! than its peer still understands the fields that both know. What arrives is parsed into the
+//! types of `site-model` before anything acts on it ([`route`] has the conversions), so a frame
+//! can't smuggle in a host or a slug that a row could not have.
+//!
+//! | module | between |
+//! |---|---|
+//! | [`frame`] | the length-prefixed framing of the first two |
+//! | [`exec`] | emperor → `vassal-exec` |
+//! | [`route`] | emperor ↔ fastrouter |
+//! | [`control`] | emperor ↔ command line and other clients of `control.sock` |
+
+pub mod control;
+pub mod exec;
+pub mod frame;
+pub mod route;

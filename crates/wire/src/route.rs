@@ -1,0 +1,470 @@
+//! The link between emperor and fastrouter.
+//!
+//! The emperor listens on a unix socket; the fastrouter connects, and connects again for as long
+//! as it lives. On a connection the emperor sends [`Settings`] and the whole table
+//! ([`ToRouter::TableBegin`], parts, [`ToRouter::TableEnd`]), afterwards changes, each with its
+//! generation. A router that meets a gap asks for the table again. Both directions carry frames of
+//! the [`frame`](crate::frame) module.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use site_model::{
+    Backend, Generation, HostPattern, HostRole, Hostname, Incarnation, InstanceNumber, Protocol,
+    QueueBounds, RouteChange, Service, SiteId, SiteRoute, Unavailable,
+};
+use thiserror::Error;
+
+/// Version of this protocol. It is raised when a peer of the version before would misunderstand.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// How many routes go into one [`ToRouter::TablePart`], so that a frame stays far below its bound.
+pub const ROUTES_PER_PART: usize = 500;
+
+/// What the emperor says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum ToRouter {
+    /// How to behave; sent first, and again when the configuration changed.
+    Settings(Settings),
+    /// A whole table begins; the one in use stays until the end arrives.
+    TableBegin {
+        /// The generation the table has.
+        generation: u64,
+    },
+    /// Some of its routes.
+    TablePart {
+        /// At most [`ROUTES_PER_PART`].
+        routes: Vec<RouteFrame>,
+    },
+    /// It is complete, and in force.
+    TableEnd,
+    /// One step further.
+    Change {
+        /// The generation afterwards.
+        generation: u64,
+        /// Routes that are new or differ.
+        upserts: Vec<RouteFrame>,
+        /// Sites that are gone.
+        removals: Vec<i64>,
+    },
+    /// Asks for a [`FromRouter::Idle`] once no request is in flight at this instance and the table
+    /// in force doesn't lead to it. Asked again on each connection; an instance the router doesn't
+    /// know is idle.
+    AwaitIdle {
+        /// The instance's site.
+        site_id: i64,
+        /// The instance.
+        incarnation: u64,
+    },
+    /// Asks for one [`FromRouter::Stats`].
+    AskStats {
+        /// Comes back with the answer.
+        token: u64,
+    },
+    /// Accept no more, end the requests in flight, and exit.
+    Drain,
+}
+
+/// What the fastrouter says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum FromRouter {
+    /// Who connected; sent first.
+    Hello {
+        /// [`PROTOCOL_VERSION`] of the router.
+        protocol: u32,
+        /// The router's process.
+        pid: u32,
+        /// Its version, to tell people.
+        version: String,
+    },
+    /// Every thread has this generation in force: no request that begins from now on uses an
+    /// older one.
+    Acknowledged {
+        /// The generation.
+        generation: u64,
+    },
+    /// A change was missing, or made no sense: send the whole table.
+    ResendTable,
+    /// Answer to [`ToRouter::AwaitIdle`].
+    Idle {
+        /// The instance's site.
+        site_id: i64,
+        /// The instance.
+        incarnation: u64,
+    },
+    /// Answer to [`ToRouter::AskStats`].
+    Stats {
+        /// The question's token.
+        token: u64,
+        /// The figures.
+        stats: RouterStats,
+    },
+}
+
+/// How the fastrouter is to behave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Slug of the site that answers for unknown hosts; empty: none does.
+    pub default_site: String,
+    /// Whose `X-Forwarded-*` headers are believed: addresses or networks in CIDR form.
+    pub trusted_proxies: Vec<String>,
+    /// The largest request head, in bytes (431).
+    pub max_head_bytes: u32,
+    /// The longest request target, in bytes (414).
+    pub max_target_bytes: u32,
+    /// The largest request body, in bytes (413); 0: no bound.
+    pub max_body_bytes: u64,
+    /// How long a request head may take to arrive (408).
+    pub head_timeout_ms: u64,
+    /// How long a kept-alive connection may idle between requests.
+    pub keep_alive_timeout_ms: u64,
+    /// How long a worker may take until the head of its answer, and between two reads of its body
+    /// (504).
+    pub response_timeout_ms: u64,
+    /// How long connecting to a worker's socket may take.
+    pub connect_timeout_ms: u64,
+    /// How many client connections may be open at once, over all threads.
+    pub max_connections: u32,
+    /// The access log; absent: none is written.
+    pub access_log: Option<AccessLog>,
+}
+
+/// Where and how requests are logged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessLog {
+    /// The file; it is opened by the emperor and passed by name `access-log`, since the router's
+    /// user may not write there.
+    pub path: PathBuf,
+    /// How a line looks.
+    pub format: AccessLogFormat,
+}
+
+/// How a line of the access log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AccessLogFormat {
+    /// One JSON object.
+    Json,
+    /// The combined format of Apache httpd and nginx.
+    Combined,
+}
+
+/// Counters since the router started, and gauges of this moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouterStats {
+    /// Client connections open now.
+    pub connections: u64,
+    /// Requests answered.
+    pub requests: u64,
+    /// Requests in flight now, waiting ones among them.
+    pub in_flight: u64,
+    /// The generation in force in every thread.
+    pub generation: u64,
+    /// Per instance that the table leads to or that still has requests in flight.
+    pub instances: Vec<InstanceStats>,
+    /// Per site with waiting requests.
+    pub queues: Vec<QueueStats>,
+}
+
+/// Counters of one instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceStats {
+    /// The instance.
+    pub incarnation: u64,
+    /// Requests it was given.
+    pub requests: u64,
+    /// Requests it has now.
+    pub in_flight: u64,
+}
+
+/// A site's queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueStats {
+    /// The site.
+    pub site_id: i64,
+    /// How many wait.
+    pub waiting: u64,
+    /// How long the first of them has waited, in milliseconds.
+    pub oldest_ms: u64,
+}
+
+/// A [`SiteRoute`] as it travels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteFrame {
+    /// [`SiteRoute::id`].
+    pub id: i64,
+    /// [`SiteRoute::slug`].
+    pub slug: String,
+    /// [`SiteRoute::canonical`].
+    pub canonical: String,
+    /// Hosts that serve.
+    pub serve: Vec<String>,
+    /// Hosts that redirect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redirect: Vec<String>,
+    /// [`SiteRoute::service`].
+    pub service: ServiceFrame,
+    /// [`QueueBounds::depth`].
+    pub queue_depth: u32,
+    /// [`QueueBounds::timeout`], in milliseconds.
+    pub queue_timeout_ms: u64,
+}
+
+/// A [`Service`] as it travels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServiceFrame {
+    /// [`Service::Ready`].
+    Ready(Vec<BackendFrame>),
+    /// [`Service::Waiting`].
+    Waiting,
+    /// [`Unavailable::Failed`].
+    Failed,
+    /// [`Unavailable::Rejected`].
+    Rejected,
+    /// [`Unavailable::Disabled`].
+    Disabled,
+}
+
+/// A [`Backend`] as it travels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendFrame {
+    /// [`Backend::number`].
+    pub number: u32,
+    /// [`Backend::incarnation`].
+    pub incarnation: u64,
+    /// [`Backend::socket`].
+    pub socket: PathBuf,
+    /// [`Backend::protocol`].
+    pub protocol: ProtocolFrame,
+}
+
+/// A [`Protocol`] as it travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProtocolFrame {
+    /// [`Protocol::Http`].
+    Http,
+    /// [`Protocol::Uwsgi`].
+    Uwsgi,
+    /// [`Protocol::Fastcgi`].
+    Fastcgi,
+    /// [`Protocol::Scgi`].
+    Scgi,
+}
+
+/// A frame that describes no possible route.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the route of site {id} has a bad {field}: {detail}")]
+pub struct BadRoute {
+    /// The id as it stands in the frame.
+    pub id: i64,
+    /// Which field.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub detail: String,
+}
+
+impl From<&SiteRoute> for RouteFrame {
+    fn from(route: &SiteRoute) -> Self {
+        let hosts = |wanted: HostRole| {
+            let of_role = route.hosts.iter().filter(move |(_, role)| *role == wanted);
+            of_role.map(|(pattern, _)| pattern.to_string()).collect()
+        };
+        Self {
+            id: route.id.get(),
+            slug: route.slug.to_string(),
+            canonical: route.canonical.to_string(),
+            serve: hosts(HostRole::Serve),
+            redirect: hosts(HostRole::Redirect),
+            service: ServiceFrame::from(&route.service),
+            queue_depth: route.queue.depth,
+            queue_timeout_ms: u64::try_from(route.queue.timeout.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl TryFrom<RouteFrame> for SiteRoute {
+    type Error = BadRoute;
+
+    fn try_from(frame: RouteFrame) -> Result<Self, BadRoute> {
+        let bad = |field| {
+            let id = frame.id;
+            move |error: &dyn std::fmt::Display| BadRoute {
+                id,
+                field,
+                detail: error.to_string(),
+            }
+        };
+        let parse_hosts = |texts: &[String], role| {
+            let parsed = texts
+                .iter()
+                .map(|text| Ok((HostPattern::parse(text)?, role)));
+            parsed.collect::<Result<Vec<_>, site_model::HostnameError>>()
+        };
+        let mut hosts = parse_hosts(&frame.serve, HostRole::Serve).map_err(|e| bad("serve")(&e))?;
+        hosts.extend(
+            parse_hosts(&frame.redirect, HostRole::Redirect).map_err(|e| bad("redirect")(&e))?,
+        );
+        Ok(Self {
+            id: SiteId::new(frame.id).map_err(|e| bad("id")(&e))?,
+            slug: frame.slug.parse().map_err(|e| bad("slug")(&e))?,
+            canonical: Hostname::parse(&frame.canonical).map_err(|e| bad("canonical")(&e))?,
+            hosts,
+            service: frame
+                .service
+                .into_service()
+                .ok_or_else(|| bad("service")(&"no backend"))?,
+            queue: QueueBounds {
+                depth: frame.queue_depth,
+                timeout: Duration::from_millis(frame.queue_timeout_ms),
+            },
+        })
+    }
+}
+
+impl From<&Service> for ServiceFrame {
+    fn from(service: &Service) -> Self {
+        match service {
+            Service::Ready(backends) => {
+                Self::Ready(backends.iter().map(BackendFrame::from).collect())
+            }
+            Service::Waiting => Self::Waiting,
+            Service::Unavailable(Unavailable::Failed) => Self::Failed,
+            Service::Unavailable(Unavailable::Rejected) => Self::Rejected,
+            Service::Unavailable(Unavailable::Disabled) => Self::Disabled,
+        }
+    }
+}
+
+impl ServiceFrame {
+    /// `None` where nothing is said to be ready.
+    fn into_service(self) -> Option<Service> {
+        Some(match self {
+            Self::Ready(backends) if backends.is_empty() => return None,
+            Self::Ready(backends) => {
+                Service::Ready(backends.into_iter().map(Backend::from).collect())
+            }
+            Self::Waiting => Service::Waiting,
+            Self::Failed => Service::Unavailable(Unavailable::Failed),
+            Self::Rejected => Service::Unavailable(Unavailable::Rejected),
+            Self::Disabled => Service::Unavailable(Unavailable::Disabled),
+        })
+    }
+}
+
+impl From<&Backend> for BackendFrame {
+    fn from(backend: &Backend) -> Self {
+        Self {
+            number: backend.number.get(),
+            incarnation: backend.incarnation.get(),
+            socket: backend.socket.clone(),
+            protocol: backend.protocol.into(),
+        }
+    }
+}
+
+impl From<BackendFrame> for Backend {
+    fn from(frame: BackendFrame) -> Self {
+        Self {
+            number: InstanceNumber::new(frame.number),
+            incarnation: Incarnation::new(frame.incarnation),
+            socket: frame.socket,
+            protocol: frame.protocol.into(),
+        }
+    }
+}
+
+impl From<Protocol> for ProtocolFrame {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Http => Self::Http,
+            Protocol::Uwsgi => Self::Uwsgi,
+            Protocol::Fastcgi => Self::Fastcgi,
+            Protocol::Scgi => Self::Scgi,
+        }
+    }
+}
+
+impl From<ProtocolFrame> for Protocol {
+    fn from(frame: ProtocolFrame) -> Self {
+        match frame {
+            ProtocolFrame::Http => Self::Http,
+            ProtocolFrame::Uwsgi => Self::Uwsgi,
+            ProtocolFrame::Fastcgi => Self::Fastcgi,
+            ProtocolFrame::Scgi => Self::Scgi,
+        }
+    }
+}
+
+/// A change as the router takes it.
+pub fn parse_change(
+    generation: u64,
+    upserts: Vec<RouteFrame>,
+    removals: &[i64],
+) -> Result<RouteChange, BadRoute> {
+    let gone = |id: &i64| {
+        SiteId::new(*id).map_err(|e| BadRoute {
+            id: *id,
+            field: "id",
+            detail: e.to_string(),
+        })
+    };
+    Ok(RouteChange {
+        generation: Generation::new(generation),
+        upserts: upserts
+            .into_iter()
+            .map(SiteRoute::try_from)
+            .collect::<Result<_, _>>()?,
+        removals: removals.iter().map(gone).collect::<Result<_, _>>()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route() -> SiteRoute {
+        SiteRoute {
+            id: SiteId::new(7).unwrap(),
+            slug: "blog".parse().unwrap(),
+            canonical: "blog.example".parse().unwrap(),
+            hosts: vec![
+                ("blog.example".parse().unwrap(), HostRole::Serve),
+                ("*.old.example".parse().unwrap(), HostRole::Redirect),
+            ],
+            service: Service::Ready(vec![Backend {
+                number: InstanceNumber::new(1),
+                incarnation: Incarnation::new(9),
+                socket: "/run/x.sock".into(),
+                protocol: Protocol::Uwsgi,
+            }]),
+            queue: QueueBounds {
+                depth: 10,
+                timeout: Duration::from_millis(1500),
+            },
+        }
+    }
+
+    #[test]
+    fn a_route_survives_the_journey() {
+        let json = serde_json::to_string(&RouteFrame::from(&route())).unwrap();
+        let frame: RouteFrame = serde_json::from_str(&json).unwrap();
+        assert_eq!(SiteRoute::try_from(frame), Ok(route()));
+    }
+
+    #[test]
+    fn a_frame_that_is_no_route_names_its_field() {
+        let mut frame = RouteFrame::from(&route());
+        frame.serve = vec!["../x.sock".into()];
+        assert_eq!(SiteRoute::try_from(frame).unwrap_err().field, "serve");
+        let mut frame = RouteFrame::from(&route());
+        frame.service = ServiceFrame::Ready(vec![]);
+        assert_eq!(SiteRoute::try_from(frame).unwrap_err().field, "service");
+    }
+}
