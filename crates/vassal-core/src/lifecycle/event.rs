@@ -1,0 +1,140 @@
+//! What a lifecycle hears, and what it wants done.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use site_model::{Generation, Incarnation, InstanceNumber, SiteRoute};
+
+use super::reason::{Prospect, StopReason};
+use crate::settings::StopSignal;
+use crate::{ExitReason, VassalSpec, Want};
+
+/// One place in the queue of those who want to start. Never used twice by one lifecycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub(super) u64);
+
+/// A process that came to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Which spawn it is.
+    pub incarnation: Incarnation,
+    /// Its pid, process group and session.
+    pub pid: u32,
+    /// Where it listens.
+    pub socket: PathBuf,
+    /// When it was started.
+    pub started_at: SystemTime,
+}
+
+/// Something that happened. What concerns an incarnation that is gone changes nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// This is wanted from now on.
+    Wanted(Want),
+    /// The row is gone: end everything.
+    Removed,
+    /// An operator wants new instances although nothing changed.
+    Reload,
+    /// The emperor ends, and the router takes no more requests.
+    Shutdown(Haste),
+    /// It may start the instance that holds this ticket.
+    Permitted {
+        /// The instance's ticket.
+        ticket: Ticket,
+        /// A number that no spawn ever had.
+        incarnation: Incarnation,
+    },
+    /// A process came to be.
+    Spawned(Process),
+    /// No process came to be.
+    SpawnFailed {
+        /// Which spawn it was.
+        incarnation: Incarnation,
+        /// The step that failed and what the kernel said.
+        error: String,
+        /// Whether another try may help.
+        prospect: Prospect,
+    },
+    /// It is ready.
+    FoundReady(Incarnation),
+    /// It was not ready in time.
+    ProbeFailed {
+        /// Which spawn it is.
+        incarnation: Incarnation,
+        /// What the last probe found.
+        found: String,
+        /// The end of its standard error.
+        stderr: Vec<String>,
+    },
+    /// Its main process ended, and what was left of its group with it.
+    Exited {
+        /// Which spawn it was.
+        incarnation: Incarnation,
+        /// How.
+        reason: ExitReason,
+        /// The end of its standard error.
+        stderr: Vec<String>,
+    },
+    /// The route it wanted published travels with this generation of the table.
+    Published(Generation),
+    /// Every thread of the router has this generation, or a later one, in force.
+    Acknowledged(Generation),
+    /// The router has no request in flight at this instance.
+    Idle(Incarnation),
+    /// Its deadline has come.
+    Tick,
+}
+
+/// How the emperor ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Haste {
+    /// Stop signal, grace, kill.
+    Orderly,
+    /// Kill.
+    AtOnce,
+}
+
+/// Something to be done. Effects are performed in their order.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Queue for a start permit.
+    AskPermit(Ticket),
+    /// Leave that queue, or give the permit back.
+    ReturnPermit(Ticket),
+    /// Start a process; answered by `Spawned` or `SpawnFailed`, whatever happens meanwhile.
+    Spawn {
+        /// Its place among the site's instances.
+        number: InstanceNumber,
+        /// Its spawn.
+        incarnation: Incarnation,
+        /// What to run.
+        spec: Arc<VassalSpec>,
+    },
+    /// Find out when it is ready; answered by `FoundReady` or `ProbeFailed`.
+    Probe {
+        /// Which spawn it is.
+        incarnation: Incarnation,
+        /// How to find out.
+        spec: Arc<VassalSpec>,
+    },
+    /// Publish this route; answered at once by `Published`.
+    Publish(Arc<SiteRoute>),
+    /// Take the site's route down; answered at once by `Published`.
+    Withdraw,
+    /// Ask the router when it is idle; answered by `Idle`.
+    AwaitIdle(Incarnation),
+    /// Ask it to end.
+    Signal {
+        /// Which spawn it is.
+        incarnation: Incarnation,
+        /// How it is asked.
+        signal: StopSignal,
+        /// Why, for the log.
+        reason: StopReason,
+    },
+    /// Kill its whole process group.
+    Kill(Incarnation),
+    /// It is gone: clean up what it leaves behind.
+    Remove(Incarnation),
+}

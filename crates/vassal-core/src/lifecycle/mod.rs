@@ -1,0 +1,161 @@
+//! The life of a vassal, as a state machine without a clock, a process or a task.
+//!
+//! A [`Lifecycle`] hears [`Event`]s and says [`Effect`]s; whoever owns it performs them in order
+//! and sets one timer, at [`deadline`](Lifecycle::deadline). `LIFECYCLE.md` beside this crate draws
+//! the picture.
+//!
+//! | module | what it decides |
+//! |---|---|
+//! | `goal` | what the vassal is after |
+//! | `rollout` | how the attempt to get there fares: backoff, giving up |
+//! | `hear` | what each event changes at once |
+//! | `instance`, `transition` | the phases of one instance, and how it gets from one to the next |
+//! | `steer` | which instances there should be, and which are to go |
+//! | `view` | what is told about it: status and route |
+//!
+//! An event is handled in three steps: deadlines that have come are passed, the event is taken in,
+//! and then the vassal is steered by looking at the whole of it. So nothing depends on an event
+//! having been heard at the right time, and the same instances lead to the same decision however
+//! they came about.
+
+mod event;
+mod goal;
+mod hear;
+mod instance;
+mod reason;
+mod rollout;
+mod steer;
+mod transition;
+mod view;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use site_model::{Generation, Incarnation, SiteId, SiteRoute};
+
+pub use event::{Effect, Event, Haste, Process, Ticket};
+use goal::Goal;
+use instance::{Carrier, Instance};
+pub use reason::{Failure, Prospect, StopReason};
+
+use crate::Want;
+
+/// The state of one vassal.
+#[derive(Debug, Clone)]
+pub struct Lifecycle {
+    id: SiteId,
+    goal: Goal,
+    /// In the order of their birth.
+    instances: Vec<Instance>,
+    /// How often an instance ended without having been told to.
+    restarts: u64,
+    /// What the publisher was last told.
+    published: Option<Arc<SiteRoute>>,
+    next_rollout: u64,
+    next_ticket: u64,
+    rng: fastrand::Rng,
+}
+
+impl Lifecycle {
+    /// Begins a life. `seed` spreads the pauses between tries: two vassals should not have the
+    /// same.
+    pub fn begin(id: SiteId, want: Want, seed: u64, now: Instant) -> (Self, Vec<Effect>) {
+        let nothing = Self {
+            id,
+            goal: Goal::Removed,
+            instances: Vec::new(),
+            restarts: 0,
+            published: None,
+            next_rollout: 0,
+            next_ticket: 0,
+            rng: fastrand::Rng::with_seed(seed),
+        };
+        nothing.on(Event::Wanted(want), now)
+    }
+
+    /// Takes in what happened, and says what is to be done.
+    #[must_use]
+    pub fn on(mut self, event: Event, now: Instant) -> (Self, Vec<Effect>) {
+        let mut out = Vec::new();
+        self.pass_deadlines(now, &mut out);
+        self.take_in(event, now, &mut out);
+        self.steer(now, &mut out);
+        self.publish(&mut out);
+        (self, out)
+    }
+
+    /// When [`Event::Tick`] is due; `None`: nothing depends on time now.
+    pub fn deadline(&self) -> Option<Instant> {
+        let (wanted, fallback) = self.goal.rollouts();
+        let pauses = wanted.into_iter().chain(fallback);
+        let instances = self.instances.iter().filter_map(Instance::deadline);
+        instances
+            .chain(pauses.filter_map(rollout::Rollout::deadline))
+            .min()
+    }
+
+    /// The generation whose acknowledgement is to be told next; `None`: none matters now.
+    pub fn awaited_generation(&self) -> Option<Generation> {
+        let instances = self.instances.iter();
+        instances.filter_map(Instance::awaited_generation).min()
+    }
+
+    /// Its site is gone and so is its last instance: nothing will ever happen again.
+    pub fn is_over(&self) -> bool {
+        let ending = match self.goal {
+            Goal::Removed | Goal::Shutdown { .. } => true,
+            Goal::Run { .. } | Goal::Rejected { .. } | Goal::Disabled(_) => false,
+        };
+        ending && self.instances.is_empty()
+    }
+
+    /// Tells the publisher of a route that changed. It is told once more of one that didn't where
+    /// an instance waits to know which generation carries it.
+    fn publish(&mut self, out: &mut Vec<Effect>) {
+        let route = self.route().map(Arc::new);
+        let asked = self.instances.iter();
+        let mut asked = asked.filter_map(Instance::carrier);
+        if route == self.published && !asked.any(|carrier| carrier == Carrier::Unknown) {
+            return;
+        }
+        out.push(match &route {
+            Some(route) => Effect::Publish(Arc::clone(route)),
+            None => Effect::Withdraw,
+        });
+        self.published = route;
+    }
+
+    fn find(&self, incarnation: Incarnation) -> Option<usize> {
+        let mut instances = self.instances.iter();
+        instances.position(|instance| instance.incarnation() == Some(incarnation))
+    }
+
+    /// Changes the instance with this incarnation; without one, nothing.
+    fn map_instance(
+        &mut self,
+        incarnation: Incarnation,
+        change: impl FnOnce(Instance) -> Option<Instance>,
+    ) {
+        let Some(index) = self.find(incarnation) else {
+            return;
+        };
+        let instance = self.instances.remove(index);
+        if let Some(changed) = change(instance) {
+            self.instances.insert(index, changed);
+        }
+    }
+
+    fn map_instances(&mut self, change: impl FnMut(Instance) -> Option<Instance>) {
+        let instances = std::mem::take(&mut self.instances);
+        self.instances = instances.into_iter().filter_map(change).collect();
+    }
+}
+
+/// `now` and so much more. Durations are an operator's, and may be longer than a clock goes.
+fn later(now: Instant, wait: Duration) -> Instant {
+    const A_YEAR: Duration = Duration::from_hours(24 * 365);
+    now.checked_add(wait).unwrap_or(now + A_YEAR)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

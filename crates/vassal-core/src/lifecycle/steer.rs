@@ -1,0 +1,209 @@
+//! Which instances there should be: the one place that compares what is with what is wanted, and
+//! starts and retires accordingly.
+//!
+//! The rules, for `n` wanted instances:
+//!
+//! 1. The first instance of a rollout comes alone; once it is ready and nothing else serves, the
+//!    rest come together. While others serve, one comes at a time.
+//! 2. What served before goes as its successors become ready: as many as are too many.
+//! 3. While the rollout is not complete, what served before is kept at `n`, so a crash of an old
+//!    instance is answered although a new revision is on its way or fails.
+//! 4. With more than `n` instances on their way out, none is started: a worker that ignores its
+//!    stop signal costs time, not memory without bound. So there are never more than `3n`
+//!    processes, and never more than `2n` in the route.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use site_model::InstanceNumber;
+
+use super::Lifecycle;
+use super::event::{Effect, Haste, Ticket};
+use super::goal::Goal;
+use super::instance::{Instance, Phase, Role};
+use super::reason::StopReason;
+use super::rollout::{Rollout, RolloutNumber};
+use crate::VassalSpec;
+
+/// How many instances are in which role, seen from the rollout that is wanted.
+#[derive(Debug, Default)]
+struct Census {
+    /// How many there are to be: the fewer of what the wanted and the earlier revision ask for.
+    wanted: usize,
+    /// How many old ones serve until a new one is ready: the more of the two.
+    kept: usize,
+    /// Of the wanted rollout, on their way or in the route.
+    new: usize,
+    /// Of those, ready.
+    new_ready: usize,
+    /// Of other rollouts, in the route.
+    old_serving: usize,
+    /// Of the rollout that is fallen back on, on their way.
+    fallback_coming: usize,
+    /// Of any rollout, in the route.
+    serving: usize,
+    /// Of any rollout, on their way out.
+    ending: usize,
+}
+
+impl Lifecycle {
+    pub(super) fn steer(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let reason = match &self.goal {
+            Goal::Run { .. }
+            | Goal::Rejected {
+                fallback: Some(_), ..
+            } => return self.keep_running(now, out),
+            Goal::Shutdown { haste, .. } => return self.end_all(*haste, now, out),
+            Goal::Rejected { fallback: None, .. } => StopReason::Rejected,
+            Goal::Disabled(_) => StopReason::Disabled,
+            Goal::Removed => StopReason::Removed,
+        };
+        self.map_instances(|instance| instance.retire(reason, now, out));
+    }
+
+    fn end_all(&mut self, haste: Haste, now: Instant, out: &mut Vec<Effect>) {
+        self.map_instances(|instance| match haste {
+            Haste::Orderly => instance.stop(StopReason::Shutdown, now, out),
+            Haste::AtOnce => instance.kill(StopReason::Shutdown, now, out),
+        });
+    }
+
+    fn keep_running(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let census = self.census();
+        if census.new_ready >= census.wanted {
+            self.goal.conclude();
+        }
+        self.retire_coming(&census, now, out);
+        self.retire_old(&census, now, out);
+        while let Some((rollout, spec)) = self.next_start() {
+            self.queue(rollout, spec, out);
+        }
+    }
+
+    fn census(&self) -> Census {
+        let (wanted, fallback) = self.numbers();
+        let (rollout, earlier) = self.goal.rollouts();
+        let counts = rollout.into_iter().chain(earlier);
+        let counts = counts.map(Rollout::instances_wanted);
+        let mut census = Census {
+            wanted: counts.clone().min().unwrap_or(0),
+            kept: counts.max().unwrap_or(0),
+            ..Census::default()
+        };
+        for instance in &self.instances {
+            let is_new = Some(instance.rollout) == wanted;
+            let is_fallback = Some(instance.rollout) == fallback;
+            match instance.role() {
+                Role::Coming => {
+                    census.new += usize::from(is_new);
+                    census.fallback_coming += usize::from(is_fallback);
+                }
+                Role::Serving => {
+                    census.serving += 1;
+                    census.new += usize::from(is_new);
+                    census.new_ready += usize::from(is_new && instance.is_ready());
+                    census.old_serving += usize::from(!is_new);
+                }
+                Role::Ending => census.ending += 1,
+            }
+        }
+        census
+    }
+
+    fn numbers(&self) -> (Option<RolloutNumber>, Option<RolloutNumber>) {
+        let (wanted, fallback) = self.goal.rollouts();
+        let number = |rollout: &Rollout| rollout.number;
+        (wanted.map(number), fallback.map(number))
+    }
+
+    /// Ends what is on its way and was superseded, or is no longer needed to fall back on.
+    fn retire_coming(&mut self, census: &Census, now: Instant, out: &mut Vec<Effect>) {
+        let (wanted, fallback) = self.numbers();
+        let enough_serve = census.serving >= census.wanted;
+        self.map_instances(|instance| {
+            let number = Some(instance.rollout);
+            let reason = match instance.role() {
+                Role::Serving | Role::Ending => None,
+                Role::Coming if number == wanted => None,
+                Role::Coming if number == fallback => enough_serve.then_some(StopReason::Surplus),
+                Role::Coming => Some(StopReason::Superseded),
+            };
+            match reason {
+                Some(reason) => instance.retire(reason, now, out),
+                None => Some(instance),
+            }
+        });
+    }
+
+    /// Drains as many old instances as have a ready successor. Those that the router
+    /// doesn't know yet go first, then the oldest, and what could be fallen back on last.
+    fn retire_old(&mut self, census: &Census, now: Instant, out: &mut Vec<Effect>) {
+        let (wanted, fallback) = self.numbers();
+        let kept = match fallback {
+            None if census.new_ready > 0 => 0,
+            Some(_) if census.new_ready > 0 => census.wanted.saturating_sub(census.new_ready),
+            // Two rollouts that overlapped when a third one came: one share of them is enough.
+            None | Some(_) => census.kept,
+        };
+        let too_many = census.old_serving.saturating_sub(kept);
+        let old = |instance: &Instance| {
+            instance.role() == Role::Serving && Some(instance.rollout) != wanted
+        };
+        let mut leaving: Vec<_> = self.instances.iter().filter(|i| old(i)).collect();
+        leaving.sort_by_key(|instance| (instance.is_ready(), Some(instance.rollout) == fallback));
+        let leaving: Vec<_> = leaving.iter().take(too_many).map(|i| i.number).collect();
+        self.map_instances(|instance| {
+            if leaving.contains(&instance.number) {
+                instance.retire(StopReason::Replaced, now, out)
+            } else {
+                Some(instance)
+            }
+        });
+    }
+
+    /// The rollout that an instance is to be started of, if any.
+    fn next_start(&self) -> Option<(RolloutNumber, Arc<VassalSpec>)> {
+        let census = self.census();
+        let (wanted, fallback) = self.goal.rollouts();
+        if census.ending > census.wanted {
+            return None;
+        }
+        let wanted = wanted.filter(|rollout| rollout.may_start());
+        let fallback = fallback.filter(|rollout| rollout.may_start());
+        let covered = census.serving + census.fallback_coming;
+        wanted
+            .filter(|rollout| census.lets_start(rollout.instances_wanted()))
+            .or_else(|| fallback.filter(|_| covered < census.wanted))
+            .map(|rollout| (rollout.number, Arc::clone(&rollout.spec)))
+    }
+
+    fn queue(&mut self, rollout: RolloutNumber, spec: Arc<VassalSpec>, out: &mut Vec<Effect>) {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.instances.push(Instance {
+            number: self.free_number(),
+            rollout,
+            spec,
+            phase: Phase::Queued { ticket },
+        });
+        out.push(Effect::AskPermit(ticket));
+    }
+
+    fn free_number(&self) -> InstanceNumber {
+        let mut number = InstanceNumber::new(1);
+        while self.instances.iter().any(|i| i.number == number) {
+            number = number.next();
+        }
+        number
+    }
+}
+
+impl Census {
+    /// Whether one more of the wanted rollout may come, of which there are to be `wanted`.
+    fn lets_start(&self, wanted: usize) -> bool {
+        let coming = self.new - self.new_ready;
+        let alone = coming == 0;
+        let proven_and_nothing_to_spare = self.new_ready > 0 && self.old_serving == 0;
+        self.new < wanted && (alone || proven_and_nothing_to_spare)
+    }
+}

@@ -1,0 +1,84 @@
+//! Specifications for tests that care about little in them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use site_model::{Protocol, RejectionReason, Revision, RunAs, Site, SiteId};
+
+use crate::settings::{Instances, Probe, Ready, Restart, Settings, Stop, StopSignal};
+use crate::spec::Recipe;
+use crate::{Address, ListenMode, SiteHosts, VassalSpec, Want};
+
+pub(crate) const READY_TIMEOUT: Duration = Duration::from_mins(1);
+pub(crate) const GRACE: Duration = Duration::from_secs(30);
+pub(crate) const BACKOFF_INITIAL: Duration = Duration::from_millis(500);
+pub(crate) const BACKOFF_MAX: Duration = Duration::from_mins(3);
+
+pub(crate) fn site_id(id: i64) -> SiteId {
+    SiteId::new(id).unwrap()
+}
+
+/// Revision `revision` of a site, with so many instances.
+pub(crate) fn spec(id: i64, revision: u8, instances: u32) -> Arc<VassalSpec> {
+    let slug = format!("site-{id}");
+    let site = Site {
+        id: site_id(id),
+        slug: slug.parse().unwrap(),
+        domain: None,
+        aliases: vec![],
+        enabled: true,
+        template: None,
+        extra_config: String::new(),
+        run_as: None,
+        pool: None,
+        reloads: 0,
+    };
+    Arc::new(VassalSpec {
+        site: Arc::new(site),
+        hosts: SiteHosts {
+            canonical: format!("{slug}.r{revision}.example").parse().unwrap(),
+            aliases: vec![],
+        },
+        template: "demo".parse().unwrap(),
+        protocol: Protocol::Http,
+        listen: ListenMode::Fd,
+        run_as: RunAs::Auto,
+        settings: settings(instances),
+        recipe: Recipe::default(),
+        revision: Revision::from_bytes([revision; 16]),
+    })
+}
+
+pub(crate) fn disabled(id: i64) -> Want {
+    Want::Disabled(Address::from(&*spec(id, 0, 1)).into())
+}
+
+pub(crate) fn rejected(id: i64) -> Want {
+    Want::Rejected {
+        reason: RejectionReason::Configuration("line 1: no such key".into()),
+        address: Some(Address::from(&*spec(id, 0, 1)).into()),
+    }
+}
+
+fn settings(instances: u32) -> Settings {
+    Settings {
+        ready: Ready {
+            probe: Probe::Connect,
+            timeout: READY_TIMEOUT,
+        },
+        instances: Instances {
+            min: instances,
+            max: instances,
+            concurrency: 0,
+        },
+        restart: Restart {
+            backoff_initial: BACKOFF_INITIAL,
+            backoff_max: BACKOFF_MAX,
+        },
+        stop: Stop {
+            signal: StopSignal::Term,
+            grace: GRACE,
+        },
+        ..Settings::default()
+    }
+}

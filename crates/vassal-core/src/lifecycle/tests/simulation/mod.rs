@@ -1,0 +1,430 @@
+//! A seeded driver over `plan` and [`Lifecycle`]: rows are edited, processes die, events get lost,
+//! doubled and late, the clock jumps, database and router come and go; after each step everything
+//! that must hold is checked, and once the faults stop the house must come to rest as wanted.
+
+mod world;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use imbl::OrdMap;
+use site_model::{InstanceState, InstanceStatus, Service, SiteId, SiteState};
+
+use self::world::{State, World};
+use super::fixture::{disabled, rejected, site_id, spec};
+use crate::lifecycle::{Effect, Event, Haste};
+use crate::{Action, ExitReason, Lifecycle, Want, plan};
+
+const SEEDS: u64 = 1_000;
+const STEPS: usize = 120;
+const SITES: i64 = 3;
+/// Processes of one site within a minute in which nobody asked for anything.
+const MOST_SPAWNS: usize = 30;
+
+struct House {
+    world: World,
+    /// What the rows say.
+    rows: OrdMap<SiteId, Want>,
+    /// What is known of them: behind while the database is away.
+    known: OrdMap<SiteId, Want>,
+    told: OrdMap<SiteId, Want>,
+    database: bool,
+    lives: BTreeMap<SiteId, Lifecycle>,
+    /// When somebody last asked something of a site, or killed one of its processes.
+    disturbed: BTreeMap<SiteId, std::time::Instant>,
+    next_revision: u8,
+}
+
+/// Shows the seed and the last events of a run that failed.
+struct Post<'house> {
+    seed: u64,
+    house: &'house mut House,
+}
+
+impl Drop for Post<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let trace = &self.house.world.trace;
+            let last = &trace[trace.len().saturating_sub(40)..];
+            eprintln!(
+                "simulation failed with seed {}\n{}",
+                self.seed,
+                last.join("\n")
+            );
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_the_rules_hold_and_the_house_comes_to_rest() {
+    for seed in 0..SEEDS {
+        simulate(seed);
+    }
+}
+
+fn simulate(seed: u64) {
+    let mut house = House::new(seed);
+    let post = Post {
+        seed,
+        house: &mut house,
+    };
+    for _ in 0..STEPS {
+        post.house.disturb();
+        post.house.step();
+    }
+    // Left alone, with everything still failing: starts must become rare.
+    post.house.run_for(Duration::from_mins(5));
+    post.house.stop_faults();
+    post.house.run_for(Duration::from_mins(30));
+    post.house.check_rest();
+    post.house.end();
+}
+
+impl House {
+    fn new(seed: u64) -> Self {
+        Self {
+            world: World::new(seed),
+            rows: OrdMap::new(),
+            known: OrdMap::new(),
+            told: OrdMap::new(),
+            database: true,
+            lives: BTreeMap::new(),
+            disturbed: BTreeMap::new(),
+            next_revision: 0,
+        }
+    }
+
+    /// Something happens that nobody planned.
+    fn disturb(&mut self) {
+        let id = site_id(self.world.rng.i64(1..=SITES));
+        match self.world.rng.u32(0..20) {
+            0..6 => self.edit(id),
+            6 => self.hear(id, Event::Reload),
+            7..10 => self.kill_one(id),
+            10 => self.database = !self.database,
+            11 => self.world.router.connected = !self.world.router.connected,
+            // One row is edited again and again.
+            13..17 => self.edit(site_id(1)),
+            12 => self.world.now += Duration::from_secs(self.world.rng.u64(0..4_000)),
+            _ => {}
+        }
+    }
+
+    fn edit(&mut self, id: SiteId) {
+        let want = match self.world.rng.u32(0..8) {
+            0 => disabled(id.get()),
+            1 => rejected(id.get()),
+            2 => {
+                self.rows.remove(&id);
+                return;
+            }
+            _ => self.new_revision(id),
+        };
+        self.rows.insert(id, want);
+    }
+
+    fn new_revision(&mut self, id: SiteId) -> Want {
+        // Now and then a row is set back to what it was.
+        if !self.world.mishap(4) {
+            self.next_revision = self.next_revision.wrapping_add(1);
+        }
+        let instances = u32::from(self.next_revision) % most_instances(id) + 1;
+        Want::Run(spec(id.get(), self.next_revision, instances))
+    }
+
+    fn kill_one(&mut self, id: SiteId) {
+        let living: Vec<_> = self.world.living(id).collect();
+        if let Some(incarnation) = self.world.rng.choice(living) {
+            self.disturbed.insert(id, self.world.now);
+            let segfault = ExitReason::Killed {
+                signal: 11,
+                core_dumped: false,
+            };
+            self.world.die(incarnation, segfault);
+        }
+    }
+
+    /// Time goes on to the next thing that is due.
+    fn step(&mut self) {
+        let due = self.lives.values().filter_map(Lifecycle::deadline);
+        let next = due.chain(self.world.next_arrival()).min();
+        // A router that was asked something answers before anything else is due.
+        let next = match next {
+            _ if self.is_router_asked() => self.world.now + Duration::from_millis(100),
+            Some(next) => next,
+            None => self.world.now + Duration::from_mins(1),
+        };
+        self.world.now = self.world.now.max(next);
+        self.deliver_due();
+        self.tell();
+        self.acknowledge();
+        self.world.turn();
+        self.check();
+    }
+
+    fn is_router_asked(&self) -> bool {
+        let mut lives = self.lives.values();
+        let awaited = lives.any(|life| life.awaited_generation().is_some());
+        self.world.router.connected && (awaited || self.world.router.has_idle_questions())
+    }
+
+    fn deliver_due(&mut self) {
+        let due = |life: &Lifecycle, now| life.deadline().is_some_and(|at| at <= now);
+        let lives = self.lives.iter();
+        let late: Vec<_> = lives
+            .filter(|(_, life)| due(life, self.world.now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in late {
+            self.hear(id, Event::Tick);
+        }
+        while let Some((id, event)) = self.world.arrival() {
+            self.hear(id, event);
+        }
+    }
+
+    fn tell(&mut self) {
+        if self.database && !self.world.mishap(4) {
+            self.known = self.rows.clone();
+        }
+        for (id, action) in plan(&self.known, &self.told).actions {
+            self.disturbed.insert(id, self.world.now);
+            match action {
+                Action::Start(want) if self.lives.contains_key(&id) => {
+                    self.hear(id, Event::Wanted(want));
+                }
+                Action::Start(want) => self.begin(id, want),
+                Action::Update(want) => self.hear(id, Event::Wanted(want)),
+                Action::Remove => self.hear(id, Event::Removed),
+            }
+        }
+        self.told = self.known.clone();
+        assert!(plan(&self.known, &self.told).is_empty(), "planned twice");
+    }
+
+    fn begin(&mut self, id: SiteId, want: Want) {
+        let seed = self.world.rng.u64(..);
+        let (life, effects) = Lifecycle::begin(id, want, seed, self.world.now);
+        self.lives.insert(id, life);
+        self.perform(id, effects);
+    }
+
+    fn acknowledge(&mut self) {
+        let in_force = self.world.router.in_force;
+        let ids: Vec<_> = self.lives.keys().copied().collect();
+        for id in ids {
+            let awaited = self.lives.get(&id).and_then(Lifecycle::awaited_generation);
+            if awaited.is_some_and(|generation| generation <= in_force) {
+                self.hear(id, Event::Acknowledged(in_force));
+            }
+        }
+    }
+
+    /// A lifecycle hears an event; its effects are performed before anything else happens.
+    fn hear(&mut self, id: SiteId, event: Event) {
+        let Some(life) = self.lives.remove(&id) else {
+            return;
+        };
+        match &event {
+            Event::Reload => drop(self.disturbed.insert(id, self.world.now)),
+            Event::FoundReady(incarnation) => {
+                self.world
+                    .processes
+                    .get_mut(incarnation)
+                    .unwrap()
+                    .found_ready = true;
+            }
+            _ => {}
+        }
+        self.world.note(id, &event);
+        let before = life.status();
+        let (life, effects) = life.on(event, self.world.now);
+        check_handover(&self.known, &before.instances, &life);
+        let over = life.is_over();
+        if !over {
+            self.lives.insert(id, life);
+        }
+        self.perform(id, effects);
+        if over {
+            self.world.forget(id);
+        }
+    }
+
+    fn perform(&mut self, id: SiteId, effects: Vec<Effect>) {
+        for effect in effects {
+            self.world.trace.push(format!("{id}:   {}", brief(&effect)));
+            if let Some(event) = self.world.perform(id, effect) {
+                self.hear(id, event);
+            }
+        }
+    }
+
+    fn check(&self) {
+        self.world.check();
+        for id in (1..=SITES).map(site_id) {
+            let living = self.world.living(id).count();
+            let most = 3 * most_instances(id) as usize;
+            assert!(living <= most, "{living} processes of site {id}");
+            self.check_rate(id);
+        }
+        self.lives.values().for_each(check_view);
+    }
+
+    /// Nobody asked for anything within the last minute: then only few were started in it.
+    fn check_rate(&self, id: SiteId) {
+        let now = self.world.now;
+        let minute = Duration::from_mins(1);
+        let asked = self.disturbed.get(&id);
+        if asked.is_some_and(|at| now - *at < minute) {
+            return;
+        }
+        let spawns = self.world.spawns.get(&id).into_iter().flatten().rev();
+        let recent = spawns.take_while(|at| now - **at < minute).count();
+        assert!(
+            recent <= MOST_SPAWNS,
+            "{recent} starts of site {id} in a minute"
+        );
+    }
+
+    fn stop_faults(&mut self) {
+        self.world.faults = false;
+        self.world.router.connected = true;
+        self.database = true;
+    }
+
+    fn run_for(&mut self, time: Duration) {
+        let end = self.world.now + time;
+        while self.world.now < end {
+            self.step();
+        }
+    }
+
+    fn check_rest(&self) {
+        for id in (1..=SITES).map(site_id) {
+            let life = self.lives.get(&id);
+            match (self.rows.get(&id), life) {
+                (None, None) => {}
+                (Some(Want::Run(spec)), Some(life)) => {
+                    let status = life.status();
+                    assert_eq!(status.state, SiteState::Ready, "{status:?}");
+                    assert_eq!(status.detail, "");
+                    assert_eq!(status.revision, Some(spec.revision));
+                    let wanted = spec.settings.instances.min as usize;
+                    assert_eq!(status.instances.len(), wanted, "{status:?}");
+                    assert_eq!(self.world.living(id).count(), wanted);
+                }
+                (Some(Want::Disabled(_)), Some(life)) => {
+                    assert_eq!(life.status().state, SiteState::Disabled);
+                    assert_eq!(self.world.living(id).count(), 0);
+                }
+                (Some(Want::Rejected { .. }), Some(life)) => {
+                    assert_eq!(life.status().state, SiteState::Rejected);
+                }
+                (row, life) => panic!(
+                    "site {id}: {row:?} became {:?}",
+                    life.map(Lifecycle::status)
+                ),
+            }
+        }
+    }
+
+    /// The rows of half the houses are removed; the others end with their emperor.
+    fn end(&mut self) {
+        if self.world.rng.bool() {
+            self.rows = OrdMap::new();
+        } else {
+            let haste = self
+                .world
+                .rng
+                .choice([Haste::Orderly, Haste::AtOnce])
+                .unwrap();
+            let ids: Vec<_> = self.lives.keys().copied().collect();
+            for id in ids {
+                self.hear(id, Event::Shutdown(haste));
+            }
+            self.known = OrdMap::new();
+            self.told = OrdMap::new();
+            self.database = false;
+        }
+        self.run_for(Duration::from_mins(2));
+        assert!(self.lives.is_empty(), "{:?}", self.lives);
+        for (incarnation, process) in &self.world.processes {
+            assert_eq!(process.state, State::Removed, "{incarnation} was left");
+        }
+    }
+}
+
+/// The first site has one instance, the others up to three.
+fn most_instances(id: SiteId) -> u32 {
+    if id == site_id(1) { 1 } else { 3 }
+}
+
+/// An instance that was ready is only drained to make room where another one is ready.
+fn check_handover(known: &OrdMap<SiteId, Want>, before: &[InstanceStatus], life: &Lifecycle) {
+    let after = life.status();
+    let runs = match known.get(&after.id) {
+        Some(Want::Run(_)) => after.state != SiteState::Stopping,
+        Some(Want::Disabled(_) | Want::Rejected { .. }) | None => false,
+    };
+    let was_ready = |incarnation| {
+        let mut before = before.iter();
+        before.any(|i| i.incarnation == incarnation && i.state == InstanceState::Ready)
+    };
+    let mut instances = after.instances.iter();
+    let drained = instances.any(|i| i.state == InstanceState::Draining && was_ready(i.incarnation));
+    let ready = after
+        .instances
+        .iter()
+        .any(|i| i.state == InstanceState::Ready);
+    assert!(
+        !(runs && drained) || ready,
+        "the last ready instance was drained: {after:?}"
+    );
+}
+
+/// What is told to people and what is told to the router are of one life.
+fn check_view(life: &Lifecycle) {
+    let status = life.status();
+    let Some(Service::Ready(backends)) = life.route().map(|route| route.service) else {
+        let mut found = status.instances.iter().map(|instance| instance.state);
+        assert!(
+            !found.any(|state| state == InstanceState::Ready),
+            "{status:?}"
+        );
+        return;
+    };
+    for backend in backends {
+        let mut instances = status.instances.iter();
+        let state = instances
+            .find(|i| i.incarnation == backend.incarnation)
+            .map(|i| i.state);
+        let may_serve = [InstanceState::Starting, InstanceState::Ready];
+        assert!(
+            state.is_some_and(|state| may_serve.contains(&state)),
+            "{backend:?} is {state:?}"
+        );
+    }
+}
+
+/// An effect without the specification in it.
+fn brief(effect: &Effect) -> String {
+    match effect {
+        Effect::Spawn {
+            number,
+            incarnation,
+            spec,
+        } => format!(
+            "spawn {incarnation} as {number} of {}",
+            spec.revision.short()
+        ),
+        Effect::Probe { incarnation, .. } => format!("probe {incarnation}"),
+        Effect::Publish(route) => format!("publish {:?}", route.service),
+        Effect::AskPermit(_)
+        | Effect::ReturnPermit(_)
+        | Effect::Withdraw
+        | Effect::AwaitIdle(_)
+        | Effect::Signal { .. }
+        | Effect::Kill(_)
+        | Effect::Remove(_) => format!("{effect:?}"),
+    }
+}

@@ -1,0 +1,346 @@
+//! The world of a simulation: processes, start permits, the router, and a network of events in
+//! which some are lost, doubled or late. It performs effects as the daemon would.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use site_model::{Generation, Incarnation, Service, SiteId, SiteRoute};
+
+use crate::lifecycle::tests::fixture::GRACE;
+use crate::lifecycle::{Effect, Event, Process, Prospect, Ticket};
+use crate::{ExitReason, VassalSpec, Want};
+
+/// How many instances may be on their way at once.
+pub(super) const PERMITS: usize = 3;
+
+pub(super) struct World {
+    pub(super) rng: fastrand::Rng,
+    pub(super) now: Instant,
+    began: Instant,
+    /// Whether anything goes wrong.
+    pub(super) faults: bool,
+    pub(super) processes: BTreeMap<Incarnation, Simulated>,
+    pub(super) router: Router,
+    /// Events on their way, by the moment they arrive.
+    network: BTreeMap<(Instant, u64), (SiteId, Event)>,
+    asking: VecDeque<(SiteId, Ticket)>,
+    pub(super) holding: BTreeSet<(SiteId, Ticket)>,
+    incarnation: Incarnation,
+    sequence: u64,
+    /// When each site's processes were spawned.
+    pub(super) spawns: BTreeMap<SiteId, Vec<Instant>>,
+    pub(super) trace: Vec<String>,
+}
+
+/// A process.
+pub(super) struct Simulated {
+    pub(super) site: SiteId,
+    pub(super) state: State,
+    pub(super) found_ready: bool,
+    pub(super) told_to_end: Option<Instant>,
+    pub(super) killed: bool,
+    ignores_signals: bool,
+}
+
+/// How far a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Alive,
+    Dead,
+    Removed,
+}
+
+/// The router, which is away now and then.
+#[derive(Default)]
+pub(super) struct Router {
+    pub(super) connected: bool,
+    pub(super) generation: Generation,
+    pub(super) in_force: Generation,
+    pub(super) routes: BTreeMap<SiteId, Arc<SiteRoute>>,
+    idle_questions: BTreeSet<(SiteId, Incarnation)>,
+}
+
+impl Simulated {
+    fn is_alive(&self) -> bool {
+        self.state == State::Alive
+    }
+}
+
+impl Router {
+    pub(super) fn has_idle_questions(&self) -> bool {
+        !self.idle_questions.is_empty()
+    }
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        let began = Instant::now();
+        Self {
+            rng: fastrand::Rng::with_seed(seed),
+            now: began,
+            began,
+            faults: true,
+            processes: BTreeMap::new(),
+            router: Router {
+                connected: true,
+                ..Router::default()
+            },
+            network: BTreeMap::new(),
+            asking: VecDeque::new(),
+            holding: BTreeSet::new(),
+            incarnation: Incarnation::new(0),
+            sequence: 0,
+            spawns: BTreeMap::new(),
+            trace: Vec::new(),
+        }
+    }
+
+    /// True once in `of` times, while things go wrong.
+    pub(super) fn mishap(&mut self, of: u32) -> bool {
+        self.faults && self.rng.u32(0..of) == 0
+    }
+
+    /// Notes what a lifecycle hears, for whoever reads why a run failed.
+    pub(super) fn note(&mut self, site: SiteId, event: &Event) {
+        let what = match event {
+            Event::Wanted(Want::Run(spec)) => format!("wanted {}", spec.revision.short()),
+            other => format!("{other:?}"),
+        };
+        let at = self.now - self.began;
+        self.trace.push(format!("{at:?} {site}: {what}"));
+    }
+
+    /// Performs an effect; some are answered at once.
+    pub(super) fn perform(&mut self, site: SiteId, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::AskPermit(ticket) => self.asking.push_back((site, ticket)),
+            Effect::ReturnPermit(ticket) => {
+                self.asking.retain(|asked| *asked != (site, ticket));
+                self.holding.remove(&(site, ticket));
+            }
+            Effect::Spawn {
+                incarnation, spec, ..
+            } => self.spawn(site, incarnation, &spec),
+            Effect::Probe { incarnation, spec } => self.probe(site, incarnation, &spec),
+            Effect::Publish(route) => return Some(self.publish(site, Some(route))),
+            Effect::Withdraw => return Some(self.publish(site, None)),
+            Effect::AwaitIdle(incarnation) => {
+                self.router.idle_questions.insert((site, incarnation));
+            }
+            Effect::Signal { incarnation, .. } => self.signal(incarnation),
+            Effect::Kill(incarnation) => self.kill(incarnation),
+            Effect::Remove(incarnation) => {
+                let process = self.processes.get_mut(&incarnation).unwrap();
+                assert_eq!(process.state, State::Dead, "{incarnation} was removed");
+                process.state = State::Removed;
+            }
+        }
+        None
+    }
+
+    /// A life is over: what was still on its way to it has nobody to arrive at.
+    pub(super) fn forget(&mut self, site: SiteId) {
+        let mut tickets = self.asking.iter().chain(&self.holding);
+        let kept = tickets.find(|(holder, _)| *holder == site);
+        assert_eq!(kept, None, "a start permit was kept");
+        self.network.retain(|_, (to, _)| *to != site);
+    }
+
+    /// Lets the router work and permits be given.
+    pub(super) fn turn(&mut self) {
+        while self.holding.len() < PERMITS {
+            let Some((site, ticket)) = self.asking.pop_front() else {
+                break;
+            };
+            self.holding.insert((site, ticket));
+            self.incarnation = self.incarnation.next();
+            let incarnation = self.incarnation;
+            let permitted = Event::Permitted {
+                ticket,
+                incarnation,
+            };
+            self.send_surely(site, &permitted, 0);
+        }
+        if !self.router.connected || self.mishap(2) {
+            return;
+        }
+        self.router.in_force = self.router.generation;
+        for (site, incarnation) in std::mem::take(&mut self.router.idle_questions) {
+            self.send(site, &Event::Idle(incarnation), 2_000);
+        }
+    }
+
+    /// The next event that has arrived.
+    pub(super) fn arrival(&mut self) -> Option<(SiteId, Event)> {
+        let first = self.network.first_entry()?;
+        (first.key().0 <= self.now).then(|| first.remove())
+    }
+
+    pub(super) fn next_arrival(&self) -> Option<Instant> {
+        self.network.keys().next().map(|(at, _)| *at)
+    }
+
+    /// A process dies by itself.
+    pub(super) fn die(&mut self, incarnation: Incarnation, reason: ExitReason) {
+        let process = self.processes.get_mut(&incarnation).unwrap();
+        if process.state != State::Alive {
+            return;
+        }
+        process.state = State::Dead;
+        let exited = Event::Exited {
+            incarnation,
+            reason,
+            stderr: vec![],
+        };
+        let site = process.site;
+        self.send_surely(site, &exited, 1_000);
+    }
+
+    pub(super) fn living(&self, site: SiteId) -> impl Iterator<Item = Incarnation> {
+        let processes = self.processes.iter();
+        let living =
+            processes.filter(move |(_, process)| process.site == site && process.is_alive());
+        living.map(|(incarnation, _)| *incarnation)
+    }
+
+    fn spawn(&mut self, site: SiteId, incarnation: Incarnation, spec: &VassalSpec) {
+        self.spawns.entry(site).or_default().push(self.now);
+        if self.faults && (is_unspawnable(spec) || self.mishap(10)) {
+            let prospects = [Prospect::Lasting, Prospect::MayPass];
+            let prospect = prospects[self.rng.usize(0..2)];
+            let failed = Event::SpawnFailed {
+                incarnation,
+                error: "could not execute the program".into(),
+                prospect,
+            };
+            return self.send_surely(site, &failed, 100);
+        }
+        let ignores_signals = self.mishap(2);
+        let process = Simulated {
+            site,
+            state: State::Alive,
+            found_ready: false,
+            told_to_end: None,
+            killed: false,
+            ignores_signals,
+        };
+        self.processes.insert(incarnation, process);
+        let process = Process {
+            incarnation,
+            pid: 1,
+            socket: format!("/run/{incarnation}").into(),
+            started_at: SystemTime::UNIX_EPOCH,
+        };
+        self.send_surely(site, &Event::Spawned(process), 100);
+    }
+
+    fn probe(&mut self, site: SiteId, incarnation: Incarnation, spec: &VassalSpec) {
+        if self.faults && is_never_ready(spec) {
+            if self.rng.bool() {
+                let failed = Event::ProbeFailed {
+                    incarnation,
+                    found: "it answered with status 500".into(),
+                    stderr: vec![],
+                };
+                self.send(site, &failed, 60_000);
+            } else {
+                self.die(incarnation, ExitReason::Exited { status: 1 });
+            }
+        } else {
+            self.send(site, &Event::FoundReady(incarnation), 5_000);
+        }
+    }
+
+    fn publish(&mut self, site: SiteId, route: Option<Arc<SiteRoute>>) -> Event {
+        self.router.generation = self.router.generation.next();
+        match route {
+            Some(route) => self.router.routes.insert(site, route),
+            None => self.router.routes.remove(&site),
+        };
+        Event::Published(self.router.generation)
+    }
+
+    fn signal(&mut self, incarnation: Incarnation) {
+        let now = self.now;
+        let process = self.processes.get_mut(&incarnation).unwrap();
+        process.told_to_end.get_or_insert(now);
+        if !process.ignores_signals {
+            self.die(incarnation, ExitReason::Exited { status: 0 });
+        }
+    }
+
+    fn kill(&mut self, incarnation: Incarnation) {
+        let now = self.now;
+        let process = self.processes.get_mut(&incarnation).unwrap();
+        process.told_to_end.get_or_insert(now);
+        process.killed = true;
+        let killed = ExitReason::Killed {
+            signal: 9,
+            core_dumped: false,
+        };
+        self.die(incarnation, killed);
+    }
+
+    /// Sends what may get lost: whoever waits for it has a deadline.
+    fn send(&mut self, site: SiteId, event: &Event, within_ms: u64) {
+        if !self.mishap(10) {
+            self.send_surely(site, event, within_ms);
+        }
+    }
+
+    /// Sends what is awaited until it comes. It may still come late, and twice.
+    fn send_surely(&mut self, site: SiteId, event: &Event, within_ms: u64) {
+        let copies = if self.mishap(10) { 2 } else { 1 };
+        for _ in 0..copies {
+            let delay = Duration::from_millis(self.rng.u64(0..=within_ms));
+            self.sequence += 1;
+            let key = (self.now + delay, self.sequence);
+            self.network.insert(key, (site, event.clone()));
+        }
+    }
+
+    /// What holds whatever happens.
+    pub(super) fn check(&self) {
+        assert!(self.holding.len() <= PERMITS, "too many start at once");
+        for (incarnation, process) in &self.processes {
+            let overdue = process.told_to_end.is_some_and(|at| at + GRACE <= self.now);
+            assert!(
+                !overdue || process.killed || !process.is_alive(),
+                "{incarnation} ignores its signal and was not killed"
+            );
+        }
+        for route in self.router.routes.values() {
+            self.check_route(route);
+        }
+    }
+
+    fn check_route(&self, route: &SiteRoute) {
+        let Service::Ready(backends) = &route.service else {
+            return;
+        };
+        assert!(!backends.is_empty() && backends.len() <= 6, "{backends:?}");
+        for backend in backends {
+            let process = &self.processes[&backend.incarnation];
+            assert!(process.found_ready, "a route to {backend:?}, not ready");
+            assert!(
+                process.told_to_end.is_none(),
+                "a route to {backend:?}, which was told to end"
+            );
+        }
+    }
+}
+
+/// Every fourth revision can't be spawned, every fourth never gets ready.
+fn is_unspawnable(spec: &VassalSpec) -> bool {
+    kind(spec) == 1
+}
+
+fn is_never_ready(spec: &VassalSpec) -> bool {
+    kind(spec) == 2
+}
+
+fn kind(spec: &VassalSpec) -> u8 {
+    // The text begins with the first byte of the revision in hexadecimal digits.
+    u8::from_str_radix(&spec.revision.to_string()[..2], 16).unwrap() % 4
+}

@@ -1,0 +1,189 @@
+//! A notation in which a life is told: what is heard, what is to be done, and the state after it.
+//!
+//! | heard | |
+//! |---|---|
+//! | `want R`, `want R xN`, `disable`, `reject`, `remove`, `reload` | revision `R`, with `N` instances |
+//! | `shutdown`, `shutdown now` | the emperor ends |
+//! | `permit T I`, `spawned I`, `unspawned I`, `impossible I` | ticket `T`, incarnation `I` |
+//! | `ready I`, `unready I`, `exit I`, `idle I`, `acked G` | generation `G` |
+//! | `after S` | so many seconds later, a tick |
+//!
+//! A published route is answered with the next generation, as the publisher does.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use site_model::{Generation, Incarnation, Service, Unavailable};
+
+use super::fixture::{disabled, rejected, site_id, spec};
+use crate::lifecycle::{Effect, Event, Haste, Lifecycle, Process, Prospect, Ticket};
+use crate::{ExitReason, Want};
+
+/// Tells a life and compares each step with what is expected: heard, effects, state.
+#[track_caller]
+pub(super) fn check(steps: &[(&str, &str, &str)]) {
+    let mut story = Story::default();
+    for (heard, effects, state) in steps {
+        let done = story.hear(heard);
+        assert_eq!(done, *effects, "effects of {heard:?}");
+        assert_eq!(story.state(), *state, "state after {heard:?}");
+    }
+}
+
+/// A life that is told step by step.
+pub(super) struct Story {
+    pub(super) life: Option<Lifecycle>,
+    now: Instant,
+    generation: Generation,
+}
+
+impl Default for Story {
+    fn default() -> Self {
+        Self {
+            life: None,
+            now: Instant::now(),
+            generation: Generation::new(0),
+        }
+    }
+}
+
+impl Story {
+    /// Hears one thing and says what is to be done.
+    pub(super) fn hear(&mut self, heard: &str) -> String {
+        let words: Vec<_> = heard.split_whitespace().collect();
+        if let ["after", seconds] = words[..] {
+            self.now += Duration::from_secs_f64(seconds.parse().unwrap());
+        }
+        let event = event(&words);
+        let (life, effects) = match (self.life.take(), event) {
+            (Some(life), event) => life.on(event, self.now),
+            (None, Event::Wanted(want)) => Lifecycle::begin(site_id(1), want, 7, self.now),
+            (None, event) => panic!("{event:?} before a life began"),
+        };
+        self.life = Some(life);
+        let done: Vec<_> = effects.iter().map(|effect| self.done(effect)).collect();
+        done.join(", ")
+    }
+
+    /// Hears several things.
+    pub(super) fn hear_all(&mut self, heard: &[&str]) {
+        for heard in heard {
+            self.hear(heard);
+        }
+    }
+
+    /// The state, with its detail where it has one.
+    pub(super) fn state(&self) -> String {
+        let status = self.life.as_ref().unwrap().status();
+        match status.detail.as_str() {
+            "" => status.state.to_string(),
+            detail => format!("{}: {detail}", status.state),
+        }
+    }
+
+    fn done(&mut self, effect: &Effect) -> String {
+        match effect {
+            Effect::AskPermit(Ticket(ticket)) => format!("ask {ticket}"),
+            Effect::ReturnPermit(Ticket(ticket)) => format!("return {ticket}"),
+            Effect::Spawn {
+                number,
+                incarnation,
+                spec,
+            } => {
+                let revision = &spec.revision.to_string()[..2];
+                format!("spawn {incarnation} as #{number} of {revision}")
+            }
+            Effect::Probe { incarnation, .. } => format!("probe {incarnation}"),
+            Effect::Publish(route) => {
+                self.published();
+                format!("publish {}", service(&route.service))
+            }
+            Effect::Withdraw => {
+                self.published();
+                "withdraw".to_owned()
+            }
+            Effect::AwaitIdle(incarnation) => format!("await idle {incarnation}"),
+            Effect::Signal { incarnation, .. } => format!("signal {incarnation}"),
+            Effect::Kill(incarnation) => format!("kill {incarnation}"),
+            Effect::Remove(incarnation) => format!("clean {incarnation}"),
+        }
+    }
+
+    fn published(&mut self) {
+        self.generation = self.generation.next();
+        let life = self.life.take().unwrap();
+        let (life, effects) = life.on(Event::Published(self.generation), self.now);
+        assert!(effects.is_empty(), "{effects:?}");
+        self.life = Some(life);
+    }
+}
+
+fn service(service: &Service) -> String {
+    match service {
+        Service::Ready(backends) => {
+            let backends = backends
+                .iter()
+                .map(|backend| backend.incarnation.to_string());
+            backends.collect::<Vec<_>>().join("+")
+        }
+        Service::Waiting => "waiting".to_owned(),
+        Service::Unavailable(Unavailable::Failed) => "failed".to_owned(),
+        Service::Unavailable(Unavailable::Rejected) => "rejected".to_owned(),
+        Service::Unavailable(Unavailable::Disabled) => "disabled".to_owned(),
+    }
+}
+
+fn event(words: &[&str]) -> Event {
+    match *words {
+        ["want", revision] => want(revision, 1),
+        ["want", revision, count] => want(revision, count[1..].parse().unwrap()),
+        ["disable"] => Event::Wanted(disabled(1)),
+        ["reject"] => Event::Wanted(rejected(1)),
+        ["remove"] => Event::Removed,
+        ["reload"] => Event::Reload,
+        ["shutdown"] => Event::Shutdown(Haste::Orderly),
+        ["shutdown", "now"] => Event::Shutdown(Haste::AtOnce),
+        ["permit", ticket, number] => Event::Permitted {
+            ticket: Ticket(ticket.parse().unwrap()),
+            incarnation: incarnation(number),
+        },
+        ["spawned", number] => Event::Spawned(Process {
+            incarnation: incarnation(number),
+            pid: 1,
+            socket: "/run/s".into(),
+            started_at: SystemTime::UNIX_EPOCH,
+        }),
+        ["unspawned", number] => unspawned(number, Prospect::MayPass),
+        ["impossible", number] => unspawned(number, Prospect::Lasting),
+        ["ready", number] => Event::FoundReady(incarnation(number)),
+        ["unready", number] => Event::ProbeFailed {
+            incarnation: incarnation(number),
+            found: "it answered with status 500".into(),
+            stderr: vec![],
+        },
+        ["exit", number] => Event::Exited {
+            incarnation: incarnation(number),
+            reason: ExitReason::Exited { status: 1 },
+            stderr: vec!["no module".into()],
+        },
+        ["idle", number] => Event::Idle(incarnation(number)),
+        ["acked", generation] => Event::Acknowledged(Generation::new(generation.parse().unwrap())),
+        ["after", _] => Event::Tick,
+        _ => panic!("nothing is heard as {words:?}"),
+    }
+}
+
+fn want(revision: &str, count: u32) -> Event {
+    Event::Wanted(Want::Run(spec(1, revision.parse().unwrap(), count)))
+}
+
+fn unspawned(number: &str, prospect: Prospect) -> Event {
+    Event::SpawnFailed {
+        incarnation: incarnation(number),
+        error: "could not execute the program".into(),
+        prospect,
+    }
+}
+
+fn incarnation(number: &str) -> Incarnation {
+    Incarnation::new(number.parse().unwrap())
+}

@@ -1,0 +1,187 @@
+//! Rendering one text: strict, bounded, no escaping.
+
+use std::io;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::ValueKind;
+use minijinja::{
+    AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value,
+    escape_formatter,
+};
+
+use super::names::{self, Scope};
+use crate::diagnostic::{Diagnostic, Place};
+use crate::template::is_literal;
+
+/// Instructions that one text may take: a loop over some thousand hosts, and no endless one.
+const FUEL: u64 = 100_000;
+
+/// A text to render, and where it stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Text<'a> {
+    pub(super) text: &'a str,
+    pub(super) place: &'a Place,
+}
+
+/// What is rendered and how much of it is taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Bound {
+    /// An argument or a variable of the environment: the kernel takes 128 KiB with the final NUL.
+    Argument,
+    /// A file.
+    File,
+}
+
+impl Bound {
+    pub(super) const fn bytes(self) -> usize {
+        match self {
+            Self::Argument => 128 * 1024 - 1,
+            Self::File => 1024 * 1024,
+        }
+    }
+}
+
+/// The template engine, with a template's texts compiled.
+#[derive(Debug)]
+pub(super) struct Engine(Environment<'static>);
+
+impl Default for Engine {
+    fn default() -> Self {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_auto_escape_callback(|_| AutoEscape::None);
+        environment.set_syntax(syntax());
+        environment.set_formatter(scalars_only);
+        environment.set_fuel(Some(FUEL));
+        // Errors then know their place.
+        environment.set_debug(true);
+        // A namespace lets a loop double a string at every turn; `debug` shows what is in scope.
+        environment.remove_global("namespace");
+        environment.remove_global("debug");
+        Self(environment)
+    }
+}
+
+/// A file keeps its last line break, and lines that hold nothing but a statement leave none.
+fn syntax() -> SyntaxConfig {
+    SyntaxConfig::builder()
+        .keep_trailing_newline(true)
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build()
+        .expect("the delimiters are the usual ones")
+}
+
+impl Engine {
+    /// Compiles a text, to find its mistakes now and to render it sooner later.
+    pub(super) fn load(&mut self, text: Text<'_>) -> Result<(), Diagnostic> {
+        if is_literal(text.text) {
+            return Ok(());
+        }
+        // A text is its own name: two equal ones are one.
+        let source = text.text.to_owned();
+        self.0
+            .add_template_owned(source.clone(), source)
+            .map_err(|error| explain(&error, text, &Scope::default()))
+    }
+
+    /// Finds names in a text that nothing will ever define, in whichever branch they stand.
+    pub(super) fn unknown_names(&self, text: Text<'_>, scope: &Scope<'_>) -> Vec<Diagnostic> {
+        let Ok(template) = self.0.get_template(text.text) else {
+            return Vec::new();
+        };
+        let mut names: Vec<_> = template.undeclared_variables(true).into_iter().collect();
+        names.sort_unstable();
+        let unknown = names.iter().filter_map(|name| scope.unknown(name, text));
+        unknown.collect()
+    }
+
+    /// Renders a text with these values.
+    pub(super) fn render(
+        &self,
+        text: Text<'_>,
+        values: &Value,
+        scope: &Scope<'_>,
+        bound: Bound,
+    ) -> Result<String, Diagnostic> {
+        if is_literal(text.text) {
+            return Ok(text.text.to_owned());
+        }
+        let mut out = Bounded {
+            bytes: Vec::new(),
+            bound,
+        };
+        let rendered = match self.0.get_template(text.text) {
+            Ok(template) => template
+                .render_captured_to(values.clone(), &mut out)
+                .map(drop),
+            // Only a row's texts were not compiled with the template, and names alone can't grow.
+            Err(_) => self
+                .0
+                .render_str(text.text, values.clone())
+                .and_then(|rendered| {
+                    let written = io::Write::write_all(&mut out, rendered.as_bytes());
+                    written.map_err(|error| Error::from(ErrorKind::WriteFailure).with_source(error))
+                }),
+        };
+        rendered.map_err(|error| explain(&error, text, scope))?;
+        String::from_utf8(out.bytes)
+            .map_err(|_| Diagnostic::new(text.place.clone(), "this yields no text"))
+    }
+}
+
+/// Writes numbers and texts, and `true` and `false` as TOML and most programs have them. A list or a table is a slip: it would be written in a
+/// notation that no program reads.
+fn scalars_only(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
+    let name = match value.kind() {
+        ValueKind::Seq | ValueKind::Iterable => "a list",
+        ValueKind::Map => "a table",
+        ValueKind::None => "nothing",
+        ValueKind::Bool => {
+            let word = if value.is_true() { "true" } else { "false" };
+            return Ok(out.write_str(word)?);
+        }
+        _ => return escape_formatter(out, state, value),
+    };
+    let detail = format!("{name} can't stand in a text");
+    Err(Error::new(ErrorKind::InvalidOperation, detail))
+}
+
+#[derive(Debug)]
+struct Bounded {
+    bytes: Vec<u8>,
+    bound: Bound,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, more: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + more.len() > self.bound.bytes() {
+            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+        }
+        self.bytes.extend_from_slice(more);
+        Ok(more.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What the engine found wrong, at its place in the template's file.
+fn explain(error: &Error, text: Text<'_>, scope: &Scope<'_>) -> Diagnostic {
+    let expression = error.range().and_then(|range| text.text.get(range));
+    let place = expression.map_or_else(|| text.place.clone(), |part| names::narrow(text, part));
+    let detail = error.detail().unwrap_or_default();
+    match error.kind() {
+        ErrorKind::UndefinedError => scope.undefined(text, expression.unwrap_or("a name")),
+        ErrorKind::OutOfFuel => Diagnostic::new(place, "rendering this takes too long")
+            .with_help("loops and conditions may take 100,000 steps in all"),
+        ErrorKind::WriteFailure => Diagnostic::new(place, "what this yields is too long")
+            .with_help("an argument or variable may have 128 KiB, a file 1 MiB"),
+        ErrorKind::SyntaxError => Diagnostic::new(place, format!("syntax error: {detail}")),
+        kind => {
+            let colon = if detail.is_empty() { "" } else { ": " };
+            Diagnostic::new(place, format!("{kind}{colon}{detail}"))
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! From a row to a specification: [`Catalog::resolve`] for one, [`Resolution`] for all.
+//!
+//! The catalog holds everything but the rows, made once per configuration: each template with the
+//! configuration's overlays laid over it, its texts compiled and their names checked. Resolving a
+//! row lays its `extra_config` over that, renders everything once on trial, and hashes the result.
+
+mod catalog;
+mod engine;
+mod explain;
+mod host_index;
+mod hosts;
+mod names;
+mod prepared;
+mod recipe;
+mod resolution;
+mod revision;
+mod run_as;
+mod site;
+
+pub use catalog::{Catalog, CatalogError, CatalogInput, TemplateInfo, VariableInfo};
+pub use explain::{ExplainedSetting, Rendering};
+pub use host_index::HostIndex;
+pub use hosts::{Domains, FormatError, Rewrite};
+pub use names::RENDER_NAMES;
+pub(crate) use recipe::render;
+pub use recipe::{Recipe, RenderError};
+pub use resolution::Resolution;
+pub use run_as::Privilege;
+
+use crate::diagnostic::Diagnostics;
+use crate::template::Draft;
+
+/// Checks what is to be rendered in a template by itself.
+pub(crate) fn check_names(draft: Draft) -> Result<(), Diagnostics> {
+    prepared::Prepared::new(draft).map(drop)
+}

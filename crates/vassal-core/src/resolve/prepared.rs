@@ -1,0 +1,96 @@
+//! A template made ready: overlays of the configuration laid over it, its texts compiled, its names
+//! checked. Done once; what is left to do for each of its sites is little.
+
+use std::sync::Arc;
+
+use super::engine::{Engine, Text};
+use super::names::{InstanceScope, Scope};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::template::{Draft, Piece};
+
+/// A template that sites can use.
+#[derive(Debug, Clone)]
+pub(super) struct Prepared {
+    pub(super) draft: Draft,
+    pub(super) engine: Arc<Engine>,
+}
+
+impl Prepared {
+    /// Compiles a draft's texts and checks the names in them.
+    pub(super) fn new(draft: Draft) -> Result<Self, Diagnostics> {
+        let mut engine = Engine::default();
+        let mut found = Diagnostics::default();
+        for (text, _) in texts(&draft) {
+            found.extend(engine.load(text).err());
+        }
+        found.extend(unknown_names(&engine, &draft));
+        found.or_else_ok(())?;
+        Ok(Self {
+            draft,
+            engine: Arc::new(engine),
+        })
+    }
+}
+
+/// What a text can name.
+#[derive(Debug, Clone, Copy)]
+enum Uses {
+    Everything,
+    /// A variable: it can't name another.
+    Instance,
+    /// What has to be known before there is an instance.
+    Site,
+}
+
+fn unknown_names(engine: &Engine, draft: &Draft) -> Vec<Diagnostic> {
+    let vars: Vec<_> = draft.vars.keys().map(AsRef::as_ref).collect();
+    let files: Vec<_> = draft.files.keys().map(AsRef::as_ref).collect();
+    let check = |(text, uses)| {
+        let instance = match uses {
+            Uses::Everything | Uses::Instance => InstanceScope::Known,
+            Uses::Site => InstanceScope::Unknown,
+        };
+        let scope = match uses {
+            Uses::Everything => Scope {
+                vars: Some(&vars),
+                files: Some(&files),
+                instance,
+            },
+            Uses::Site => Scope {
+                vars: Some(&vars),
+                files: None,
+                instance,
+            },
+            Uses::Instance => Scope::default(),
+        };
+        engine.unknown_names(text, &scope)
+    };
+    texts(draft).flat_map(check).collect()
+}
+
+fn texts(draft: &Draft) -> impl Iterator<Item = (Text<'_>, Uses)> {
+    let early = draft.protocol.iter().chain(&draft.listen);
+    let pieces = draft.command.iter().chain(&draft.working_dir);
+    let pieces = pieces
+        .chain(draft.env.values().map(AsRef::as_ref))
+        .chain(draft.files.values().map(AsRef::as_ref));
+    let variables = draft
+        .vars
+        .values()
+        .filter_map(|variable| variable.value.as_ref());
+    let variables = variables.flat_map(|(value, origin)| {
+        let place = &origin.place;
+        value.texts().iter().map(move |text| Text { text, place })
+    });
+    early
+        .map(|piece| (of_piece(piece), Uses::Site))
+        .chain(pieces.map(|piece| (of_piece(piece), Uses::Everything)))
+        .chain(variables.map(|text| (text, Uses::Instance)))
+}
+
+fn of_piece(piece: &Piece) -> Text<'_> {
+    Text {
+        text: &piece.text,
+        place: &piece.origin.place,
+    }
+}

@@ -1,0 +1,298 @@
+//! What an instance is made from, once its number, folder and socket are known.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use minijinja::Value;
+use site_model::HostPattern;
+use thiserror::Error;
+
+use super::engine::{Bound, Engine, Text};
+use super::names::{InstanceScope, Scope, table};
+use crate::diagnostic::{Diagnostic, Diagnostics, Place};
+use crate::spec::{InstanceContext, Launch, ListenMode, RenderedFile, VassalSpec};
+use crate::template::{Draft, Named, Piece, VarValue, Variable};
+
+/// The descriptor of an inherited socket, the first of `sd_listen_fds(3)`.
+const SOCKET_FD: u32 = 3;
+
+/// What is rendered for each instance of a vassal.
+///
+/// Opaque: [`VassalSpec::render`] uses it. The default is an empty one, which renders nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Recipe {
+    pub(super) engine: Arc<Engine>,
+    pub(super) command: Arc<Vec<Piece>>,
+    pub(super) working_dir: Option<Piece>,
+    pub(super) env: Arc<Named<Piece>>,
+    pub(super) files: Arc<Named<Piece>>,
+    pub(super) vars: Arc<Named<Variable>>,
+}
+
+/// A vassal's texts yield nothing that could be started.
+///
+/// What a site's texts yield is tried when it is resolved, so this is rare afterwards: a text that
+/// depends on the instance's number or folder.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RenderError {
+    /// Some of its texts are wrong.
+    #[error(transparent)]
+    Text(#[from] Diagnostics),
+    /// There is no command.
+    #[error("there is no command to run; the template needs a `command`")]
+    NoCommand,
+}
+
+impl Recipe {
+    pub(super) fn new(engine: Arc<Engine>, draft: &Draft) -> Self {
+        Self {
+            engine,
+            command: Arc::clone(&draft.command),
+            working_dir: draft.working_dir.clone(),
+            env: Arc::clone(&draft.env),
+            files: Arc::clone(&draft.files),
+            vars: Arc::clone(&draft.vars),
+        }
+    }
+}
+
+/// Renders everything for one instance.
+pub(crate) fn render(spec: &VassalSpec, instance: &InstanceContext) -> Result<Launch, RenderError> {
+    let recipe = &spec.recipe;
+    let mut found = Diagnostics::default();
+    let vars: Vec<_> = recipe.vars.keys().map(AsRef::as_ref).collect();
+    let files: Vec<_> = recipe.files.keys().map(AsRef::as_ref).collect();
+    let base = base_values(spec, instance);
+    let values = rendered_vars(recipe, &table(base.clone()), &mut found);
+    let paths = file_paths(recipe, &instance.dir);
+    let renderer = Renderer {
+        recipe,
+        private: &instance.dir,
+        scope: Scope {
+            vars: Some(&vars),
+            files: Some(&files),
+            instance: InstanceScope::Known,
+        },
+        values: table(base.into_iter().chain([
+            ("vars", Value::from_pairs(values.clone())),
+            ("files", Value::from_pairs(paths)),
+        ])),
+        vars: values,
+    };
+    let launch = renderer.launch(&mut found);
+    if launch.argv.is_empty() && found.is_empty() {
+        return Err(RenderError::NoCommand);
+    }
+    Ok(found.or_else_ok(launch)?)
+}
+
+/// An instance as it might be, to try a specification with.
+pub(super) fn trial_instance() -> InstanceContext {
+    InstanceContext {
+        number: 1,
+        dir: PathBuf::from("/run/emperor/i/1.1/private"),
+        socket_path: PathBuf::from("/run/emperor/i/1.1/sock/s"),
+    }
+}
+
+/// `site`
+pub(super) fn site_values(spec: &VassalSpec) -> Value {
+    let canonical = HostPattern::Exact(spec.hosts.canonical.clone()).to_string();
+    let aliases = spec.hosts.aliases.iter();
+    let hosts = aliases.map(|alias| Value::from(alias.pattern.to_string()));
+    let hosts: Vec<_> = std::iter::once(Value::from(canonical.clone()))
+        .chain(hosts)
+        .collect();
+    table([
+        ("id", Value::from(spec.site.id.get())),
+        ("slug", Value::from(spec.site.slug.as_str())),
+        ("domain", Value::from(canonical)),
+        ("hosts", Value::from(hosts)),
+    ])
+}
+
+/// All but `vars` and `files`.
+fn base_values(spec: &VassalSpec, instance: &InstanceContext) -> Vec<(&'static str, Value)> {
+    let path = ("path", path_value(&instance.socket_path));
+    let socket = match spec.listen {
+        ListenMode::Fd => table([("fd", Value::from(SOCKET_FD)), path]),
+        ListenMode::Path => table([path]),
+    };
+    let instance = table([
+        ("number", Value::from(instance.number)),
+        ("dir", path_value(&instance.dir)),
+    ]);
+    let site = site_values(spec);
+    vec![("site", site), ("socket", socket), ("instance", instance)]
+}
+
+fn path_value(path: &Path) -> Value {
+    Value::from(path.to_string_lossy().into_owned())
+}
+
+fn file_paths(recipe: &Recipe, dir: &Path) -> Vec<(Arc<str>, Value)> {
+    let names = recipe.files.keys();
+    names
+        .map(|name| (name.clone(), path_value(&dir.join(&**name))))
+        .collect()
+}
+
+/// The variables, with the names in their own texts filled in.
+fn rendered_vars(recipe: &Recipe, base: &Value, found: &mut Diagnostics) -> Vec<(Arc<str>, Value)> {
+    let mut rendered = Vec::new();
+    for (name, variable) in &*recipe.vars {
+        let Some((value, origin)) = &variable.value else {
+            continue;
+        };
+        let mut text = |text: &str| {
+            let text = Text {
+                text,
+                place: &origin.place,
+            };
+            let rendered = recipe
+                .engine
+                .render(text, base, &Scope::default(), Bound::Argument);
+            rendered.unwrap_or_else(|wrong| {
+                found.push(wrong);
+                String::new()
+            })
+        };
+        let value = match value {
+            VarValue::Text(value) => Value::from(text(value)),
+            VarValue::List(values) => values.iter().map(|v| Value::from(text(v))).collect(),
+            other => plain_value(other),
+        };
+        rendered.push((Arc::clone(name), value));
+    }
+    rendered
+}
+
+/// A variable as it stands there.
+pub(super) fn plain_value(value: &VarValue) -> Value {
+    match value {
+        VarValue::Text(text) => Value::from(text.as_ref()),
+        VarValue::Integer(number) => Value::from(*number),
+        VarValue::Float(number) => Value::from(*number),
+        VarValue::Bool(yes) => Value::from(*yes),
+        VarValue::List(texts) => texts
+            .iter()
+            .map(|text| Value::from(text.as_ref()))
+            .collect(),
+    }
+}
+
+struct Renderer<'a> {
+    recipe: &'a Recipe,
+    /// The instance's private folder.
+    private: &'a Path,
+    scope: Scope<'a>,
+    values: Value,
+    vars: Vec<(Arc<str>, Value)>,
+}
+
+impl Renderer<'_> {
+    fn launch(&self, found: &mut Diagnostics) -> Launch {
+        let mut take = |result: Result<(), Diagnostic>| found.extend(result.err());
+        let mut launch = Launch {
+            argv: Vec::new(),
+            working_dir: None,
+            env: Vec::new(),
+            files: Vec::new(),
+        };
+        for (at, piece) in self.recipe.command.iter().enumerate() {
+            take(self.arguments(piece, at, &mut launch.argv));
+        }
+        for (name, piece) in &*self.recipe.env {
+            let value = self.argument(piece, name.len() + 1);
+            take(value.map(|value| launch.env.push((name.to_string(), value))));
+        }
+        for (name, piece) in &*self.recipe.files {
+            let text = self.text(piece, Bound::File);
+            let name = name.to_string();
+            take(text.map(|text| launch.files.push(RenderedFile { name, text })));
+        }
+        if let Some(piece) = &self.recipe.working_dir {
+            take(
+                self.folder(piece)
+                    .map(|folder| launch.working_dir = Some(folder)),
+            );
+        }
+        launch
+    }
+
+    /// One element of `command`: one argument, or as many as the list has that it names.
+    fn arguments(
+        &self,
+        piece: &Piece,
+        at: usize,
+        argv: &mut Vec<String>,
+    ) -> Result<(), Diagnostic> {
+        if let Some(items) = self.list(&piece.text) {
+            let before = argv.len();
+            argv.extend(items);
+            let added = argv[before..].iter();
+            return added
+                .map(AsRef::as_ref)
+                .try_for_each(|text| no_nul(text, &piece.origin.place));
+        }
+        let argument = self.argument(piece, 0)?;
+        if at == 0 && argument.trim().is_empty() {
+            let title = "the program's name is empty";
+            return Err(Diagnostic::new(piece.origin.place.clone(), title));
+        }
+        argv.push(argument);
+        Ok(())
+    }
+
+    /// The items of a list variable that stands alone between braces.
+    fn list(&self, text: &str) -> Option<Vec<String>> {
+        let inner = text.trim().strip_prefix("{{")?.strip_suffix("}}")?;
+        let name = inner.trim().strip_prefix("vars.")?;
+        let (_, value) = self.vars.iter().find(|(known, _)| **known == *name)?;
+        let items = value.as_str().is_none().then(|| value.try_iter().ok())??;
+        Some(items.map(|item| item.to_string()).collect())
+    }
+
+    /// A text that the kernel passes on, after `taken` bytes.
+    fn argument(&self, piece: &Piece, taken: usize) -> Result<String, Diagnostic> {
+        let text = self.text(piece, Bound::Argument)?;
+        let place = &piece.origin.place;
+        no_nul(&text, place)?;
+        if text.len() + taken > Bound::Argument.bytes() {
+            return Err(Diagnostic::new(
+                place.clone(),
+                "this is longer than 128 KiB",
+            ));
+        }
+        Ok(text)
+    }
+
+    fn folder(&self, piece: &Piece) -> Result<PathBuf, Diagnostic> {
+        let path = self.argument(piece, 0)?;
+        // What stands for the private folder in an explanation need not look like a path.
+        let is_private = Path::new(&path).starts_with(self.private);
+        if !path.starts_with('/') && !is_private {
+            let title = format!("a working folder is an absolute path; this is `{path}`");
+            return Err(Diagnostic::new(piece.origin.place.clone(), title));
+        }
+        Ok(PathBuf::from(path))
+    }
+
+    fn text(&self, piece: &Piece, bound: Bound) -> Result<String, Diagnostic> {
+        let text = Text {
+            text: &piece.text,
+            place: &piece.origin.place,
+        };
+        self.recipe
+            .engine
+            .render(text, &self.values, &self.scope, bound)
+    }
+}
+
+fn no_nul(text: &str, place: &Place) -> Result<(), Diagnostic> {
+    if text.contains('\0') {
+        let title = "a NUL byte can't be passed to a program";
+        return Err(Diagnostic::new(place.clone(), title));
+    }
+    Ok(())
+}

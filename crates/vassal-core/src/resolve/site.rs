@@ -1,0 +1,118 @@
+//! One row against the catalog.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use minijinja::Value;
+use site_model::{Protocol, RejectionReason, Revision, Site};
+
+use super::catalog::Catalog;
+use super::engine::{Bound, Engine, Text};
+use super::names::{InstanceScope, Scope, table};
+use super::recipe::{self, Recipe};
+use super::revision;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::overlay;
+use crate::spec::{ListenMode, VassalSpec};
+use crate::template::{Draft, Piece, Word, unknown_word};
+
+impl Catalog {
+    /// Makes a site's specification, or says why there is none. Everything that it will be started
+    /// with is rendered once on trial, so that a mistake shows now and not at the first start.
+    pub fn resolve(&self, site: &Arc<Site>) -> Result<VassalSpec, RejectionReason> {
+        self.draft_and_spec(site).map(|(_, spec)| spec)
+    }
+
+    /// The specification, and what it was made from.
+    pub(super) fn draft_and_spec(
+        &self,
+        site: &Arc<Site>,
+    ) -> Result<(Draft, VassalSpec), RejectionReason> {
+        let (template, prepared) = self.prepared(site)?;
+        let run_as = self.run_as(site)?;
+        let hosts = self.hosts(site)?;
+        let draft = self
+            .draft(site, &prepared.draft)
+            .map_err(|found| configuration(&found))?;
+        let settings = draft.settings().map_err(|found| configuration(&found))?;
+        let mut spec = VassalSpec {
+            site: Arc::clone(site),
+            hosts,
+            template: template.clone(),
+            protocol: Protocol::Http,
+            listen: ListenMode::Fd,
+            run_as,
+            settings,
+            recipe: Recipe::new(Arc::clone(&prepared.engine), &draft),
+            revision: Revision::from_bytes([0; 16]),
+        };
+        let early = Early::new(&spec, &draft, &prepared.engine);
+        let protocol = early.word(draft.protocol.as_ref(), spec.protocol);
+        let listen = early.word(draft.listen.as_ref(), spec.listen);
+        spec.protocol = protocol.map_err(|wrong| configuration(&wrong))?;
+        spec.listen = listen.map_err(|wrong| configuration(&wrong))?;
+        spec.render(&recipe::trial_instance())
+            .map_err(|error| configuration(&error))?;
+        spec.revision = revision::of(&spec);
+        Ok((draft, spec))
+    }
+
+    /// The template's draft with the row laid over it.
+    fn draft(&self, site: &Site, template: &Draft) -> Result<Draft, Diagnostics> {
+        let mut draft = template.clone();
+        if !site.extra_config.trim().is_empty() {
+            let source = overlay::row_source(site.id, &site.extra_config);
+            let layer = overlay::read_row(&source, &self.policy.site_may_set)?;
+            draft.lay(&layer).or_else_ok(())?;
+        }
+        let missing: Diagnostics = draft.missing_variables().collect();
+        missing.or_else_ok(draft)
+    }
+}
+
+fn configuration(found: &impl Display) -> RejectionReason {
+    RejectionReason::Configuration(found.to_string())
+}
+
+/// Rendering what has to be known before there is an instance.
+struct Early<'a> {
+    engine: &'a Engine,
+    names: Vec<&'a str>,
+    values: Value,
+}
+
+impl<'a> Early<'a> {
+    fn new(spec: &VassalSpec, draft: &'a Draft, engine: &'a Engine) -> Self {
+        let variables = draft.vars.iter().filter_map(|(name, variable)| {
+            let (value, _) = variable.value.as_ref()?;
+            Some((name.clone(), recipe::plain_value(value)))
+        });
+        let vars = Value::from_pairs(variables);
+        Self {
+            engine,
+            names: draft.vars.keys().map(AsRef::as_ref).collect(),
+            values: table([("site", recipe::site_values(spec)), ("vars", vars)]),
+        }
+    }
+
+    /// A word that may have to be rendered first; `unsaid`: what holds where no layer has one.
+    fn word<W: Word>(&self, piece: Option<&Piece>, unsaid: W) -> Result<W, Diagnostic> {
+        let Some(piece) = piece else {
+            return Ok(unsaid);
+        };
+        let place = &piece.origin.place;
+        let text = Text {
+            text: &piece.text,
+            place,
+        };
+        let scope = Scope {
+            vars: Some(&self.names),
+            files: None,
+            instance: InstanceScope::Unknown,
+        };
+        let text = self
+            .engine
+            .render(text, &self.values, &scope, Bound::Argument)?;
+        W::from_word(text.trim()).ok_or_else(|| unknown_word::<W>(place, &text))
+    }
+}

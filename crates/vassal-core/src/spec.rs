@@ -1,0 +1,92 @@
+//! The resolved specification of a vassal, and what one instance of it is started with.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use site_model::{Alias, Hostname, Protocol, Revision, RunAs, Site, TemplateName};
+
+use crate::Settings;
+pub use crate::resolve::{Recipe, RenderError};
+
+/// Everything that decides how one site is run: row, template and configuration, resolved.
+///
+/// Two specifications with one [`revision`](Self::revision) run the same thing.
+#[derive(Debug, Clone)]
+pub struct VassalSpec {
+    /// The row.
+    pub site: Arc<Site>,
+    /// The hosts it answers to.
+    pub hosts: SiteHosts,
+    /// The template it was made from.
+    pub template: TemplateName,
+    /// What its workers speak.
+    pub protocol: Protocol,
+    /// Who binds the listening socket.
+    pub listen: ListenMode,
+    /// Who its workers run as.
+    pub run_as: RunAs,
+    /// The rest of the settings.
+    pub settings: Settings,
+    /// What is rendered for each instance.
+    pub recipe: Recipe,
+    /// The hash of all of this.
+    pub revision: Revision,
+}
+
+impl VassalSpec {
+    /// What one instance is started with.
+    pub fn render(&self, instance: &InstanceContext) -> Result<Launch, RenderError> {
+        crate::resolve::render(self, instance)
+    }
+}
+
+/// The hosts of a site after rewriting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteHosts {
+    /// The one that redirects lead to and that `SITE_DOMAIN` names.
+    pub canonical: Hostname,
+    /// The others.
+    pub aliases: Vec<Alias>,
+}
+
+/// Who binds the socket an instance listens on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenMode {
+    /// The emperor; the worker inherits it as descriptor 3.
+    Fd,
+    /// The worker, at `socket.path`.
+    Path,
+}
+
+/// What is known of an instance only when it is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceContext {
+    /// `instance.number`
+    pub number: u32,
+    /// `instance.dir`: its private folder.
+    pub dir: PathBuf,
+    /// `socket.path`
+    pub socket_path: PathBuf,
+}
+
+/// What one instance is started with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launch {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Where it runs; `None`: its private folder.
+    pub working_dir: Option<PathBuf>,
+    /// `[env]` of template and site: what comes on top of the emperor's own variables.
+    pub env: Vec<(String, String)>,
+    /// Files to write into its private folder before it starts.
+    pub files: Vec<RenderedFile>,
+}
+
+/// A rendered `[files]` entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenderedFile {
+    /// Its name in the private folder.
+    pub name: String,
+    /// Its content.
+    pub text: String,
+}

@@ -1,0 +1,262 @@
+//! Every key of a template, of `[vassal]`, of `[templates.NAME]` and of a row's `extra_config`: one
+//! table from which texts are checked, built-in defaults are taken, and the documentation is
+//! checked.
+
+use super::kind::{Kind, Zero};
+
+/// A key with a value of its own.
+#[derive(Debug)]
+pub struct Key {
+    path: &'static str,
+    pub(crate) kind: Kind,
+    default: &'static str,
+    meaning: &'static str,
+}
+
+impl Key {
+    /// The key, `table.name` where it stands in a table.
+    pub fn path(&self) -> &'static str {
+        self.path
+    }
+
+    /// What its values look like.
+    pub fn value(&self) -> String {
+        self.kind.description()
+    }
+
+    /// The value that holds where nothing is said, in TOML; empty: there is none.
+    pub fn default(&self) -> &'static str {
+        self.default
+    }
+
+    /// What it is for.
+    pub fn meaning(&self) -> &'static str {
+        self.meaning
+    }
+
+    /// The table it stands in, or itself: the name that `policy.site_may_set` has for it.
+    pub fn table(&self) -> &'static str {
+        self.path
+            .split_once('.')
+            .map_or(self.path, |(table, _)| table)
+    }
+}
+
+/// Tables whose keys are the template's own: name and meaning.
+pub const MAPS: &[(&str, &str)] = &[
+    ("vars", "what a site may fill in"),
+    ("env", "what is added to the clean environment"),
+    ("files", "texts rendered into the instance's private folder"),
+];
+
+/// What `policy.site_may_set` can name: every table, and every key outside of one.
+pub fn tables() -> Vec<&'static str> {
+    let mut tables: Vec<_> = KEYS.iter().map(Key::table).collect();
+    tables.dedup();
+    tables.extend(MAPS.iter().map(|(name, _)| *name));
+    tables
+}
+
+/// Finds a key by its path.
+pub(crate) fn key(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+const fn new(path: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
+    Key {
+        path,
+        kind,
+        default,
+        meaning,
+    }
+}
+
+/// All of them, tables together.
+pub const KEYS: &[Key] = &[
+    new(
+        "description",
+        Kind::Note(|draft| &mut draft.description),
+        "\"\"",
+        "one line for `emperor template list`",
+    ),
+    new(
+        "protocol",
+        Kind::Protocol(|draft| &mut draft.protocol),
+        "\"http\"",
+        "what the workers speak on their socket; may be rendered from `vars`",
+    ),
+    new(
+        "listen",
+        Kind::Listen(|draft| &mut draft.listen),
+        "\"fd\"",
+        "`fd`: the emperor binds and the worker inherits descriptor 3; `path`: the worker binds `socket.path`; may be rendered from `vars`",
+    ),
+    new(
+        "command",
+        Kind::Command(|draft| &mut draft.command),
+        "",
+        "program and arguments, each rendered on its own; required in a template",
+    ),
+    new(
+        "working_dir",
+        Kind::Folder(|draft| &mut draft.working_dir),
+        "",
+        "folder it runs in, rendered; without it: `instance.dir`",
+    ),
+    new(
+        "ready.probe",
+        Kind::Probe(|draft| &mut draft.probe),
+        "\"http\"",
+        "`http`: a GET with the site's own Host answers; `notify`: `READY=1` on `NOTIFY_SOCKET`; `connect`: the socket accepts",
+    ),
+    new(
+        "ready.path",
+        Kind::Target(|draft| &mut draft.ready_path),
+        "\"/\"",
+        "what the `http` probe asks for",
+    ),
+    new(
+        "ready.status",
+        Kind::Statuses(|draft| &mut draft.ready_status),
+        "\"200-499\"",
+        "statuses that count as ready: numbers and ranges, separated by commas",
+    ),
+    new(
+        "ready.timeout",
+        Kind::Duration(Zero::Refused, |draft| &mut draft.ready_timeout),
+        "\"60s\"",
+        "how long an instance may take from its start until it is ready",
+    ),
+    new(
+        "health.interval",
+        Kind::Duration(Zero::Allowed, |draft| &mut draft.health_interval),
+        "\"0s\"",
+        "time between two probes of a ready instance; 0: none",
+    ),
+    new(
+        "instances.min",
+        Kind::Count(1..=1000, |draft| &mut draft.instances_min),
+        "1",
+        "how many instances run at least",
+    ),
+    new(
+        "instances.max",
+        Kind::Count(1..=1000, |draft| &mut draft.instances_max),
+        "1",
+        "how many run at most; raised to `instances.min` where only that is set",
+    ),
+    new(
+        "instances.concurrency",
+        Kind::Count(0..=1_000_000, |draft| &mut draft.instances_concurrency),
+        "0",
+        "requests in flight per instance; 0: no bound",
+    ),
+    new(
+        "idle.stop_after",
+        Kind::Duration(Zero::Allowed, |draft| &mut draft.idle_stop_after),
+        "\"0s\"",
+        "stop after that long without a request, to be woken by the next; 0: never",
+    ),
+    new(
+        "queue.depth",
+        Kind::Count(0..=1_000_000, |draft| &mut draft.queue_depth),
+        "100",
+        "how many requests may wait while nothing is ready",
+    ),
+    new(
+        "queue.timeout",
+        Kind::Duration(Zero::Allowed, |draft| &mut draft.queue_timeout),
+        "\"30s\"",
+        "how long one may wait",
+    ),
+    new(
+        "restart.backoff_initial",
+        Kind::Duration(Zero::Refused, |draft| &mut draft.backoff_initial),
+        "\"500ms\"",
+        "pause after the first crash; it doubles with each",
+    ),
+    new(
+        "restart.backoff_max",
+        Kind::Duration(Zero::Refused, |draft| &mut draft.backoff_max),
+        "\"3m\"",
+        "longest such pause",
+    ),
+    new(
+        "stop.signal",
+        Kind::Signal(|draft| &mut draft.stop_signal),
+        "\"SIGTERM\"",
+        "signal that asks an instance to end",
+    ),
+    new(
+        "stop.grace",
+        Kind::Duration(Zero::Allowed, |draft| &mut draft.stop_grace),
+        "\"30s\"",
+        "how long it may take before its process group is killed",
+    ),
+    new(
+        "recycle.max_requests",
+        Kind::Number(|draft| &mut draft.recycle_max_requests),
+        "0",
+        "replace an instance after that many requests; 0: never",
+    ),
+    new(
+        "recycle.max_memory",
+        Kind::Bytes(|draft| &mut draft.recycle_max_memory),
+        "\"0\"",
+        "replace an instance above that much resident memory; 0: never",
+    ),
+    new(
+        "recycle.max_age",
+        Kind::Duration(Zero::Allowed, |draft| &mut draft.recycle_max_age),
+        "\"0s\"",
+        "replace an instance after that long; 0: never",
+    ),
+    new(
+        "limits.memory_max",
+        Kind::Bytes(|draft| &mut draft.limits_memory_max),
+        "\"0\"",
+        "memory an instance may have; 0: no bound",
+    ),
+    new(
+        "limits.pids_max",
+        Kind::Number(|draft| &mut draft.limits_pids_max),
+        "0",
+        "processes and threads an instance may have; 0: no bound",
+    ),
+    new(
+        "limits.nofile",
+        Kind::Number(|draft| &mut draft.limits_nofile),
+        "0",
+        "descriptors a process may have open; 0: as the emperor has it",
+    ),
+    new(
+        "cache.mode",
+        Kind::CacheMode(|draft| &mut draft.cache_mode),
+        "\"http\"",
+        "`off`: nothing is kept; `http`: what RFC 9111 lets a shared cache keep; `until-purged`: every cacheable page until it is purged",
+    ),
+    new(
+        "cache.ignore",
+        Kind::Patterns(|draft| &mut draft.cache_ignore),
+        "[]",
+        "regular expressions over the path; what matches one is never kept",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_one_table_stand_together_and_once() {
+        let mut seen = tables();
+        let count = seen.len();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), count, "a table's keys are scattered");
+        let mut paths: Vec<_> = KEYS.iter().map(Key::path).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        assert_eq!(paths.len(), KEYS.len());
+    }
+}

@@ -1,0 +1,95 @@
+//! What is wanted of a vassal: the one value that `plan` compares and a `Lifecycle` aims at.
+
+use std::sync::Arc;
+
+use site_model::{AliasKind, HostPattern, HostRole, Hostname, QueueBounds, RejectionReason, Slug};
+
+use crate::{SiteHosts, VassalSpec};
+
+/// What is wanted of a vassal, as its row, its template and the configuration have it.
+#[derive(Debug, Clone)]
+pub enum Want {
+    /// It is to run like this.
+    Run(Arc<VassalSpec>),
+    /// It is known and not to run.
+    Disabled(Arc<Address>),
+    /// It can't be run.
+    Rejected {
+        /// Why.
+        reason: RejectionReason,
+        /// Where it would be reached, as far as its row could be read.
+        address: Option<Arc<Address>>,
+    },
+}
+
+/// Where a site is reached, whatever stands behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Its slug.
+    pub slug: Slug,
+    /// Where redirects lead.
+    pub canonical: Hostname,
+    /// All hosts, the canonical one first.
+    pub hosts: Vec<(HostPattern, HostRole)>,
+    /// How its requests wait.
+    pub queue: QueueBounds,
+}
+
+impl Want {
+    /// The hosts it claims.
+    pub fn hosts(&self) -> Vec<HostPattern> {
+        let of = |address: &Address| address.hosts.iter().map(|(host, _)| host.clone()).collect();
+        match self {
+            Self::Run(spec) => spec.hosts.patterns().collect(),
+            Self::Disabled(address) => of(address),
+            Self::Rejected { address, .. } => address.as_deref().map(of).unwrap_or_default(),
+        }
+    }
+}
+
+/// Two are equal when a vassal that was told the one has nothing to do on being told the other:
+/// specifications are compared by revision alone.
+impl PartialEq for Want {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Run(a), Self::Run(b)) => a.revision == b.revision,
+            (Self::Disabled(a), Self::Disabled(b)) => a == b,
+            (
+                Self::Rejected { reason, address },
+                Self::Rejected {
+                    reason: other_reason,
+                    address: other_address,
+                },
+            ) => reason == other_reason && address == other_address,
+            (Self::Run(_) | Self::Disabled(_) | Self::Rejected { .. }, _) => false,
+        }
+    }
+}
+
+impl Address {
+    /// The address of a site with these hosts.
+    pub fn new(slug: Slug, hosts: &SiteHosts, queue: QueueBounds) -> Self {
+        let canonical = HostPattern::Exact(hosts.canonical.clone());
+        let aliases = hosts.aliases.iter().map(|alias| {
+            let role = match alias.kind {
+                AliasKind::Alias => HostRole::Serve,
+                AliasKind::Redirect => HostRole::Redirect,
+            };
+            (alias.pattern.clone(), role)
+        });
+        Self {
+            slug,
+            canonical: hosts.canonical.clone(),
+            hosts: std::iter::once((canonical, HostRole::Serve))
+                .chain(aliases)
+                .collect(),
+            queue,
+        }
+    }
+}
+
+impl From<&VassalSpec> for Address {
+    fn from(spec: &VassalSpec) -> Self {
+        Self::new(spec.site.slug.clone(), &spec.hosts, spec.settings.queue)
+    }
+}

@@ -1,0 +1,16 @@
+//! Rows, templates and configuration against what becomes of them, through the public interface.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail by panicking, as the tests themselves do"
+)]
+
+mod config;
+mod docs;
+mod hostile;
+mod hosts;
+mod layers;
+mod rejections;
+mod rendering;
+mod revision;
+mod shipped;
+mod support;

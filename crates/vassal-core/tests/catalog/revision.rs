@@ -1,0 +1,178 @@
+//! What moves a revision, and what doesn't.
+
+use std::sync::Arc;
+
+use site_model::{Alias, AliasKind, Revision, RunAs, Site, SiteId};
+use vassal_core::template::schema::{KEYS, Key};
+use vassal_core::{Catalog, CatalogInput, Policy, Source};
+
+use crate::support::{APP, catalog, input, site};
+
+fn revision(catalog: &Catalog, site: Site) -> Revision {
+    let site = Arc::new(site);
+    let spec = catalog.resolve(&site);
+    spec.unwrap_or_else(|reason| panic!("{reason}")).revision
+}
+
+fn of_template(text: &str) -> Revision {
+    revision(&catalog(input(text)), site(""))
+}
+
+fn of_row(extra_config: &str) -> Revision {
+    revision(&catalog(input(APP)), site(extra_config))
+}
+
+#[test]
+fn comments_formatting_order_and_help_don_t_move_it() {
+    let plain = of_template("command = ['x']\nvars.a = 'b'\nenv.A = '1'\nstop.grace = '60s'\n");
+    let other = "# why\n[stop]\ngrace   =  \"1m\" # because\n[env]\nA = \"1\"\n[vars]\n\
+                 a = { default = 'b', help = 'new' }\n";
+    let other = format!("description = 'new'\ncommand = [\n  \"x\",\n]\n{other}");
+    assert_eq!(plain, of_template(&other));
+    assert_eq!(of_row(""), of_row("# a comment\n\n"));
+}
+
+#[test]
+fn what_is_said_again_doesn_t_move_it() {
+    assert_eq!(of_row(""), of_row("vars.workers = 1\nstop.grace = '10s'\n"));
+}
+
+#[test]
+fn the_layer_a_value_is_from_doesn_t_move_it() {
+    let overlaid = catalog(CatalogInput {
+        vassal: Some(Source::new("x", "vars.workers = 4")),
+        ..input(APP)
+    });
+    assert_eq!(revision(&overlaid, site("")), of_row("vars.workers = 4"));
+}
+
+#[test]
+fn every_field_of_the_row_that_matters_moves_it() {
+    let catalog = catalog(CatalogInput {
+        templates: vec![
+            crate::support::template("app", APP),
+            crate::support::template("twin", APP),
+        ],
+        ..input(APP)
+    });
+    let alias = |kind| Alias {
+        pattern: "alias.example".parse().unwrap(),
+        kind,
+    };
+    let base = site("");
+    let changed = |change: fn(&mut Site)| {
+        let mut site = base.clone();
+        change(&mut site);
+        site
+    };
+    let with_alias = |kind| Site {
+        aliases: vec![alias(kind)],
+        ..base.clone()
+    };
+    let sites = [
+        ("nothing", base.clone()),
+        ("id", changed(|site| site.id = SiteId::new(13).unwrap())),
+        ("slug", changed(|site| site.slug = "other".parse().unwrap())),
+        ("domain", changed(|site| site.domain = None)),
+        ("alias", with_alias(AliasKind::Alias)),
+        ("kind", with_alias(AliasKind::Redirect)),
+        (
+            "template",
+            changed(|site| site.template = "twin".parse().ok()),
+        ),
+        (
+            "run_as",
+            changed(|site| site.run_as = RunAs::parse("web").ok()),
+        ),
+        ("pool", changed(|site| site.pool = Some("p".to_owned()))),
+        ("reloads", changed(|site| site.reloads = 1)),
+    ];
+    let revisions = sites.map(|(name, site)| (name, revision(&catalog, site)));
+    distinct(&revisions);
+}
+
+fn distinct(revisions: &[(&str, Revision)]) {
+    for (at, (name, revision)) in revisions.iter().enumerate() {
+        let twin = revisions[..at].iter().find(|(_, other)| other == revision);
+        assert!(
+            twin.is_none(),
+            "{name} and {:?}",
+            twin.map(|(name, _)| name)
+        );
+    }
+}
+
+/// A value of each key that is not its default.
+const OTHER_VALUES: &[(&str, &str)] = &[
+    ("protocol", "'uwsgi'"),
+    ("listen", "'path'"),
+    ("command", "['python3', 'other']"),
+    ("working_dir", "'/other'"),
+    ("ready.probe", "'connect'"),
+    ("ready.path", "'/other'"),
+    ("ready.status", "'200'"),
+    ("ready.timeout", "'61s'"),
+    ("health.interval", "'61s'"),
+    ("instances.min", "2"),
+    ("instances.max", "2"),
+    ("instances.concurrency", "2"),
+    ("idle.stop_after", "'61s'"),
+    ("queue.depth", "2"),
+    ("queue.timeout", "'61s'"),
+    ("restart.backoff_initial", "'61s'"),
+    ("restart.backoff_max", "'61s'"),
+    ("stop.signal", "'SIGINT'"),
+    ("stop.grace", "'61s'"),
+    ("recycle.max_requests", "2"),
+    ("recycle.max_memory", "'2MiB'"),
+    ("recycle.max_age", "'61s'"),
+    ("limits.memory_max", "'2MiB'"),
+    ("limits.pids_max", "2"),
+    ("limits.nofile", "2"),
+    ("cache.mode", "'off'"),
+    ("cache.ignore", "['x']"),
+    ("vars.python", "'python4'"),
+    ("vars.args", "['x']"),
+    ("vars.ratio", "0.25"),
+    ("vars.debug", "true"),
+    ("env.MODE", "'x'"),
+    ("env.NEW", "'x'"),
+    ("files.new", "'x'"),
+];
+
+#[test]
+fn every_setting_moves_it() {
+    let untold = KEYS.iter().map(Key::path);
+    let untold = untold.filter(|path| !OTHER_VALUES.iter().any(|(key, _)| key == path));
+    assert_eq!(untold.collect::<Vec<_>>(), ["description"]);
+    let all = vassal_core::template::schema::tables();
+    let catalog = catalog(CatalogInput {
+        policy: Policy {
+            site_may_set: vassal_core::overlay::SiteTables::parse(all).unwrap(),
+            allow_root: false,
+        },
+        ..input(APP)
+    });
+    let mut revisions = vec![("nothing", revision(&catalog, site("")))];
+    for (key, value) in OTHER_VALUES {
+        let row = format!("{key} = {value}");
+        revisions.push((key, revision(&catalog, site(&row))));
+    }
+    distinct(&revisions);
+}
+
+#[test]
+fn values_don_t_run_into_each_other() {
+    let ab = of_template("command = ['x', 'ab', '']");
+    distinct(&[
+        ("ab", ab),
+        ("a b", of_template("command = ['x', 'a', 'b']")),
+        ("'' ab", of_template("command = ['x', '', 'ab']")),
+        ("env", of_template("command = ['x']\nenv.A = 'BC'")),
+        ("env 2", of_template("command = ['x']\nenv.AB = 'C'")),
+        ("files", of_template("command = ['x']\nfiles.A = 'BC'")),
+        ("text", of_template("command = ['x']\nvars.a = '1'")),
+        ("number", of_template("command = ['x']\nvars.a = 1")),
+        ("fraction", of_template("command = ['x']\nvars.a = 1.0")),
+    ]);
+}
