@@ -1,0 +1,91 @@
+//! The `[[site]]` rows of the configuration, written at start.
+//!
+//! A row is found by its id where that is given, else by its slug. What the configuration doesn't
+//! say is left alone, nothing is ever removed, and a row that is as configured is not touched. A
+//! row that can't be written is reported and keeps none of the others from it.
+
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Transaction};
+
+use crate::link::{Doing, LinkError, bounded};
+use crate::registry::ConfiguredRow;
+
+/// Emperors that start at once write one after the other.
+const LOCK: i64 = 0x656d_7065_726f_7232;
+
+const FIND: &str = "
+SELECT id FROM emperor.sites
+WHERE CASE WHEN $1::bigint IS NULL THEN slug = $2 ELSE id = $1 END";
+
+const INSERT: &str = "
+INSERT INTO emperor.sites (slug, domain, template, extra_config, run_as)
+VALUES ($1, coalesce($2, ''), coalesce($3, ''), coalesce($4, ''), coalesce($5, ''))";
+
+const INSERT_WITH_ID: &str = "
+INSERT INTO emperor.sites (slug, domain, template, extra_config, run_as, id)
+VALUES ($1, coalesce($2, ''), coalesce($3, ''), coalesce($4, ''), coalesce($5, ''), $6)";
+
+const UPDATE: &str = "
+UPDATE emperor.sites s SET
+    slug = $1, domain = coalesce($2, s.domain), template = coalesce($3, s.template),
+    extra_config = coalesce($4, s.extra_config), run_as = coalesce($5, s.run_as)
+WHERE s.id = $6 AND (s.slug, s.domain, s.template, s.extra_config, s.run_as) IS DISTINCT FROM (
+    $1, coalesce($2, s.domain), coalesce($3, s.template), coalesce($4, s.extra_config),
+    coalesce($5, s.run_as))";
+
+/// Writes the rows in one transaction.
+pub(crate) async fn write(client: &mut Client, rows: &[ConfiguredRow]) -> Result<(), LinkError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    bounded(Doing::Configuring, write_all(client, rows)).await
+}
+
+async fn write_all(
+    client: &mut Client,
+    rows: &[ConfiguredRow],
+) -> Result<(), tokio_postgres::Error> {
+    let mut transaction = client.transaction().await?;
+    transaction
+        .execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK])
+        .await?;
+    for row in rows {
+        let savepoint = transaction.transaction().await?;
+        match upsert(&savepoint, row).await {
+            Ok(()) => savepoint.commit().await?,
+            // Without words of the server's there is no server any more.
+            Err(error) if error.as_db_error().is_none() => return Err(error),
+            Err(error) => {
+                let cause = LinkError::from_postgres(&error, Doing::Configuring);
+                tracing::error!(slug = %row.slug, %cause, "a [[site]] can't be written");
+                savepoint.rollback().await?;
+            }
+        }
+    }
+    transaction.commit().await
+}
+
+async fn upsert(
+    transaction: &Transaction<'_>,
+    row: &ConfiguredRow,
+) -> Result<(), tokio_postgres::Error> {
+    let given = row.id.map(site_model::SiteId::get);
+    let slug = row.slug.as_str();
+    let domain = row.domain.as_ref().map(ToString::to_string);
+    let template = row.template.as_ref().map(ToString::to_string);
+    let overlay = row.extra_config.as_deref().filter(|text| !text.is_empty());
+    let run_as = row.run_as.as_ref().map(ToString::to_string);
+    let mut values: Vec<&(dyn ToSql + Sync)> = vec![&slug, &domain, &template, &overlay, &run_as];
+
+    let found = transaction.query_opt(FIND, &[&given, &slug]).await?;
+    let found: Option<i64> = found.map(|row| row.get(0));
+    let (statement, id) = match (&found, &given) {
+        (Some(_), _) => (UPDATE, &found),
+        (None, Some(_)) => (INSERT_WITH_ID, &given),
+        (None, None) => (INSERT, &None),
+    };
+    if id.is_some() {
+        values.push(id);
+    }
+    transaction.execute(statement, &values).await.map(drop)
+}

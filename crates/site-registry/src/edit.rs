@@ -1,0 +1,375 @@
+//! The changes an operator makes through the command line, as values and as SQL.
+//!
+//! Each is one transaction on the query session. The rows are read again before the caller gets its
+//! answer, so what it reads afterwards includes its own change.
+
+use site_model::{Alias, HostPattern, Hostname, RunAs, SiteId, Slug, TemplateName};
+use thiserror::Error;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Transaction};
+
+use crate::link::{Doing, LinkError, STATEMENT_TIMEOUT};
+use crate::reading::kind_text;
+
+/// A site to add. Only the slug has to be given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSite {
+    /// Its slug.
+    pub slug: Slug,
+    /// Its id; `None`: the next free one.
+    pub id: Option<SiteId>,
+    /// Its domain; `None`: made from the slug.
+    pub domain: Option<Hostname>,
+    /// Further hosts.
+    pub aliases: Vec<Alias>,
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Its template; `None`: the default one.
+    pub template: Option<TemplateName>,
+    /// Its overlay, in TOML.
+    pub extra_config: String,
+    /// The user it runs as; `None`: the default one.
+    pub run_as: Option<RunAs>,
+    /// The pool it shares a vassal with.
+    pub pool: Option<String>,
+}
+
+/// Columns to change; `None` leaves a column as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SiteChange {
+    /// `slug`
+    pub slug: Option<Slug>,
+    /// `domain`; `Some(None)` clears it.
+    pub domain: Option<Option<Hostname>>,
+    /// `enabled`
+    pub enabled: Option<bool>,
+    /// `template`; `Some(None)` clears it.
+    pub template: Option<Option<TemplateName>>,
+    /// `extra_config`
+    pub extra_config: Option<String>,
+    /// `run_as`; `Some(None)` clears it.
+    pub run_as: Option<Option<RunAs>>,
+    /// `pool`; `Some(None)` clears it.
+    pub pool: Option<Option<String>>,
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// Insert a site with its aliases.
+    Add(NewSite),
+    /// Change columns of a site.
+    Set(SiteId, SiteChange),
+    /// Delete a site with its aliases.
+    Remove(SiteId),
+    /// Give a site a further host, or another kind to one it has.
+    AddDomain(SiteId, Alias),
+    /// Take a further host from a site.
+    RemoveDomain(SiteId, HostPattern),
+    /// Count up the reloads of some sites.
+    Reload(Vec<SiteId>),
+    /// Count up the reloads of every site.
+    ReloadAll,
+}
+
+/// Why a change was not made. Nothing of it was.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum EditError {
+    /// There is no such site.
+    #[error("there is no site with id {0}")]
+    NoSuchSite(SiteId),
+    /// The site doesn't have this host.
+    #[error("site {site} has no further host {host}")]
+    NoSuchDomain {
+        /// The site.
+        site: SiteId,
+        /// The host.
+        host: HostPattern,
+    },
+    /// Another site has this slug.
+    #[error("another site has the slug \"{0}\"; choose another one")]
+    SlugTaken(Slug),
+    /// Another site has this id.
+    #[error("another site has the id {0}; leave the id out to get the next free one")]
+    IdTaken(SiteId),
+    /// Another site has one of the hosts; the text names both.
+    #[error("{0}")]
+    HostTaken(String),
+    /// Somebody else is changing the same rows right now.
+    #[error("another transaction holds the rows; try again when it has ended")]
+    Locked,
+    /// The database refused the values.
+    #[error("the database refused the change: {0}")]
+    Refused(String),
+    /// There is no link to PostgreSQL, or it was lost or lacked a right under way.
+    #[error("PostgreSQL: {0}")]
+    Link(LinkError),
+    /// The registry has ended.
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+impl SiteChange {
+    /// A change of `enabled` alone.
+    pub fn enabled(enabled: bool) -> Self {
+        Self {
+            enabled: Some(enabled),
+            ..Self::default()
+        }
+    }
+}
+
+/// Makes one change, whole or not at all. Returns the sites whose rows are to be read again, for
+/// [`Edit::ReloadAll`] none.
+pub(crate) async fn apply(client: &mut Client, edit: &Edit) -> Result<Vec<SiteId>, EditError> {
+    let change = async {
+        let transaction = client.transaction().await.map_err(Failure::from)?;
+        let ids = apply_in(&transaction, edit).await?;
+        transaction.commit().await?;
+        Ok(ids)
+    };
+    match tokio::time::timeout(STATEMENT_TIMEOUT, change).await {
+        Ok(done) => done.map_err(|failure: Failure| failure.explain(edit)),
+        Err(_) => Err(EditError::Link(LinkError::TimedOut {
+            doing: Doing::Editing,
+            after: STATEMENT_TIMEOUT,
+        })),
+    }
+}
+
+/// Either the server's error, to be explained, or one that explains itself.
+enum Failure {
+    Server(tokio_postgres::Error),
+    Known(EditError),
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Server(error)
+    }
+}
+
+impl From<EditError> for Failure {
+    fn from(error: EditError) -> Self {
+        Self::Known(error)
+    }
+}
+
+async fn apply_in(transaction: &Transaction<'_>, edit: &Edit) -> Result<Vec<SiteId>, Failure> {
+    match edit {
+        Edit::Add(site) => {
+            let id = add(transaction, site).await?;
+            for alias in &site.aliases {
+                add_domain(transaction, id, alias).await?;
+            }
+            Ok(vec![id])
+        }
+        Edit::Set(id, change) => {
+            set(transaction, *id, change).await?;
+            Ok(vec![*id])
+        }
+        Edit::Remove(id) => {
+            let delete = "DELETE FROM emperor.sites WHERE id = $1";
+            let deleted = transaction.execute(delete, &[&id.get()]).await?;
+            exists(*id, deleted)?;
+            Ok(vec![*id])
+        }
+        Edit::AddDomain(id, alias) => {
+            add_domain(transaction, *id, alias).await?;
+            Ok(vec![*id])
+        }
+        Edit::RemoveDomain(id, host) => {
+            remove_domain(transaction, *id, host).await?;
+            Ok(vec![*id])
+        }
+        Edit::Reload(ids) => {
+            for id in ids {
+                reload(transaction, Some(*id)).await?;
+            }
+            Ok(ids.clone())
+        }
+        Edit::ReloadAll => {
+            reload(transaction, None).await?;
+            Ok(Vec::new())
+        }
+    }
+}
+
+async fn add(transaction: &Transaction<'_>, site: &NewSite) -> Result<SiteId, Failure> {
+    // Without an id the column's own default is due, which no parameter can stand for.
+    let (column, value) = match site.id {
+        Some(_) => ("id, ", "$8, "),
+        None => ("", ""),
+    };
+    let insert = format!(
+        "INSERT INTO emperor.sites \
+         ({column}slug, domain, enabled, template, extra_config, run_as, pool) \
+         VALUES ({value}$1, $2, $3, $4, $5, $6, $7) RETURNING id"
+    );
+    let (slug, domain) = (site.slug.as_str(), text(site.domain.as_ref()));
+    let (template, run_as) = (text(site.template.as_ref()), text(site.run_as.as_ref()));
+    let id = site.id.map(SiteId::get);
+    let mut values: Vec<&(dyn ToSql + Sync)> = vec![
+        &slug,
+        &domain,
+        &site.enabled,
+        &template,
+        &site.extra_config,
+        &run_as,
+        &site.pool,
+    ];
+    if let Some(id) = &id {
+        values.push(id);
+    }
+    let row = transaction.query_one(&insert, &values).await?;
+    let id = SiteId::new(row.get(0));
+    Ok(id.map_err(|error| EditError::Refused(error.to_string()))?)
+}
+
+async fn set(
+    transaction: &Transaction<'_>,
+    id: SiteId,
+    change: &SiteChange,
+) -> Result<(), Failure> {
+    const UPDATE: &str = "
+        UPDATE emperor.sites SET
+            slug = coalesce($2, slug), domain = coalesce($3, domain),
+            enabled = coalesce($4, enabled), template = coalesce($5, template),
+            extra_config = coalesce($6, extra_config), run_as = coalesce($7, run_as),
+            pool = CASE WHEN $8 THEN $9 ELSE pool END
+        WHERE id = $1";
+    let slug = change.slug.as_ref().map(ToString::to_string);
+    let domain = change.domain.as_ref().map(|d| text(d.as_ref()));
+    let template = change.template.as_ref().map(|t| text(t.as_ref()));
+    let run_as = change.run_as.as_ref().map(|r| text(r.as_ref()));
+    let values: [&(dyn ToSql + Sync); 9] = [
+        &id.get(),
+        &slug,
+        &domain,
+        &change.enabled,
+        &template,
+        &change.extra_config,
+        &run_as,
+        &change.pool.is_some(),
+        &change.pool.clone().flatten(),
+    ];
+    let updated = transaction.execute(UPDATE, &values).await?;
+    Ok(exists(id, updated)?)
+}
+
+async fn add_domain(
+    transaction: &Transaction<'_>,
+    id: SiteId,
+    alias: &Alias,
+) -> Result<(), Failure> {
+    const UPSERT: &str = "
+        INSERT INTO emperor.domains AS d (host, site_id, kind) VALUES ($1, $2, $3)
+        ON CONFLICT (host) DO UPDATE SET kind = excluded.kind WHERE d.site_id = excluded.site_id";
+    const OWNER: &str = "
+        SELECT format('host \"%s\" already belongs to site %s (%s)', d.host, s.id, s.slug)
+        FROM emperor.domains d JOIN emperor.sites s ON s.id = d.site_id WHERE d.host = $1";
+    let host = alias.pattern.to_string();
+    let values: [&(dyn ToSql + Sync); 3] = [&host, &id.get(), &kind_text(alias.kind)];
+    if transaction.execute(UPSERT, &values).await? == 0 {
+        let owner = transaction.query_opt(OWNER, &[&host]).await?;
+        let owner = owner.map(|row| row.get::<_, String>(0));
+        let message = owner.unwrap_or_else(|| format!("host \"{host}\" belongs to another site"));
+        return Err(EditError::HostTaken(message).into());
+    }
+    Ok(())
+}
+
+async fn remove_domain(
+    transaction: &Transaction<'_>,
+    id: SiteId,
+    host: &HostPattern,
+) -> Result<(), Failure> {
+    let delete = "DELETE FROM emperor.domains WHERE site_id = $1 AND host = $2";
+    let values: [&(dyn ToSql + Sync); 2] = [&id.get(), &host.to_string()];
+    if transaction.execute(delete, &values).await? > 0 {
+        return Ok(());
+    }
+    let site = "SELECT FROM emperor.sites WHERE id = $1";
+    let found = transaction.query_opt(site, &[&id.get()]).await?;
+    exists(id, u64::from(found.is_some()))?;
+    let host = host.clone();
+    Err(EditError::NoSuchDomain { site: id, host }.into())
+}
+
+async fn reload(transaction: &Transaction<'_>, site: Option<SiteId>) -> Result<(), Failure> {
+    let id = site.map(SiteId::get);
+    let called = transaction
+        .execute("SELECT emperor.reload($1)", &[&id])
+        .await;
+    match (called, site) {
+        (Err(error), Some(site)) if error.code() == Some(&SqlState::NO_DATA_FOUND) => {
+            Err(EditError::NoSuchSite(site).into())
+        }
+        (called, _) => Ok(called.map(drop)?),
+    }
+}
+
+fn exists(site: SiteId, rows: u64) -> Result<(), EditError> {
+    if rows == 0 {
+        return Err(EditError::NoSuchSite(site));
+    }
+    Ok(())
+}
+
+/// `''` is how a column says that it has no value.
+fn text(value: Option<&impl ToString>) -> String {
+    value.map(ToString::to_string).unwrap_or_default()
+}
+
+impl Failure {
+    fn explain(self, edit: &Edit) -> EditError {
+        let error = match self {
+            Self::Server(error) => error,
+            Self::Known(error) => return error,
+        };
+        let Some(server) = error.as_db_error() else {
+            return EditError::Link(LinkError::from_postgres(&error, Doing::Editing));
+        };
+        let message = server.message().to_owned();
+        match *server.code() {
+            SqlState::UNIQUE_VIOLATION => taken(server.constraint(), message, edit),
+            SqlState::FOREIGN_KEY_VIOLATION => match edit {
+                Edit::AddDomain(id, _) => EditError::NoSuchSite(*id),
+                Edit::Add(_)
+                | Edit::Set(..)
+                | Edit::Remove(_)
+                | Edit::RemoveDomain(..)
+                | Edit::Reload(_)
+                | Edit::ReloadAll => EditError::Refused(message),
+            },
+            SqlState::LOCK_NOT_AVAILABLE
+            | SqlState::T_R_DEADLOCK_DETECTED
+            | SqlState::T_R_SERIALIZATION_FAILURE => EditError::Locked,
+            SqlState::CHECK_VIOLATION
+            | SqlState::NOT_NULL_VIOLATION
+            | SqlState::STRING_DATA_RIGHT_TRUNCATION
+            | SqlState::CHARACTER_NOT_IN_REPERTOIRE => EditError::Refused(message),
+            _ => EditError::Link(LinkError::from_postgres(&error, Doing::Editing)),
+        }
+    }
+}
+
+/// Which of the unique things is taken.
+fn taken(constraint: Option<&str>, message: String, edit: &Edit) -> EditError {
+    let slug = match edit {
+        Edit::Add(site) => Some(&site.slug),
+        Edit::Set(_, change) => change.slug.as_ref(),
+        Edit::Remove(_)
+        | Edit::AddDomain(..)
+        | Edit::RemoveDomain(..)
+        | Edit::Reload(_)
+        | Edit::ReloadAll => None,
+    };
+    match (constraint, slug, edit) {
+        (Some("sites_slug_key"), Some(slug), _) => EditError::SlugTaken(slug.clone()),
+        (Some("sites_pkey"), _, Edit::Add(NewSite { id: Some(id), .. })) => EditError::IdTaken(*id),
+        (Some("host_claims_pkey" | "domains_pkey"), _, _) => EditError::HostTaken(message),
+        _ => EditError::Refused(message),
+    }
+}

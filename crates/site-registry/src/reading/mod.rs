@@ -1,0 +1,127 @@
+//! Reading rows: all of them, or those with some ids.
+//!
+//! Each reading is one statement, and a statement sees one snapshot of the database: a site is
+//! never read without the hosts that were committed with it.
+
+mod row;
+
+use std::collections::BTreeSet;
+
+use imbl::OrdMap;
+use site_model::SiteId;
+use tokio_postgres::{Client, Row as DatabaseRow, Statement};
+
+#[cfg(test)]
+pub(crate) use row::tests;
+pub(crate) use row::{RawRow, kind_text};
+
+use crate::desired::Row;
+use crate::link::{DatabaseTarget, Doing, LinkError, Session, bounded, bounded_by};
+use crate::schema::ensure;
+
+/// For a statement that reads every row of a large house.
+const FULL_READING_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+
+const COLUMNS: &str = "
+SELECT s.id, s.slug, s.domain, s.enabled, s.template, s.extra_config, s.run_as, s.pool,
+    coalesce((SELECT r.count FROM emperor.reloads r WHERE r.site_id = s.id), 0) AS reloads,
+    ARRAY(SELECT d.host FROM emperor.domains d WHERE d.site_id = s.id ORDER BY d.host) AS hosts,
+    ARRAY(SELECT d.kind FROM emperor.domains d WHERE d.site_id = s.id ORDER BY d.host) AS kinds
+FROM emperor.sites s";
+
+/// The statements of a session, prepared once: a reading by id is one round trip.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    by_id: Statement,
+}
+
+/// What a full reading found.
+#[derive(Debug)]
+pub(crate) struct FullReading {
+    pub(crate) rows: OrdMap<SiteId, Row>,
+    pub(crate) notification_queue_usage: f64,
+}
+
+/// Opens a session and reads every row once, for `emperor check`. Writes nothing: a schema that is
+/// missing or old is an error.
+pub async fn read_rows(target: &DatabaseTarget) -> Result<OrdMap<SiteId, Row>, LinkError> {
+    let mut session = Session::open(target).await?;
+    let rows = read_once(&mut session.client).await;
+    session.close().await;
+    rows
+}
+
+async fn read_once(client: &mut Client) -> Result<OrdMap<SiteId, Row>, LinkError> {
+    ensure(client, false).await?;
+    let reading = Reader::prepare(client).await?.all(client).await?;
+    Ok(reading.rows)
+}
+
+impl Reader {
+    pub(crate) async fn prepare(client: &Client) -> Result<Self, LinkError> {
+        let by_id = format!("{COLUMNS} WHERE s.id = ANY($1)");
+        Ok(Self {
+            by_id: bounded(Doing::Reading, client.prepare(&by_id)).await?,
+        })
+    }
+
+    /// Reads the rows with these ids; those that don't exist are missing from the answer.
+    pub(crate) async fn some(
+        &self,
+        client: &Client,
+        ids: &BTreeSet<i64>,
+    ) -> Result<OrdMap<SiteId, Row>, LinkError> {
+        let ids: Vec<i64> = ids.iter().copied().collect();
+        let rows = bounded(Doing::Reading, client.query(&self.by_id, &[&ids])).await?;
+        parse_all(&rows)
+    }
+
+    /// Reads every row, and how full the notification queue is.
+    pub(crate) async fn all(&self, client: &Client) -> Result<FullReading, LinkError> {
+        let reading = client.query(COLUMNS, &[]);
+        let rows = bounded_by(FULL_READING_TIMEOUT, Doing::Reading, reading).await?;
+        let usage = client.query_one("SELECT pg_notification_queue_usage()", &[]);
+        let usage = bounded(Doing::Reading, usage).await?;
+        Ok(FullReading {
+            rows: parse_all(&rows)?,
+            notification_queue_usage: usage.get(0),
+        })
+    }
+
+    /// The ids of every row there is.
+    pub(crate) async fn ids(&self, client: &Client) -> Result<BTreeSet<i64>, LinkError> {
+        let reading = client.query("SELECT id FROM emperor.sites", &[]);
+        let rows = bounded_by(FULL_READING_TIMEOUT, Doing::Reading, reading).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+}
+
+fn parse_all(rows: &[DatabaseRow]) -> Result<OrdMap<SiteId, Row>, LinkError> {
+    let mut parsed = OrdMap::new();
+    for row in rows {
+        let raw = raw_row(row).map_err(|e| LinkError::from_postgres(&e, Doing::Reading))?;
+        match SiteId::new(raw.id) {
+            Ok(id) => drop(parsed.insert(id, raw.parse(id))),
+            // The table's own check forbids it; only a table without it has such a row.
+            Err(error) => tracing::error!(%error, "a row of emperor.sites has no usable id"),
+        }
+    }
+    Ok(parsed)
+}
+
+fn raw_row(row: &DatabaseRow) -> Result<RawRow, tokio_postgres::Error> {
+    let hosts: Vec<String> = row.try_get("hosts")?;
+    let kinds: Vec<String> = row.try_get("kinds")?;
+    Ok(RawRow {
+        id: row.try_get("id")?,
+        slug: row.try_get("slug")?,
+        domain: row.try_get("domain")?,
+        enabled: row.try_get("enabled")?,
+        template: row.try_get("template")?,
+        extra_config: row.try_get("extra_config")?,
+        run_as: row.try_get("run_as")?,
+        pool: row.try_get("pool")?,
+        reloads: row.try_get("reloads")?,
+        domains: hosts.into_iter().zip(kinds).collect(),
+    })
+}

@@ -1,0 +1,224 @@
+//! The registry from outside: what it is started with, and the handle that the daemon holds.
+//!
+//! [`Registry`] owns every task; [`RegistryHandle`] is what everybody else gets. Nothing a handle
+//! does waits for a server that hangs: levels are read from `watch` channels, status rows go to a
+//! board, and a change is answered with an error at once where there is no link.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use site_model::{Alias, HostPattern, Hostname, RunAs, SiteId, SiteStatus, Slug, TemplateName};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::board::Board;
+use crate::desired::Desired;
+use crate::edit::{Edit, EditError, NewSite, SiteChange};
+use crate::link::{ConnectionStatus, DatabaseTarget};
+use crate::task::{Channels, Command, RegistryTask};
+
+/// Commands that wait for the registry's task. Each is an operator at a command line who waits for
+/// its answer, so more than a few at once would only make them wait elsewhere.
+const COMMANDS: usize = 32;
+
+/// What the registry is started with.
+#[derive(Debug, Clone)]
+pub struct RegistryOptions {
+    /// The database.
+    pub target: DatabaseTarget,
+    /// This machine's name in `emperor.site_status`.
+    pub node: String,
+    /// Create or upgrade the schema at the first connection.
+    pub migrate: bool,
+    /// Time between two full readings, besides those after a connection.
+    pub resync_interval: Duration,
+    /// Share of the sites, in percent, whose disappearance in one reading is believed.
+    pub max_removals_percent: u8,
+    /// Where the last good reading is kept.
+    pub snapshot_path: PathBuf,
+    /// The `[[site]]` rows of the configuration.
+    pub configured: Vec<ConfiguredRow>,
+}
+
+/// A `[[site]]` of the configuration: `None` leaves what the row has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfiguredRow {
+    /// `slug`
+    pub slug: Slug,
+    /// `id`; the row is found by it where it is given, else by the slug.
+    pub id: Option<SiteId>,
+    /// `domain`
+    pub domain: Option<Hostname>,
+    /// `template`
+    pub template: Option<TemplateName>,
+    /// `extra_config`
+    pub extra_config: Option<String>,
+    /// `run_as`
+    pub run_as: Option<RunAs>,
+}
+
+/// The running registry, and the owner of its tasks: they end when it is dropped.
+#[derive(Debug)]
+pub struct Registry {
+    handle: RegistryHandle,
+    stop: CancellationToken,
+    task: AbortOnDropHandle<()>,
+}
+
+/// Access to the running registry.
+#[derive(Debug, Clone)]
+pub struct RegistryHandle {
+    commands: mpsc::Sender<Command>,
+    board: Arc<Board>,
+    desired: watch::Receiver<Arc<Desired>>,
+    connection: watch::Receiver<ConnectionStatus>,
+}
+
+impl Registry {
+    /// Starts the registry on the current tokio runtime, and returns at once.
+    ///
+    /// [`RegistryHandle::desired`] begins with [`Source::Nothing`](crate::Source::Nothing). It
+    /// becomes the first reading or, where PostgreSQL doesn't answer within a second, the snapshot
+    /// on disk.
+    pub fn start(mut options: RegistryOptions) -> Self {
+        options
+            .target
+            .set_application_name(&format!("emperor {}", options.node));
+        let status = ConnectionStatus::new(options.target.to_string());
+        let (desired_sender, desired) = watch::channel(Arc::new(Desired::nothing()));
+        let (connection_sender, connection) = watch::channel(status);
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let board = Arc::new(Board::default());
+        let stop = CancellationToken::new();
+        let channels = Channels {
+            desired: desired_sender,
+            connection: connection_sender,
+            commands: receiver,
+            board: Arc::clone(&board),
+            stop: stop.clone(),
+        };
+        let task = tokio::spawn(RegistryTask::new(options, channels).run());
+        Self {
+            handle: RegistryHandle {
+                commands,
+                board,
+                desired,
+                connection,
+            },
+            stop,
+            task: AbortOnDropHandle::new(task),
+        }
+    }
+
+    /// Access for others.
+    pub fn handle(&self) -> RegistryHandle {
+        self.handle.clone()
+    }
+
+    /// Writes what is still on the status board and the snapshot, closes both sessions, and ends
+    /// the tasks. Takes a few seconds at most, also where the server hangs.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the registry's task did not end by itself");
+        }
+    }
+}
+
+impl RegistryHandle {
+    /// Desired state: a level that always holds the latest.
+    pub fn desired(&self) -> watch::Receiver<Arc<Desired>> {
+        self.desired.clone()
+    }
+
+    /// The link to PostgreSQL.
+    pub fn connection(&self) -> watch::Receiver<ConnectionStatus> {
+        self.connection.clone()
+    }
+
+    /// Puts a site's status on the board; the latest per site is written to
+    /// `emperor.site_status`, again after every reconnect. Never waits.
+    pub fn report(&self, status: SiteStatus) {
+        self.board.report(status);
+    }
+
+    /// Takes a site off the board and its row out of `emperor.site_status`. Never waits.
+    pub fn forget(&self, site: SiteId) {
+        self.board.forget(site);
+    }
+
+    /// Reads every row again; afterwards [`desired`](Self::desired) has it.
+    pub async fn resync(&self) -> Result<(), EditError> {
+        self.ask(Command::Resync).await?
+    }
+
+    /// Lets go of the sites that are held although their rows are gone, and returns them.
+    pub async fn confirm_removals(&self) -> Result<Vec<SiteId>, EditError> {
+        self.ask(Command::ConfirmRemovals).await
+    }
+
+    /// Adds a site and returns its id.
+    pub async fn add_site(&self, site: NewSite) -> Result<SiteId, EditError> {
+        let ids = self.edit(Edit::Add(site)).await?;
+        // Unreachable in practice: the statement that adds returns the row it made.
+        ids.first()
+            .copied()
+            .ok_or_else(|| EditError::Refused("the insert returned no id".into()))
+    }
+
+    /// Changes columns of a site.
+    pub async fn set_site(&self, site: SiteId, change: SiteChange) -> Result<(), EditError> {
+        self.edit(Edit::Set(site, change)).await.map(drop)
+    }
+
+    /// Sets `enabled`.
+    pub async fn enable(&self, site: SiteId) -> Result<(), EditError> {
+        self.set_site(site, SiteChange::enabled(true)).await
+    }
+
+    /// Clears `enabled`.
+    pub async fn disable(&self, site: SiteId) -> Result<(), EditError> {
+        self.set_site(site, SiteChange::enabled(false)).await
+    }
+
+    /// Deletes a site with its further hosts. A removal asked for here is never held.
+    pub async fn remove_site(&self, site: SiteId) -> Result<(), EditError> {
+        self.edit(Edit::Remove(site)).await.map(drop)
+    }
+
+    /// Gives a site a further host, or another kind to one that it has.
+    pub async fn add_domain(&self, site: SiteId, alias: Alias) -> Result<(), EditError> {
+        self.edit(Edit::AddDomain(site, alias)).await.map(drop)
+    }
+
+    /// Takes a further host from a site.
+    pub async fn remove_domain(&self, site: SiteId, host: HostPattern) -> Result<(), EditError> {
+        self.edit(Edit::RemoveDomain(site, host)).await.map(drop)
+    }
+
+    /// Asks for new instances of these sites, as `emperor.reload(site_id)` does.
+    pub async fn request_reload(&self, sites: Vec<SiteId>) -> Result<(), EditError> {
+        self.edit(Edit::Reload(sites)).await.map(drop)
+    }
+
+    /// Asks for new instances of every site, as `emperor.reload(NULL)` does.
+    pub async fn request_reload_all(&self) -> Result<(), EditError> {
+        self.edit(Edit::ReloadAll).await.map(drop)
+    }
+
+    async fn edit(&self, edit: Edit) -> Result<Vec<SiteId>, EditError> {
+        self.ask(|answer| Command::Edit(edit, answer)).await?
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, EditError> {
+        let (sender, answer) = oneshot::channel();
+        let sent = self.commands.send(command(sender)).await;
+        sent.map_err(|_| EditError::Stopping)?;
+        answer.await.map_err(|_| EditError::Stopping)
+    }
+}

@@ -1,0 +1,19 @@
+//! The registry against real servers: one private cluster for the whole binary, one database per
+//! test, and a cluster of its own for what stops, restarts or damages the server.
+
+#[cfg(test)]
+mod cluster;
+#[cfg(test)]
+mod follow;
+#[cfg(test)]
+mod guard;
+#[cfg(test)]
+mod outage;
+#[cfg(test)]
+mod rights;
+#[cfg(test)]
+mod schema;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod transport;

@@ -1,0 +1,175 @@
+//! What each role may do, and that it is enough and no more.
+
+use site_registry::{DAEMON_GRANTS, DatabaseTarget, EDITOR_GRANTS, LinkError, migrate};
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use crate::support::{Database, Running, connect, options, site, soon};
+
+/// Makes a role of one test's own, and tells the URL to log in with.
+async fn role(database: &Database, admin: &Client, kind: &str) -> (String, String) {
+    let role = format!("{kind}_{}", database.name);
+    let create = format!("CREATE ROLE {role} LOGIN");
+    admin.batch_execute(&create).await.unwrap();
+    let url = database.url.replacen("emperor@", &format!("{role}@"), 1);
+    (role, url)
+}
+
+async fn grant(admin: &Client, grants: &str, placeholder: &str, role: &str) {
+    admin
+        .batch_execute(&grants.replace(placeholder, role))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn an_editor_may_write_rows_and_no_more() {
+    let database = Database::new().await;
+    let admin = database.client().await;
+    let (role, url) = role(&database, &admin, "editor").await;
+    grant(&admin, EDITOR_GRANTS, "emperor_editor", &role).await;
+    let mut running = database.registry().await;
+    let editor = connect(&url).await;
+    for allowed in [
+        "INSERT INTO emperor.sites (slug, domain) VALUES ('a', 'a.example')",
+        "INSERT INTO emperor.sites (id, slug) VALUES (7, 'b')",
+        "INSERT INTO emperor.domains VALUES ('b.example', 7)",
+        "UPDATE emperor.sites SET domain = 'c.example' WHERE id = 7",
+        "DELETE FROM emperor.domains",
+        "DELETE FROM emperor.sites WHERE slug = 'a'",
+        "SELECT emperor.reload(7)",
+        "SELECT * FROM emperor.site_status",
+    ] {
+        let done = editor.batch_execute(allowed).await;
+        assert!(done.is_ok(), "{allowed}: {done:?}");
+    }
+    for forbidden in [
+        "TRUNCATE emperor.sites CASCADE",
+        "INSERT INTO emperor.site_status (site_id, node, state) VALUES (1, 'x', 'ready')",
+        "DELETE FROM emperor.site_status",
+        "SELECT * FROM emperor.host_claims",
+        "DELETE FROM emperor.host_claims",
+        "UPDATE emperor.reloads SET count = 0",
+        "SELECT * FROM emperor.schema_version",
+        "SELECT emperor.notify_ids(ARRAY[1::bigint])",
+        "SELECT emperor.claim_host(1, 'x')",
+        "SELECT emperor.has_host(1, 'x')",
+        "CREATE TABLE emperor.mine ()",
+        "ALTER TABLE emperor.sites DISABLE TRIGGER ALL",
+        "DROP TABLE emperor.sites",
+    ] {
+        let error = editor.batch_execute(forbidden).await.unwrap_err();
+        assert_eq!(
+            error.code(),
+            Some(&SqlState::INSUFFICIENT_PRIVILEGE),
+            "{forbidden}: {error:?}"
+        );
+    }
+    let arrived = |desired: &_| site(desired, 7).is_some_and(|site| site.reloads == 1);
+    running.until("the editor's row", arrived).await;
+    running.registry.shutdown().await;
+}
+
+/// Everything the daemon does, as the role of a URL.
+async fn check_daemon(database: &Database, url: &str, migrate: bool) {
+    let mut settings = options(
+        DatabaseTarget::parse(url).unwrap(),
+        &database.snapshot_path(),
+    );
+    settings.migrate = migrate;
+    settings.configured = vec![site_registry::ConfiguredRow {
+        slug: "configured".parse().unwrap(),
+        id: None,
+        domain: None,
+        template: None,
+        extra_config: None,
+        run_as: None,
+    }];
+    let mut running = Running::start(settings).await;
+    running
+        .until("the configured row", |desired| desired.rows.len() == 1)
+        .await;
+    let handle = running.registry.handle();
+    let id = running.desired.borrow().find_slug("configured").unwrap();
+    handle.disable(id).await.unwrap();
+    handle.request_reload(vec![id]).await.unwrap();
+    handle.remove_site(id).await.unwrap();
+    handle.report(site_model::SiteStatus {
+        id,
+        state: site_model::SiteState::Stopping,
+        detail: String::new(),
+        hosts: vec![],
+        revision: None,
+        restarts: 0,
+        instances: vec![],
+    });
+    running.registry.shutdown().await;
+    let client = database.client().await;
+    let written = "SELECT count(*) = 1 FROM emperor.site_status";
+    crate::support::until_true(&client, written).await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_may_create_in_the_database_needs_no_other_right() {
+    let database = Database::empty().await;
+    let admin = database.client().await;
+    let (role, url) = role(&database, &admin, "owner").await;
+    let create = format!("GRANT CREATE ON DATABASE {} TO {role}", database.name);
+    admin.batch_execute(&create).await.unwrap();
+    check_daemon(&database, &url, true).await;
+}
+
+#[tokio::test]
+async fn a_daemon_on_a_schema_of_another_role_needs_the_grants_that_are_told() {
+    let database = Database::new().await;
+    let admin = database.client().await;
+    let (role, url) = role(&database, &admin, "daemon").await;
+    grant(&admin, DAEMON_GRANTS, "emperor_daemon", &role).await;
+    check_daemon(&database, &url, false).await;
+}
+
+async fn loss(database: &Database, url: &str, migrate: bool) -> LinkError {
+    let mut settings = options(
+        DatabaseTarget::parse(url).unwrap(),
+        &database.snapshot_path(),
+    );
+    settings.migrate = migrate;
+    let running = Running::start_unread(settings);
+    let mut connection = running.registry.handle().connection();
+    let lost = connection.wait_for(|status| status.state.as_str() == "lost");
+    let status = soon("the loss", lost).await.unwrap().clone();
+    running.registry.shutdown().await;
+    match status.state {
+        site_registry::ConnectionState::Lost(error) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_missing_right_or_schema_is_told_with_what_to_do() {
+    let database = Database::empty().await;
+    let admin = database.client().await;
+    let (role, url) = role(&database, &admin, "nobody").await;
+    let error = loss(&database, &url, true).await;
+    assert!(matches!(error, LinkError::Rights { .. }), "{error:?}");
+    assert!(error.hint().contains("grant CREATE on the database"));
+    let error = loss(&database, &url, false).await;
+    assert_eq!(error, LinkError::NoSchema);
+    assert!(error.hint().contains("emperor db migrate"));
+    migrate(&database.target()).await.unwrap();
+    let error = loss(&database, &url, false).await;
+    assert!(
+        matches!(error, LinkError::Rights { .. }),
+        "{role}: {error:?}"
+    );
+    assert!(error.hint().contains("rights of a daemon"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_exist_is_named() {
+    let database = Database::empty().await;
+    let url = database.url.replace(&database.name, "no_such_database");
+    let error = loss(&database, &url, true).await;
+    assert!(matches!(error, LinkError::NoDatabase(_)), "{error:?}");
+    assert!(error.to_string().contains("no_such_database"));
+}

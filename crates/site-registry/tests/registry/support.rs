@@ -1,0 +1,286 @@
+//! Servers, databases and waiting for the tests of this binary.
+
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use site_model::{Site, SiteId};
+use site_registry::cluster::{ClusterOptions, Durability, Owner, PrivateCluster};
+use site_registry::{DatabaseTarget, Desired, Registry, RegistryOptions, Row, migrate};
+use tokio::sync::{OnceCell, watch};
+use tokio_postgres::{Client, NoTls};
+
+/// Far more than anything here takes; a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A folder that PostgreSQL's user can get to.
+pub(crate) fn open_folder() -> tempfile::TempDir {
+    let dir = tempfile::Builder::new()
+        .prefix("registry-")
+        .tempdir_in("/tmp")
+        .unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    dir
+}
+
+/// Options of a cluster whose data are worth nothing.
+pub(crate) fn cluster_options(dir: &Path) -> ClusterOptions {
+    ClusterOptions {
+        dir: dir.join("postgres"),
+        socket_dir: dir.join("sock"),
+        fallback_owner: Some(Owner {
+            uid: 65534,
+            gid: 65534,
+        }),
+        durability: Durability::None,
+    }
+}
+
+/// A cluster for one test.
+pub(crate) struct OwnCluster {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) options: ClusterOptions,
+}
+
+impl OwnCluster {
+    pub(crate) fn new() -> Self {
+        let dir = open_folder();
+        let options = cluster_options(dir.path());
+        Self { dir, options }
+    }
+
+    pub(crate) async fn start(&self) -> PrivateCluster {
+        PrivateCluster::start(&self.options).await.unwrap()
+    }
+
+    /// The number in `postmaster.pid`.
+    pub(crate) fn pid(&self) -> u32 {
+        server_pid(&self.options.dir)
+    }
+}
+
+impl Drop for OwnCluster {
+    /// A test that failed must not leave its server.
+    fn drop(&mut self) {
+        let lock = self.options.dir.join("data/postmaster.pid");
+        if lock.exists() {
+            // It may be ending already.
+            let pid = self.pid().to_string();
+            let _gone = command("kill").args(["-QUIT", &pid]).output();
+        }
+    }
+}
+
+pub(crate) fn server_pid(dir: &Path) -> u32 {
+    let text = std::fs::read_to_string(dir.join("data/postmaster.pid")).unwrap();
+    text.lines().next().unwrap().trim().parse().unwrap()
+}
+
+/// Sends a signal by its name.
+pub(crate) fn signal(pid: u32, name: &str) {
+    run("kill", &[name, &pid.to_string()]);
+}
+
+/// Runs a program that has to succeed.
+pub(crate) fn run(program: &str, arguments: &[&str]) {
+    let output = command(program).args(arguments).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests run the real programs beside the registry"
+)]
+pub(crate) fn command(program: &str) -> std::process::Command {
+    std::process::Command::new(program)
+}
+
+struct Shared {
+    url: String,
+    /// Ends the server when this process ends, however it does: its standard input closes then.
+    _watchdog: Child,
+}
+
+static SHARED: OnceCell<Shared> = OnceCell::const_new();
+static DATABASES: AtomicU32 = AtomicU32::new(0);
+
+async fn start_shared() -> Shared {
+    let dir = open_folder().keep();
+    let cluster = PrivateCluster::start(&cluster_options(&dir)).await.unwrap();
+    let url = cluster.url().to_owned();
+    // Dropped without being stopped, the server goes on.
+    drop(cluster);
+    let pid = server_pid(&dir.join("postgres"));
+    let script = format!(
+        "cat >/dev/null; kill -QUIT {pid}; while kill -0 {pid} 2>/dev/null; do sleep 0.05; done; \
+         rm -rf {}",
+        dir.display()
+    );
+    let watchdog = command("sh")
+        .args(["-c", &script])
+        .stdin(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    Shared {
+        url,
+        _watchdog: watchdog,
+    }
+}
+
+/// A database of the shared server.
+pub(crate) struct Database {
+    pub(crate) url: String,
+    pub(crate) name: String,
+    pub(crate) dir: tempfile::TempDir,
+}
+
+impl Database {
+    /// An empty one.
+    pub(crate) async fn empty() -> Self {
+        let shared = SHARED.get_or_init(start_shared).await;
+        let number = DATABASES.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test_{number}");
+        let admin = connect(&shared.url).await;
+        admin
+            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .await
+            .unwrap();
+        let base = shared.url.rsplit_once('/').unwrap().0;
+        Self {
+            url: format!("{base}/{name}"),
+            name,
+            dir: open_folder(),
+        }
+    }
+
+    /// One with the schema.
+    pub(crate) async fn new() -> Self {
+        let database = Self::empty().await;
+        migrate(&database.target()).await.unwrap();
+        database
+    }
+
+    pub(crate) fn target(&self) -> DatabaseTarget {
+        DatabaseTarget::parse(&self.url).unwrap()
+    }
+
+    /// A session with every right.
+    pub(crate) async fn client(&self) -> Client {
+        connect(&self.url).await
+    }
+
+    pub(crate) fn snapshot_path(&self) -> PathBuf {
+        self.dir.path().join("snapshot.json")
+    }
+
+    pub(crate) fn options(&self) -> RegistryOptions {
+        options(self.target(), &self.snapshot_path())
+    }
+
+    /// A running registry that has read everything once.
+    pub(crate) async fn registry(&self) -> Running {
+        Running::start(self.options()).await
+    }
+}
+
+/// Options with the defaults of the configuration.
+pub(crate) fn options(target: DatabaseTarget, snapshot: &Path) -> RegistryOptions {
+    RegistryOptions {
+        target,
+        node: "node1".into(),
+        migrate: true,
+        resync_interval: Duration::from_mins(5),
+        max_removals_percent: 50,
+        snapshot_path: snapshot.to_owned(),
+        configured: vec![],
+    }
+}
+
+/// A registry and its levels.
+pub(crate) struct Running {
+    pub(crate) registry: Registry,
+    pub(crate) desired: watch::Receiver<Arc<Desired>>,
+}
+
+impl Running {
+    pub(crate) async fn start(options: RegistryOptions) -> Self {
+        let mut running = Self::start_unread(options);
+        running.until("the first reading", Desired::is_known).await;
+        running
+    }
+
+    pub(crate) fn start_unread(options: RegistryOptions) -> Self {
+        let registry = Registry::start(options);
+        let desired = registry.handle().desired();
+        Self { registry, desired }
+    }
+
+    /// Waits until desired state is as it should be.
+    pub(crate) async fn until(&mut self, what: &str, holds: impl Fn(&Desired) -> bool) {
+        let waited = tokio::time::timeout(PATIENCE, self.desired.wait_for(|d| holds(d))).await;
+        let held = waited.is_ok_and(|seen| seen.is_ok());
+        if !held {
+            let status = self.registry.handle().connection().borrow().clone();
+            panic!("{what}: {:?}; {status:?}", self.desired.borrow());
+        }
+    }
+
+    pub(crate) fn site(&self, id: i64) -> Option<Arc<Site>> {
+        site(&self.desired.borrow(), id)
+    }
+}
+
+/// The site with an id, if it is there and valid.
+pub(crate) fn site(desired: &Desired, id: i64) -> Option<Arc<Site>> {
+    match desired.rows.get(&site_id(id))? {
+        Row::Site(site) => Some(Arc::clone(site)),
+        Row::Rejected(_) => None,
+    }
+}
+
+pub(crate) fn site_id(id: i64) -> SiteId {
+    SiteId::new(id).unwrap()
+}
+
+/// A session over a unix socket, driven until it is dropped.
+pub(crate) async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(async move {
+        // A session that is terminated on purpose ends with an error.
+        if let Err(error) = connection.await {
+            writeln!(std::io::stderr(), "test session: {error}").unwrap();
+        }
+    });
+    client
+}
+
+/// Awaits something that has to happen.
+pub(crate) async fn soon<T>(what: &str, awaited: impl Future<Output = T>) -> T {
+    let waited = tokio::time::timeout(PATIENCE, awaited).await;
+    waited.unwrap_or_else(|_| panic!("{what} did not happen"))
+}
+
+/// Asks until a query answers `true`, for what tells nobody when it happens.
+pub(crate) async fn until_true(client: &Client, query: &str) {
+    soon(query, async {
+        while !client
+            .query_one(query, &[])
+            .await
+            .unwrap()
+            .get::<_, bool>(0)
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
