@@ -1,0 +1,178 @@
+//! All serving threads together, as the control thread addresses them.
+
+use std::sync::Arc;
+
+use site_model::{Incarnation, RouteTable, SiteId};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use wire::route::{InstanceStats, QueueStats, RouterStats};
+
+use crate::order::{Order, ThreadStats};
+use crate::settings::Settings;
+
+/// A serving thread has ended although nobody told it to. The router can't keep what it promised
+/// of all its threads; it ends, and the emperor starts another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a serving thread is gone")]
+pub(crate) struct ThreadLost;
+
+/// The serving threads.
+#[derive(Debug, Clone)]
+pub(crate) struct Fleet {
+    threads: Vec<mpsc::Sender<Order>>,
+}
+
+impl Fleet {
+    /// Addresses these threads.
+    pub(crate) fn new(threads: Vec<mpsc::Sender<Order>>) -> Self {
+        Self { threads }
+    }
+
+    /// Gives every thread a table, and returns once all have it in force.
+    pub(crate) async fn put_in_force(&self, table: &Arc<RouteTable>) -> Result<(), ThreadLost> {
+        let order = |in_force| Order::Table {
+            table: Arc::clone(table),
+            in_force,
+        };
+        self.ask_all(order).await.map(drop)
+    }
+
+    /// Gives every thread settings.
+    pub(crate) async fn set(&self, settings: &Arc<Settings>) -> Result<(), ThreadLost> {
+        self.tell_all(|| Order::Settings(Arc::clone(settings)))
+            .await
+    }
+
+    /// Returns once no thread leads to an instance or has a request there.
+    pub(crate) async fn idle(
+        &self,
+        site: SiteId,
+        incarnation: Incarnation,
+    ) -> Result<(), ThreadLost> {
+        self.ask_all(|idle| Order::AwaitIdle {
+            site,
+            incarnation,
+            idle,
+        })
+        .await
+        .map(drop)
+    }
+
+    /// The figures of all threads, summed.
+    pub(crate) async fn stats(&self) -> Result<RouterStats, ThreadLost> {
+        Ok(sum(self.ask_all(Order::Stats).await?))
+    }
+
+    /// Has every thread end what it has and return.
+    pub(crate) async fn drain(&self) -> Result<(), ThreadLost> {
+        self.tell_all(|| Order::Drain).await
+    }
+
+    async fn tell_all(&self, order: impl Fn() -> Order) -> Result<(), ThreadLost> {
+        for thread in &self.threads {
+            thread.send(order()).await.map_err(|_| ThreadLost)?;
+        }
+        Ok(())
+    }
+
+    /// Asks all before it waits for any, so that they answer side by side.
+    async fn ask_all<T>(
+        &self,
+        order: impl Fn(oneshot::Sender<T>) -> Order,
+    ) -> Result<Vec<T>, ThreadLost> {
+        let mut answers = Vec::with_capacity(self.threads.len());
+        for thread in &self.threads {
+            let (answer, answered) = oneshot::channel();
+            thread.send(order(answer)).await.map_err(|_| ThreadLost)?;
+            answers.push(answered);
+        }
+        let mut given = Vec::with_capacity(answers.len());
+        for answered in answers {
+            given.push(answered.await.map_err(|_| ThreadLost)?);
+        }
+        Ok(given)
+    }
+}
+
+/// The generation is filled in by the link, which knows it.
+fn sum(threads: Vec<ThreadStats>) -> RouterStats {
+    let mut all = ThreadStats::default();
+    for thread in threads {
+        all.connections += thread.connections;
+        all.requests += thread.requests;
+        all.in_flight += thread.in_flight;
+        for (incarnation, figures) in thread.instances {
+            let known = all.instances.entry(incarnation).or_default();
+            known.requests += figures.requests;
+            known.in_flight += figures.in_flight;
+        }
+        for (site, figures) in thread.queues {
+            let known = all.queues.entry(site).or_default();
+            known.waiting += figures.waiting;
+            known.oldest = known.oldest.max(figures.oldest);
+        }
+    }
+    on_the_wire(all)
+}
+
+fn on_the_wire(all: ThreadStats) -> RouterStats {
+    let instances = all
+        .instances
+        .into_iter()
+        .map(|(incarnation, figures)| InstanceStats {
+            incarnation: incarnation.get(),
+            requests: figures.requests,
+            in_flight: figures.in_flight,
+        });
+    let queues = all.queues.into_iter().map(|(site, figures)| QueueStats {
+        site_id: site.get(),
+        waiting: figures.waiting,
+        oldest_ms: u64::try_from(figures.oldest.as_millis()).unwrap_or(u64::MAX),
+    });
+    RouterStats {
+        connections: all.connections,
+        requests: all.requests,
+        in_flight: all.in_flight,
+        generation: 0,
+        instances: instances.collect(),
+        queues: queues.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::order::InstanceFigures;
+
+    #[test]
+    fn figures_of_threads_add_up() {
+        let thread = |requests, in_flight| ThreadStats {
+            requests,
+            instances: BTreeMap::from([(
+                Incarnation::new(7),
+                InstanceFigures {
+                    requests,
+                    in_flight,
+                },
+            )]),
+            ..ThreadStats::default()
+        };
+        let all = sum(vec![thread(2, 1), thread(3, 4)]);
+        assert_eq!(all.requests, 5);
+        let expected = InstanceStats {
+            incarnation: 7,
+            requests: 5,
+            in_flight: 5,
+        };
+        assert_eq!(all.instances, [expected]);
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_is_gone_is_noticed() {
+        let (thread, orders) = mpsc::channel(1);
+        drop(orders);
+        assert_eq!(Fleet::new(vec![thread]).stats().await, Err(ThreadLost));
+    }
+}

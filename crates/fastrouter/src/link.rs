@@ -1,0 +1,368 @@
+//! The router's end of the link: follows the emperor's table for as long as the router lives.
+//!
+//! The link may break at any moment, and the emperor may be away for long. Meanwhile the threads go
+//! on with the last table they were given; on the next connection the emperor says everything
+//! again. Nothing here touches a request.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use site_model::{
+    Generation, HostConflict, Incarnation, NotPositive, RouteTable, SiteId, SiteRoute, Slug,
+};
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tracing::{info, warn};
+use wire::frame::{self, FrameError};
+use wire::route::{BadRoute, FromRouter, PROTOCOL_VERSION, RouteFrame, ToRouter, parse_change};
+
+use crate::fleet::{Fleet, ThreadLost};
+use crate::settings::{Settings, SettingsError};
+
+/// Pause before the first new try to connect, and the longest one.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Why following ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Followed {
+    /// The emperor said that the router is to end.
+    Drained,
+    /// A serving thread is gone.
+    ThreadLost,
+}
+
+/// Why one connection ended.
+#[derive(Debug, Error)]
+enum LinkError {
+    #[error("the emperor closed the link")]
+    Closed,
+    #[error("the link broke: {0}")]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("the emperor's settings: {0}")]
+    Settings(#[from] SettingsError),
+    #[error("a part of a table that did not begin")]
+    StrayPart,
+    #[error("a question about a site that can't be: {0}")]
+    Site(#[from] NotPositive),
+    #[error(transparent)]
+    ThreadLost(#[from] ThreadLost),
+}
+
+/// A table or a change that can't be used; the table in force stays, and the whole is asked for.
+#[derive(Debug, Error)]
+enum Unusable {
+    #[error(transparent)]
+    Route(#[from] BadRoute),
+    #[error(transparent)]
+    Conflict(#[from] HostConflict),
+    #[error("a change came before any table")]
+    Early,
+    #[error("a change came after a table that could not be used")]
+    Refused,
+    #[error("generation {came} came after {known}")]
+    Gap { known: Generation, came: Generation },
+}
+
+/// Follows the emperor that listens at `path` until it says that the router is to end.
+pub(crate) async fn follow(path: &Path, fleet: Fleet) -> Followed {
+    let mut follower = Follower {
+        fleet,
+        default_site: None,
+        table: None,
+        arriving: None,
+        standing: Standing::Following,
+    };
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match UnixStream::connect(path).await {
+            Ok(stream) => {
+                pause = FIRST_PAUSE;
+                match follower.session(stream).await {
+                    Ok(()) => return Followed::Drained,
+                    Err(LinkError::ThreadLost(ThreadLost)) => return Followed::ThreadLost,
+                    Err(error) => warn!(%error, "the link ended; the last table stays in force"),
+                }
+            }
+            // The emperor is away: said once, by the end of the session before.
+            Err(error) => tracing::debug!(%error, path = %path.display(), "no emperor listens"),
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+struct Follower {
+    fleet: Fleet,
+    default_site: Option<Slug>,
+    /// What is in force; nothing before the first whole table, and the threads were given none.
+    table: Option<Arc<RouteTable>>,
+    /// What is on its way, between [`ToRouter::TableBegin`] and [`ToRouter::TableEnd`].
+    arriving: Option<(Generation, Vec<RouteFrame>)>,
+    standing: Standing,
+}
+
+/// How the table in force stands to the emperor's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// A change can build on it.
+    Following,
+    /// The whole that came can't be used. It is not asked for again at once: the emperor would say
+    /// the same, in a circle without a pause. The next change may mend it, and asks.
+    Refused,
+    /// The whole was asked for: changes say nothing until it comes.
+    Asked,
+}
+
+/// The answers that are still being gathered: at most one per question of the emperor, which asks
+/// once per draining instance and once per look at the figures.
+type Answers = JoinSet<Result<FromRouter, ThreadLost>>;
+
+impl Follower {
+    /// One connection. `Ok` means that the emperor said [`ToRouter::Drain`].
+    async fn session(&mut self, stream: UnixStream) -> Result<(), LinkError> {
+        let (read, write) = stream.into_split();
+        let mut reader = Reader {
+            read,
+            received: BytesMut::new(),
+        };
+        let mut writer = Writer {
+            write,
+            out: BytesMut::new(),
+        };
+        writer.say(&hello()).await?;
+        info!("connected to the emperor");
+        (self.arriving, self.standing) = (None, Standing::Following);
+        let mut answers = Answers::new();
+        loop {
+            tokio::select! {
+                message = reader.next() => match message? {
+                    ToRouter::Drain => return Ok(self.fleet.drain().await?),
+                    message => {
+                        if let Some(answer) = self.take(message, &mut answers).await? {
+                            writer.say(&answer).await?;
+                        }
+                    }
+                },
+                Some(answer) = answers.join_next() => {
+                    // A task that panicked was about to say that a thread is gone.
+                    writer.say(&answer.unwrap_or(Err(ThreadLost))?).await?;
+                }
+            }
+        }
+    }
+
+    async fn take(
+        &mut self,
+        message: ToRouter,
+        answers: &mut Answers,
+    ) -> Result<Option<FromRouter>, LinkError> {
+        match message {
+            ToRouter::Settings(settings) => self.take_settings(settings).await.map(|()| None),
+            ToRouter::TableBegin { generation } => {
+                self.arriving = Some((Generation::new(generation), Vec::new()));
+                Ok(None)
+            }
+            ToRouter::TablePart { routes } => {
+                self.arriving
+                    .as_mut()
+                    .ok_or(LinkError::StrayPart)?
+                    .1
+                    .extend(routes);
+                Ok(None)
+            }
+            ToRouter::TableEnd => {
+                let (generation, routes) = self.arriving.take().ok_or(LinkError::StrayPart)?;
+                self.use_whole(self.whole(generation, routes)).await
+            }
+            ToRouter::Change { .. } if self.standing == Standing::Asked => Ok(None),
+            ToRouter::Change {
+                generation,
+                upserts,
+                removals,
+            } => {
+                let table = self.changed(generation, upserts, &removals);
+                self.use_or_ask(table).await.map(Some)
+            }
+            ToRouter::AwaitIdle {
+                site_id,
+                incarnation,
+            } => {
+                self.await_idle(
+                    SiteId::new(site_id)?,
+                    Incarnation::new(incarnation),
+                    answers,
+                );
+                Ok(None)
+            }
+            ToRouter::AskStats { token } => {
+                self.ask_stats(token, answers);
+                Ok(None)
+            }
+            // Taken by the session, which it ends.
+            ToRouter::Drain => Ok(None),
+        }
+    }
+
+    async fn take_settings(&mut self, settings: wire::route::Settings) -> Result<(), LinkError> {
+        let settings = Arc::new(Settings::try_from(settings)?);
+        self.fleet.set(&settings).await?;
+        self.default_site.clone_from(&settings.default_site);
+        let Some(table) = self.table.take() else {
+            return Ok(());
+        };
+        let table = Arc::unwrap_or_clone(table).with_default_site(self.default_site.clone());
+        Ok(self.put_in_force(table).await?)
+    }
+
+    fn whole(
+        &self,
+        generation: Generation,
+        routes: Vec<RouteFrame>,
+    ) -> Result<RouteTable, Unusable> {
+        let routes = routes
+            .into_iter()
+            .map(SiteRoute::try_from)
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(RouteTable::new(generation, routes)?.with_default_site(self.default_site.clone()))
+    }
+
+    fn changed(
+        &self,
+        generation: u64,
+        upserts: Vec<RouteFrame>,
+        removals: &[i64],
+    ) -> Result<RouteTable, Unusable> {
+        if self.standing == Standing::Refused {
+            return Err(Unusable::Refused);
+        }
+        let table = self.table.as_ref().ok_or(Unusable::Early)?;
+        let (known, came) = (table.generation(), Generation::new(generation));
+        if came != known.next() {
+            return Err(Unusable::Gap { known, came });
+        }
+        Ok(table.changed(parse_change(generation, upserts, removals)?)?)
+    }
+
+    async fn use_whole(
+        &mut self,
+        table: Result<RouteTable, Unusable>,
+    ) -> Result<Option<FromRouter>, LinkError> {
+        match table {
+            Ok(table) => self.acknowledge(table).await.map(Some),
+            Err(error) => {
+                warn_unusable(&error);
+                self.standing = Standing::Refused;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn use_or_ask(
+        &mut self,
+        table: Result<RouteTable, Unusable>,
+    ) -> Result<FromRouter, LinkError> {
+        match table {
+            Ok(table) => self.acknowledge(table).await,
+            Err(error) => {
+                warn_unusable(&error);
+                self.standing = Standing::Asked;
+                Ok(FromRouter::ResendTable)
+            }
+        }
+    }
+
+    async fn acknowledge(&mut self, table: RouteTable) -> Result<FromRouter, LinkError> {
+        let generation = table.generation().get();
+        self.put_in_force(table).await?;
+        self.standing = Standing::Following;
+        Ok(FromRouter::Acknowledged { generation })
+    }
+
+    async fn put_in_force(&mut self, table: RouteTable) -> Result<(), ThreadLost> {
+        let table = Arc::new(table);
+        self.table = Some(Arc::clone(&table));
+        self.fleet.put_in_force(&table).await
+    }
+
+    fn await_idle(&self, site: SiteId, incarnation: Incarnation, answers: &mut Answers) {
+        let fleet = self.fleet.clone();
+        answers.spawn(async move {
+            fleet.idle(site, incarnation).await?;
+            Ok(FromRouter::Idle {
+                site_id: site.get(),
+                incarnation: incarnation.get(),
+            })
+        });
+    }
+
+    fn ask_stats(&self, token: u64, answers: &mut Answers) {
+        let generation = self
+            .table
+            .as_ref()
+            .map_or(0, |table| table.generation().get());
+        let fleet = self.fleet.clone();
+        answers.spawn(async move {
+            let stats = fleet.stats().await?;
+            let stats = wire::route::RouterStats {
+                generation,
+                ..stats
+            };
+            Ok(FromRouter::Stats { token, stats })
+        });
+    }
+}
+
+fn warn_unusable(error: &Unusable) {
+    warn!(%error, "a table that can't be used; the one before stays in force");
+}
+
+fn hello() -> FromRouter {
+    FromRouter::Hello {
+        protocol: PROTOCOL_VERSION,
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+struct Reader {
+    read: OwnedReadHalf,
+    received: BytesMut,
+}
+
+impl Reader {
+    /// Cancel safe: what arrived stays in the buffer.
+    async fn next(&mut self) -> Result<ToRouter, LinkError> {
+        loop {
+            if let Some(message) = frame::decode(&mut self.received)? {
+                return Ok(message);
+            }
+            if self.read.read_buf(&mut self.received).await? == 0 {
+                return Err(LinkError::Closed);
+            }
+        }
+    }
+}
+
+struct Writer {
+    write: OwnedWriteHalf,
+    out: BytesMut,
+}
+
+impl Writer {
+    async fn say(&mut self, message: &FromRouter) -> Result<(), LinkError> {
+        frame::encode(message, &mut self.out)?;
+        Ok(self.write.write_all_buf(&mut self.out).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! The fastrouter: accepts requests and hands them to the instances of their site.
+//!
+//! It is started by the emperor, with its listening sockets inherited, and told over the link which site has which hosts and instances. It knows no database, no template and no
+//! process; it goes on serving its last table while the emperor is away.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`link`], [`fleet`], [`order`] | the control thread: what the emperor says, to every serving thread |
+//! | [`thread`] | one single-threaded runtime per core, which accepts and serves |
+//! | [`client`] | the side of a client: guarded bytes to hyper |
+//! | [`request`] | the life of a request, phase by phase |
+//! | [`worker`] | the side of a worker: instances, connections, one exchange |
+//! | [`shared`] | the little that threads share |
+
+mod client;
+mod deadline;
+mod fleet;
+mod gauge;
+mod link;
+mod listeners;
+mod log;
+mod order;
+mod request;
+mod settings;
+mod shared;
+mod signals;
+mod thread;
+mod tunnel;
+mod waiting;
+mod worker;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use clap::Parser;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tracing::{error, info};
+use tracing_subscriber::EnvFilter;
+
+use crate::fleet::{Fleet, ThreadLost};
+use crate::link::Followed;
+use crate::listeners::{InheritError, Listener};
+use crate::log::{Lines, Writer};
+use crate::order::{ORDER_BOUND, Order};
+use crate::shared::Shared;
+use crate::thread::Outfit;
+
+/// Accepts requests and hands them to the instances of their site. Started by the emperor.
+#[derive(Debug, Parser)]
+#[command(name = "fastrouter", version)]
+struct Arguments {
+    /// The emperor's socket
+    #[arg(long)]
+    link: PathBuf,
+    /// How many threads serve; 0: one per usable core
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+}
+
+/// Why the router can't run.
+#[derive(Debug, Error)]
+enum Fatal {
+    #[error(transparent)]
+    Inherit(#[from] InheritError),
+    #[error("could not start: {0}")]
+    Start(#[from] io::Error),
+    #[error(transparent)]
+    ThreadLost(#[from] ThreadLost),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter())
+        .with_writer(io::stderr)
+        .init();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fatal) => {
+            error!(error = %fatal, "the fastrouter ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `RUST_LOG`, or what an operator wants to read.
+fn filter() -> EnvFilter {
+    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"))
+}
+
+fn run(arguments: &Arguments) -> Result<(), Fatal> {
+    let inherited = listeners::inherit()?;
+    let count = match arguments.threads {
+        0 => std::thread::available_parallelism()?.get(),
+        count => count,
+    };
+    let writer = inherited.access_log.map(Writer::start).transpose()?;
+    let (threads, orders) = start(&inherited.listeners, writer.as_ref(), count)?;
+    info!(threads = count, "waiting for the emperor's table");
+    let ended = control(&arguments.link, orders, threads);
+    if let Some(writer) = writer {
+        writer.finish();
+    }
+    ended
+}
+
+type Thread = JoinHandle<io::Result<()>>;
+
+fn start(
+    listeners: &[Listener],
+    writer: Option<&Writer>,
+    count: usize,
+) -> io::Result<(Vec<Thread>, Vec<mpsc::Sender<Order>>)> {
+    let shared = Arc::new(Shared::new(count));
+    let (mut threads, mut senders) = (Vec::new(), Vec::new());
+    for index in 0..count {
+        let (sender, orders) = mpsc::channel(ORDER_BOUND);
+        let clones = listeners.iter().map(Listener::try_clone);
+        let outfit = Outfit {
+            index,
+            shared: Arc::clone(&shared),
+            listeners: clones.collect::<io::Result<_>>()?,
+            lines: writer.map_or_else(Lines::nowhere, Writer::lines),
+            orders,
+        };
+        let builder = std::thread::Builder::new().name(format!("serve-{index}"));
+        threads.push(builder.spawn(move || thread::run(outfit))?);
+        senders.push(sender);
+    }
+    Ok((threads, senders))
+}
+
+/// Follows the emperor and listens for signals, until every thread has drained.
+fn control(
+    link: &Path,
+    orders: Vec<mpsc::Sender<Order>>,
+    threads: Vec<Thread>,
+) -> Result<(), Fatal> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let fleet = Fleet::new(orders);
+        tokio::select! {
+            followed = link::follow(link, fleet.clone()) => match followed {
+                Followed::Drained => {}
+                Followed::ThreadLost => return Err(ThreadLost),
+            },
+            ended = signals::until_term() => {
+                if let Err(error) = ended {
+                    error!(%error, "signals can't be heard; draining");
+                }
+                fleet.drain().await?;
+            }
+        }
+        info!("draining");
+        Ok(())
+    })?;
+    join(threads)
+}
+
+/// Waits for the threads, each of which ends within a bound once it was told to drain.
+fn join(threads: Vec<Thread>) -> Result<(), Fatal> {
+    for thread in threads {
+        thread.join().map_err(|_| ThreadLost)??;
+    }
+    Ok(())
+}

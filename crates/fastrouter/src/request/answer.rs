@@ -1,0 +1,219 @@
+//! The answer that hyper sends: a worker's, filtered, or one of the router's own.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http_edge::forward::X_REQUEST_ID;
+use http_edge::upstream::{AnswerBody, AnswerHead};
+use hyper::body::{Body, Frame, SizeHint};
+
+use super::page::Form;
+use super::{Cause, Record};
+use crate::tunnel::Tunnel;
+use crate::worker::Exchange;
+
+/// The body of an answer. It carries the request's record, which ends with it.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    content: Content,
+    /// `None` where a tunnel has it.
+    record: Option<Record>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Nothing,
+    /// A page of the router's own.
+    Page(Bytes),
+    /// What a worker says, as it says it.
+    Worker {
+        exchange: Box<Exchange>,
+        /// How much is still to come, where that is known.
+        left: Option<u64>,
+    },
+}
+
+impl Answer {
+    /// A worker's answer.
+    pub(super) fn of_worker(
+        record: Record,
+        head: AnswerHead,
+        exchange: Box<Exchange>,
+    ) -> Response<Self> {
+        let AnswerHead {
+            status,
+            mut headers,
+            body,
+        } = head;
+        headers.insert(X_REQUEST_ID, record.id().clone());
+        let left = match body {
+            AnswerBody::Tunnel => return Self::tunnel(record, headers, exchange),
+            AnswerBody::None => Some(0),
+            AnswerBody::Length(length) => Some(length),
+            AnswerBody::Chunked | AnswerBody::UntilClose => None,
+        };
+        let content = if exchange.is_done() {
+            Content::Nothing
+        } else {
+            Content::Worker { exchange, left }
+        };
+        Self::response(record, status, headers, content)
+    }
+
+    /// The worker leaves HTTP with the client's consent: so does the client's connection, once this
+    /// answer was sent.
+    fn tunnel(
+        mut record: Record,
+        mut headers: HeaderMap,
+        exchange: Box<Exchange>,
+    ) -> Response<Self> {
+        let status = StatusCode::SWITCHING_PROTOCOLS;
+        headers.remove(header::CONTENT_LENGTH);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        record.answered(status);
+        if let Some((worker, early, lease)) = exchange.into_tunnel() {
+            let connection = std::rc::Rc::clone(&record.connection);
+            connection.open_tunnel(Tunnel::new(worker, early, record, lease));
+        }
+        with_headers(
+            status,
+            headers,
+            Self {
+                content: Content::Nothing,
+                record: None,
+            },
+        )
+    }
+
+    /// 301.
+    pub(super) fn redirect(record: Record, location: &str, has_body: bool) -> Response<Self> {
+        let mut headers = HeaderMap::new();
+        // A canonical host and a target that the parser took make a value without control
+        // characters.
+        if let Ok(location) = HeaderValue::from_str(location) {
+            headers.insert(header::LOCATION, location);
+        }
+        Self::own(record, StatusCode::MOVED_PERMANENTLY, headers, has_body)
+    }
+
+    /// An error page.
+    pub(super) fn failure(mut record: Record, cause: Cause, has_body: bool) -> Response<Self> {
+        let mut headers = HeaderMap::new();
+        if let Some(seconds) = cause.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if cause.status() == StatusCode::METHOD_NOT_ALLOWED {
+            let allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+            headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        let status = cause.status();
+        record.failed(cause);
+        Self::own(record, status, headers, has_body)
+    }
+
+    fn own(
+        record: Record,
+        status: StatusCode,
+        mut headers: HeaderMap,
+        has_body: bool,
+    ) -> Response<Self> {
+        let form = Form::wanted(&record.head.headers);
+        let page = form.page(status, record.id_text());
+        headers.insert(X_REQUEST_ID, record.id().clone());
+        headers.insert(header::CONTENT_TYPE, form.content_type());
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(page.len()));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if has_body {
+            // What the client is still sending won't be read.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        Self::response(record, status, headers, Content::Page(page))
+    }
+
+    fn response(
+        mut record: Record,
+        status: StatusCode,
+        headers: HeaderMap,
+        content: Content,
+    ) -> Response<Self> {
+        record.answered(status);
+        let record = Some(record);
+        with_headers(status, headers, Self { content, record })
+    }
+
+    fn poll_worker(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cause>>> {
+        let Content::Worker { exchange, left } = &mut self.content else {
+            return Poll::Ready(None);
+        };
+        let part = ready!(exchange.poll_data(cx));
+        if let (Some(Ok(part)), Some(left)) = (&part, left) {
+            *left = left.saturating_sub(part.len() as u64);
+        }
+        if exchange.is_done() {
+            self.content = Content::Nothing;
+        }
+        Poll::Ready(part)
+    }
+
+    fn note(&mut self, part: Option<&Result<Bytes, Cause>>) {
+        let Some(record) = &mut self.record else {
+            return;
+        };
+        match part {
+            Some(Ok(part)) => record.sent(part.len() as u64),
+            Some(Err(cause)) => record.failed(cause.clone()),
+            None => {}
+        }
+        if matches!(self.content, Content::Nothing) {
+            record.worker_is_done();
+        }
+    }
+}
+
+fn with_headers(status: StatusCode, headers: HeaderMap, answer: Answer) -> Response<Answer> {
+    let mut response = Response::new(answer);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    /// An answer that breaks off: the client learns of it by the end of its connection.
+    type Error = Cause;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cause>>> {
+        let this = self.get_mut();
+        let part = match &mut this.content {
+            Content::Nothing => None,
+            Content::Page(page) => {
+                let page = std::mem::take(page);
+                this.content = Content::Nothing;
+                Some(Ok(page))
+            }
+            Content::Worker { .. } => ready!(this.poll_worker(cx)),
+        };
+        this.note(part.as_ref());
+        Poll::Ready(part.map(|part| part.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.content, Content::Nothing)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Nothing => SizeHint::with_exact(0),
+            Content::Page(page) => SizeHint::with_exact(page.len() as u64),
+            Content::Worker { left, .. } => {
+                left.map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! From a site to an answer: an instance or the site's queue, the exchange, and a second try where
+//! the first one failed without harm.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http_edge::forward::Trust;
+use http_edge::upstream::{Codec, RequestBody};
+use site_model::{Incarnation, Service, SiteId, SiteRoute};
+use tokio::time::Instant;
+
+use super::cause::MAX_GATHERED_BYTES;
+use super::{Cause, Outcome, Record};
+use crate::waiting::{Place, QueueFull};
+use crate::worker::{Delivery, Exchange, Failure, Lease, Upload};
+
+/// How long a request waits for news of a site whose only instance has just been found dead. The
+/// emperor notices the same death by itself and says so within milliseconds.
+const NEWS_WAIT: Duration = Duration::from_secs(1);
+
+/// Which try this is.
+#[derive(Debug, Clone, Copy)]
+enum Try {
+    First,
+    /// The first met a connection from the pool that was dead.
+    OnFreshConnection,
+    /// The first found this instance dead.
+    Elsewhere(Incarnation),
+}
+
+/// Has the site answer.
+pub(super) async fn deliver(
+    record: &mut Record,
+    site: SiteId,
+    mut upload: Upload,
+) -> Result<Outcome, Cause> {
+    let mut attempt = Try::First;
+    loop {
+        let lease = lease(record, site, attempt).await?;
+        let incarnation = lease.instance().incarnation;
+        record.goes_to(incarnation);
+        upload = framed_for(&lease, record, upload).await?;
+        let mut failure = match exchange(record, lease, upload, attempt).await {
+            Ok(outcome) => return Ok(outcome),
+            Err(failure) => failure,
+        };
+        let again = matches!(attempt, Try::First) && failure.may_be_repeated(&record.head.method);
+        if !again {
+            return Err(failure.cause);
+        }
+        attempt = if failure.was_reused {
+            Try::OnFreshConnection
+        } else {
+            Try::Elsewhere(incarnation)
+        };
+        failure.upload.replay();
+        upload = failure.upload;
+    }
+}
+
+async fn exchange(
+    record: &mut Record,
+    lease: Lease,
+    upload: Upload,
+    attempt: Try,
+) -> Result<Outcome, Failure> {
+    let settings = Arc::clone(&record.connection.thread.current().settings);
+    let peer = &record.connection.peer;
+    // Only a trusted proxy can name anybody else.
+    let named = match peer.trust {
+        Trust::Proxy => settings
+            .trusted_proxies
+            .client(&record.head.headers, peer.address),
+        Trust::Stranger => None,
+    };
+    let named = named.map(|address| address.to_string());
+    let client = named.as_deref().unwrap_or(&peer.text);
+    let head = record.request_head(client, upload.framing());
+    let delivery = Delivery {
+        connect_timeout: settings.connect_timeout,
+        response_timeout: settings.response_timeout,
+        fresh_only: matches!(attempt, Try::OnFreshConnection),
+    };
+    let connection = Rc::clone(&record.connection);
+    match Exchange::begin(&connection, lease, &head, upload, delivery).await {
+        Ok((head, exchange)) => Ok(Outcome::Worker(head, exchange)),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// uwsgi has no chunks: what comes in chunks is gathered first, up to a bound.
+async fn framed_for(lease: &Lease, record: &Record, upload: Upload) -> Result<Upload, Cause> {
+    let uwsgi = lease.instance().codec == Ok(Codec::Uwsgi);
+    if !uwsgi || upload.framing() != RequestBody::Chunked {
+        return Ok(upload);
+    }
+    match upload.gather(MAX_GATHERED_BYTES).await {
+        Ok(Some(body)) => Ok(Upload::whole(body)),
+        Ok(None) => Err(Cause::LengthRequired),
+        Err(error) => Err(Cause::of_upload(&record.connection, error)),
+    }
+}
+
+/// Takes an instance of the site, waiting in the site's queue where nothing is ready.
+async fn lease(record: &mut Record, site: SiteId, attempt: Try) -> Result<Lease, Cause> {
+    let thread = Rc::clone(&record.connection.thread);
+    let mut avoid = match attempt {
+        Try::First | Try::OnFreshConnection => None,
+        Try::Elsewhere(dead) => Some(dead),
+    };
+    let mut place = None;
+    loop {
+        let current = thread.current();
+        let table = current.table.as_ref().ok_or(Cause::NoTable)?;
+        let route = table.site(site).ok_or(Cause::UnknownHost)?;
+        match &route.service {
+            Service::Ready(backends) => {
+                if let Some(lease) = thread.instances.lease(route, backends, avoid) {
+                    return Ok(lease);
+                }
+                // Only the one that was found dead is known. Without news it is worth one more knock.
+                let _place = enter(record, route, NEWS_WAIT)?;
+                news(record, route).await;
+                avoid = None;
+            }
+            Service::Waiting => {
+                if place.is_none() {
+                    place = Some(enter(record, route, route.queue.timeout)?);
+                }
+                match news(record, route).await {
+                    Wait::News => {}
+                    Wait::TooLong => return Err(Cause::QueueTimeout),
+                }
+            }
+            Service::Unavailable(why) => return Err(Cause::Unavailable(*why)),
+        }
+    }
+}
+
+/// Takes a place in the site's queue, to be held for so long.
+fn enter(record: &Record, route: &SiteRoute, bound: Duration) -> Result<Place, Cause> {
+    let connection = &record.connection;
+    let place = connection.thread.shared.depths.enter(route);
+    let place = place.map_err(|QueueFull| Cause::QueueFull)?;
+    connection.worker_alarm.set(bound);
+    Ok(place)
+}
+
+/// How a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    News,
+    TooLong,
+}
+
+/// Waits for another route of the site, until the time is up that was set on entering the queue.
+async fn news(record: &mut Record, route: &Arc<SiteRoute>) -> Wait {
+    let since = Instant::now();
+    let news = record.connection.thread.waiting.news_of(route);
+    let alarm = &record.connection.worker_alarm;
+    let wait = poll_fn(|cx| match news.poll(cx) {
+        Poll::Ready(()) => Poll::Ready(Wait::News),
+        Poll::Pending => alarm.poll(cx).map(|()| Wait::TooLong),
+    });
+    let wait = wait.await;
+    record.waited(since.elapsed());
+    wait
+}

@@ -1,0 +1,329 @@
+//! One serving thread: its runtime, its connections, and everything they share without locks.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use site_model::{Incarnation, RouteTable, SiteId};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::client::connection::serve;
+use crate::client::{Connection, Door, Peer};
+use crate::deadline::Deadlines;
+use crate::listeners::Listener;
+use crate::log::Lines;
+use crate::order::{Order, ThreadStats};
+use crate::settings::Settings;
+use crate::shared::{Open, Shared};
+use crate::waiting::Waiting;
+use crate::worker::{Instances, leads_to};
+
+/// How long a router without a table accepts nobody. The kernel keeps connections meanwhile, so a
+/// router that was started anew refuses none; after this, clients are told rather than kept.
+const FIRST_TABLE_WAIT: Duration = Duration::from_secs(5);
+/// How long to wait where the process or the machine has no descriptor left: accepting again at
+/// once would only burn the time in which connections end.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+/// How long to wait where as many connections are open as may be.
+const FULL_PAUSE: Duration = Duration::from_millis(20);
+/// How long requests in flight may take once the router drains.
+const DRAIN_BOUND: Duration = Duration::from_secs(30);
+
+/// What a thread has in force.
+#[derive(Debug)]
+pub(crate) struct Current {
+    /// `None` until the first one comes.
+    pub(crate) table: Option<Arc<RouteTable>>,
+    pub(crate) settings: Arc<Settings>,
+}
+
+/// What the tasks of one thread share.
+#[derive(Debug)]
+pub(crate) struct Thread {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) deadlines: Rc<Deadlines>,
+    pub(crate) instances: Instances,
+    pub(crate) waiting: Rc<Waiting>,
+    pub(crate) lines: Lines,
+    current: RefCell<Rc<Current>>,
+    /// Set with the first table.
+    begun: CancellationToken,
+    drain: CancellationToken,
+    draining: Cell<bool>,
+    requests: Cell<u64>,
+    in_flight: Cell<u64>,
+    connections: RefCell<BTreeMap<u64, Rc<Connection>>>,
+    next_connection: Cell<u64>,
+    idle_questions: RefCell<Vec<IdleQuestion>>,
+}
+
+#[derive(Debug)]
+struct IdleQuestion {
+    site: SiteId,
+    incarnation: Incarnation,
+    idle: oneshot::Sender<()>,
+}
+
+/// What a thread is started with.
+#[derive(Debug)]
+pub(crate) struct Outfit {
+    /// Its number, from 0.
+    pub(crate) index: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) lines: Lines,
+    pub(crate) orders: mpsc::Receiver<Order>,
+}
+
+/// Runs a thread until it has drained.
+pub(crate) fn run(outfit: Outfit) -> io::Result<()> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(async {
+        let doors = outfit.listeners.into_iter().map(Door::open);
+        let doors = doors.collect::<io::Result<Vec<_>>>()?;
+        let thread = Rc::new(Thread::new(outfit.index, outfit.shared, outfit.lines));
+        thread.work(doors, outfit.orders).await;
+        Ok(())
+    })
+}
+
+impl Thread {
+    fn new(index: usize, shared: Arc<Shared>, lines: Lines) -> Self {
+        let deadlines = Deadlines::new();
+        Self {
+            instances: Instances::new(index, Arc::clone(&shared), &deadlines),
+            shared,
+            deadlines,
+            waiting: Rc::default(),
+            lines,
+            current: RefCell::new(Rc::new(Current {
+                table: None,
+                settings: Arc::new(Settings::before_any()),
+            })),
+            begun: CancellationToken::new(),
+            drain: CancellationToken::new(),
+            draining: Cell::new(false),
+            requests: Cell::new(0),
+            in_flight: Cell::new(0),
+            connections: RefCell::default(),
+            next_connection: Cell::new(0),
+            idle_questions: RefCell::default(),
+        }
+    }
+
+    /// The table and the settings in force. A request takes them once, and again after it waited.
+    pub(crate) fn current(&self) -> Rc<Current> {
+        Rc::clone(&self.current.borrow())
+    }
+
+    /// Whether connections are to end once their requests have.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// A request begins.
+    pub(crate) fn begin_request(&self) -> Instant {
+        self.in_flight.set(self.in_flight.get() + 1);
+        self.deadlines.refresh()
+    }
+
+    /// A request was answered, or given up.
+    pub(crate) fn end_request(&self) {
+        self.in_flight.set(self.in_flight.get() - 1);
+        self.requests.set(self.requests.get() + 1);
+    }
+
+    /// Accepts and serves until the thread is to drain, then waits for what is in flight.
+    async fn work(self: &Rc<Self>, doors: Vec<Door>, orders: mpsc::Receiver<Order>) {
+        let served = async {
+            let connections = self.accept_all(doors).await;
+            self.draining.set(true);
+            self.connections
+                .borrow()
+                .values()
+                .for_each(|one| one.wake());
+            if timeout(DRAIN_BOUND, connections.wait()).await.is_err() {
+                let left = connections.len();
+                warn!(left, "connections were still busy at the end of the drain");
+            }
+        };
+        // These end with the thread: none of them is spawned.
+        tokio::select! {
+            () = served => {}
+            () = self.deadlines.run() => {}
+            () = self.instances.forget_idle() => {}
+            () = self.lines.flush_in_time() => {}
+            () = self.obey_all(orders) => {}
+        }
+        self.lines.flush();
+    }
+
+    /// Has a doorman at each door until the thread is to drain.
+    async fn accept_all(self: &Rc<Self>, doors: Vec<Door>) -> TaskTracker {
+        let (doormen, connections) = (TaskTracker::new(), TaskTracker::new());
+        for door in doors {
+            let (thread, connections) = (Rc::clone(self), connections.clone());
+            doormen.spawn_local(async move {
+                let accepting = thread.accept(&door, &connections);
+                thread.drain.run_until_cancelled(accepting).await;
+            });
+        }
+        doormen.close();
+        doormen.wait().await;
+        connections.close();
+        connections
+    }
+
+    async fn accept(self: &Rc<Self>, door: &Door, connections: &TaskTracker) {
+        // What is too late is told by the answers, not by this.
+        timeout(FIRST_TABLE_WAIT, self.begun.cancelled()).await.ok();
+        loop {
+            self.permit().await;
+            match door.accept().await {
+                Ok((socket, address)) => {
+                    let registered = self.register(address);
+                    connections.spawn_local(async move {
+                        serve(Rc::clone(&registered.connection), socket).await;
+                    });
+                    // Other threads wake for the same connections: each takes one at a time.
+                    tokio::task::yield_now().await;
+                }
+                Err(error) => {
+                    warn!(%error, "could not accept a connection");
+                    sleep(EXHAUSTED_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Waits until another connection may be opened. Threads don't reserve one each, so there may
+    /// be one more per thread than the bound says.
+    async fn permit(&self) {
+        while self.shared.connections() >= self.current().settings.max_connections {
+            sleep(FULL_PAUSE).await;
+        }
+    }
+
+    fn register(self: &Rc<Self>, address: Option<IpAddr>) -> Registered {
+        let id = self.next_connection.get();
+        self.next_connection.set(id + 1);
+        self.deadlines.refresh();
+        let peer = Peer {
+            address,
+            text: address
+                .map(|address| address.to_string())
+                .unwrap_or_default(),
+            trust: self.current().settings.trusted_proxies.trust(address),
+        };
+        let connection = Rc::new(Connection::new(Rc::clone(self), peer));
+        let mut connections = self.connections.borrow_mut();
+        connections.insert(id, Rc::clone(&connection));
+        Registered {
+            id,
+            connection,
+            _open: self.shared.open(),
+        }
+    }
+
+    /// Takes orders for as long as it is polled. A control thread that is gone has none but to drain.
+    async fn obey_all(&self, mut orders: mpsc::Receiver<Order>) {
+        loop {
+            tokio::select! {
+                order = orders.recv() => {
+                    let Some(order) = order else {
+                        // The control thread has said all it had to say.
+                        self.drain.cancel();
+                        return std::future::pending().await;
+                    };
+                    self.obey(order);
+                }
+                () = self.instances.retired_request_ended() => {}
+            }
+            self.answer_idle_questions();
+        }
+    }
+
+    fn obey(&self, order: Order) {
+        match order {
+            Order::Table { table, in_force } => {
+                self.put_in_force(Some(Arc::clone(&table)), None);
+                self.instances.retire(&table);
+                self.waiting.tell(&table);
+                self.begun.cancel();
+                // Requests of this thread that begin from here on find the new table. Whoever asked
+                // may be gone; the table stays.
+                in_force.send(()).ok();
+            }
+            Order::Settings(settings) => self.put_in_force(None, Some(settings)),
+            Order::AwaitIdle {
+                site,
+                incarnation,
+                idle,
+            } => self.idle_questions.borrow_mut().push(IdleQuestion {
+                site,
+                incarnation,
+                idle,
+            }),
+            Order::Stats(answer) => drop(answer.send(self.stats())),
+            Order::Drain => self.drain.cancel(),
+        }
+    }
+
+    fn put_in_force(&self, table: Option<Arc<RouteTable>>, settings: Option<Arc<Settings>>) {
+        let before = self.current();
+        self.current.replace(Rc::new(Current {
+            table: table.or_else(|| before.table.clone()),
+            settings: settings.unwrap_or_else(|| Arc::clone(&before.settings)),
+        }));
+    }
+
+    fn answer_idle_questions(&self) {
+        let current = self.current();
+        let mut questions = self.idle_questions.borrow_mut();
+        let answered = questions.extract_if(.., |question| {
+            let table = current.table.as_ref();
+            let led_to = table.is_some_and(|t| leads_to(t, question.site, question.incarnation));
+            !led_to && self.instances.in_flight(question.incarnation) == 0
+        });
+        for question in answered {
+            // Whoever asked may be gone.
+            question.idle.send(()).ok();
+        }
+    }
+
+    fn stats(&self) -> ThreadStats {
+        ThreadStats {
+            connections: self.connections.borrow().len() as u64,
+            requests: self.requests.get(),
+            in_flight: self.in_flight.get(),
+            instances: self.instances.figures(),
+            queues: self.waiting.figures(),
+        }
+    }
+}
+
+/// A connection that is being served; it is forgotten however that ends.
+#[derive(Debug)]
+struct Registered {
+    id: u64,
+    connection: Rc<Connection>,
+    _open: Open,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let mut connections = self.connection.thread.connections.borrow_mut();
+        connections.remove(&self.id);
+    }
+}

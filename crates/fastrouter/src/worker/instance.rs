@@ -1,0 +1,249 @@
+//! Instances as one thread knows them: their idle connections and its own count of their requests.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::future::poll_fn;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_edge::upstream::{Codec, UnspokenProtocol};
+use site_model::{Backend, Incarnation, RouteTable, Service, SiteId, SiteRoute};
+use tokio::sync::Notify;
+
+use super::link::Link;
+use crate::deadline::{Alarm, Deadlines, Moment};
+use crate::gauge::Gauge;
+use crate::order::InstanceFigures;
+use crate::shared::Shared;
+
+/// How long a connection may wait for its next request. Servers close idle connections after two
+/// seconds and more; one that is taken up sooner is hardly ever being closed at that very moment.
+/// And a worker that serves one connection at a time is not kept from the others for long.
+const MAX_IDLE: Duration = Duration::from_secs(1);
+/// How many connections to one instance wait on one thread. It has to be above the requests that a
+/// busy instance has at a time: with fewer places, every request of a crowd would open a connection
+/// and close it. A second later those that are not needed are gone anyway.
+const MAX_IDLE_LINKS: usize = 1024;
+
+/// All instances that this thread has sent requests to and the table still leads to.
+#[derive(Debug)]
+pub(crate) struct Instances {
+    thread: usize,
+    shared: Arc<Shared>,
+    deadlines: Rc<Deadlines>,
+    known: RefCell<HashMap<Incarnation, Rc<Instance>>>,
+    /// Those that the table doesn't lead to any more and that still have requests here.
+    leaving: RefCell<HashMap<Incarnation, Rc<Instance>>>,
+    /// A request at one of these has ended.
+    request_ended: Rc<Notify>,
+    /// Where the search for the least busy instance begins: it moves on, so that equals share.
+    turn: Cell<usize>,
+    sweep: Alarm,
+}
+
+/// One instance.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    pub(crate) site: SiteId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) socket: PathBuf,
+    pub(crate) codec: Result<Codec, UnspokenProtocol>,
+    thread: usize,
+    request_ended: Rc<Notify>,
+    gauge: Arc<Gauge>,
+    idle: RefCell<Vec<(Moment, Link)>>,
+    standing: Cell<Standing>,
+}
+
+/// Whether the table leads to an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    InService,
+    Retired,
+}
+
+/// One request in flight at an instance, counted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lease(Rc<Instance>);
+
+impl Instances {
+    pub(crate) fn new(thread: usize, shared: Arc<Shared>, deadlines: &Rc<Deadlines>) -> Self {
+        Self {
+            thread,
+            shared,
+            sweep: deadlines.alarm(),
+            deadlines: Rc::clone(deadlines),
+            known: RefCell::default(),
+            leaving: RefCell::default(),
+            request_ended: Rc::default(),
+            turn: Cell::new(thread),
+        }
+    }
+
+    /// Takes the instance with the fewest requests in flight, over all threads; `None` where there
+    /// is none but the one to avoid.
+    pub(crate) fn lease(
+        &self,
+        route: &SiteRoute,
+        backends: &[Backend],
+        avoid: Option<Incarnation>,
+    ) -> Option<Lease> {
+        if let [only] = backends {
+            let wanted = avoid != Some(only.incarnation);
+            return wanted.then(|| Lease::new(self.instance(route, only)));
+        }
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        let from = turn % backends.len().max(1);
+        let in_turn = backends[from..].iter().chain(&backends[..from]);
+        let others = in_turn.filter(|backend| avoid != Some(backend.incarnation));
+        let instances = others.map(|backend| self.instance(route, backend));
+        let least = instances.min_by_key(|instance| instance.gauge.in_flight());
+        least.map(Lease::new)
+    }
+
+    /// Lets go of what the table doesn't lead to any more. Requests in flight keep what they need.
+    pub(crate) fn retire(&self, table: &RouteTable) {
+        let gone = |instance: &Instance| !leads_to(table, instance.site, instance.incarnation);
+        let mut known = self.known.borrow_mut();
+        let mut leaving = self.leaving.borrow_mut();
+        leaving.retain(|_, instance| self.figures_of(instance).in_flight > 0);
+        for (incarnation, instance) in known.extract_if(|_, instance| gone(instance)) {
+            instance.standing.set(Standing::Retired);
+            instance.idle.borrow_mut().clear();
+            leaving.insert(incarnation, instance);
+        }
+    }
+
+    /// Waits until a request at an instance has ended that the table doesn't lead to any more.
+    pub(crate) async fn retired_request_ended(&self) {
+        self.request_ended.notified().await;
+    }
+
+    /// Requests that an instance has on this thread.
+    pub(crate) fn in_flight(&self, incarnation: Incarnation) -> u64 {
+        let of = |instances: &RefCell<HashMap<_, Rc<Instance>>>| {
+            let instances = instances.borrow();
+            let instance = instances.get(&incarnation);
+            instance.map_or(0, |instance| self.figures_of(instance).in_flight)
+        };
+        of(&self.known) + of(&self.leaving)
+    }
+
+    /// What this thread has counted, per instance.
+    pub(crate) fn figures(&self) -> BTreeMap<Incarnation, InstanceFigures> {
+        let (known, leaving) = (self.known.borrow(), self.leaving.borrow());
+        let instances = known.values().chain(leaving.values());
+        let figures = instances.map(|one| (one.incarnation, self.figures_of(one)));
+        figures.collect()
+    }
+
+    fn figures_of(&self, instance: &Instance) -> InstanceFigures {
+        instance.gauge.figures(self.thread)
+    }
+
+    /// Takes back a connection that can carry another request.
+    pub(super) fn keep(&self, instance: &Instance, link: Link) {
+        let mut idle = instance.idle.borrow_mut();
+        if instance.standing.get() == Standing::Retired || idle.len() >= MAX_IDLE_LINKS {
+            return;
+        }
+        idle.push((self.deadlines.now(), link));
+        if !self.sweep.is_set() {
+            self.sweep.set(MAX_IDLE);
+        }
+    }
+
+    /// A connection that waits, if there is one that is still good.
+    pub(super) fn reuse(&self, instance: &Instance) -> Option<Link> {
+        let mut idle = instance.idle.borrow_mut();
+        while let Some((since, link)) = idle.pop() {
+            if since.after(MAX_IDLE) < self.deadlines.now() {
+                // The others have waited longer still.
+                idle.clear();
+            } else if link.is_quiet() {
+                return Some(link);
+            }
+        }
+        None
+    }
+
+    /// Closes connections that have waited long enough, for as long as it is polled.
+    pub(crate) async fn forget_idle(&self) {
+        loop {
+            poll_fn(|cx| self.sweep.poll(cx)).await;
+            self.sweep.clear();
+            if self.sweep_once() > 0 {
+                self.sweep.set(MAX_IDLE);
+            }
+        }
+    }
+
+    /// Says how many connections still wait.
+    fn sweep_once(&self) -> usize {
+        let now = self.deadlines.now();
+        let known = self.known.borrow();
+        let left = known.values().map(|instance| {
+            let mut idle = instance.idle.borrow_mut();
+            idle.retain(|(since, link)| since.after(MAX_IDLE) > now && link.is_quiet());
+            idle.len()
+        });
+        left.sum()
+    }
+
+    fn instance(&self, route: &SiteRoute, backend: &Backend) -> Rc<Instance> {
+        let mut known = self.known.borrow_mut();
+        let instance = known
+            .entry(backend.incarnation)
+            .or_insert_with(|| Rc::new(self.make(route.id, backend)));
+        Rc::clone(instance)
+    }
+
+    fn make(&self, site: SiteId, backend: &Backend) -> Instance {
+        Instance {
+            site,
+            incarnation: backend.incarnation,
+            socket: backend.socket.clone(),
+            codec: Codec::try_from(backend.protocol),
+            thread: self.thread,
+            request_ended: Rc::clone(&self.request_ended),
+            gauge: self.shared.gauges.of(backend.incarnation),
+            idle: RefCell::default(),
+            standing: Cell::new(Standing::InService),
+        }
+    }
+}
+
+/// Whether a table sends requests to an instance.
+pub(crate) fn leads_to(table: &RouteTable, site: SiteId, incarnation: Incarnation) -> bool {
+    match table.site(site).map(|route| &route.service) {
+        Some(Service::Ready(backends)) => {
+            let mut backends = backends.iter();
+            backends.any(|backend| backend.incarnation == incarnation)
+        }
+        Some(Service::Waiting | Service::Unavailable(_)) | None => false,
+    }
+}
+
+impl Lease {
+    fn new(instance: Rc<Instance>) -> Self {
+        instance.gauge.begin(instance.thread);
+        Self(instance)
+    }
+
+    pub(crate) fn instance(&self) -> &Instance {
+        &self.0
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.gauge.end(self.0.thread);
+        if self.0.standing.get() == Standing::Retired {
+            // Somebody may be waiting for this very request to end.
+            self.0.request_ended.notify_one();
+        }
+    }
+}

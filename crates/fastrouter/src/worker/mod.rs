@@ -1,0 +1,14 @@
+//! The side of a worker: its instances as this thread knows them, connections to them, and the
+//! exchange of one request for one answer.
+//!
+//! Which site a request is for, and what a failure means to the client, is decided in
+//! [`request`](crate::request).
+
+mod exchange;
+mod instance;
+mod link;
+mod upload;
+
+pub(crate) use self::exchange::{Delivery, Exchange, Failure};
+pub(crate) use self::instance::{Instances, Lease, leads_to};
+pub(crate) use self::upload::{Upload, UploadError};

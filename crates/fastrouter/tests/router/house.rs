@@ -1,0 +1,251 @@
+//! A running router and the emperor that tells it what to serve.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use serde::Serialize;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+use wire::frame;
+use wire::route::{
+    AccessLog, AccessLogFormat, BackendFrame, FromRouter, ProtocolFrame, RouteFrame, RouterStats,
+    ServiceFrame, Settings, ToRouter,
+};
+
+use crate::client::Client;
+
+/// Nothing that is awaited here takes longer, unless something is broken.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A router, its emperor, and the folder they live in.
+pub(crate) struct House {
+    pub(crate) folder: TempDir,
+    pub(crate) router: Child,
+    pub(crate) address: SocketAddr,
+    pub(crate) emperor: Emperor,
+    listener: UnixListener,
+}
+
+/// The emperor's end of one connection.
+pub(crate) struct Emperor {
+    stream: UnixStream,
+    received: BytesMut,
+    pub(crate) generation: u64,
+}
+
+impl House {
+    /// A router of two threads with an empty table.
+    pub(crate) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = settings();
+        change(&mut settings);
+        let mut house = Self::silent().await;
+        house.emperor.say(&ToRouter::Settings(settings)).await;
+        house.emperor.whole_table(1, vec![]).await;
+        house
+    }
+
+    /// A router that was told nothing yet.
+    pub(crate) async fn silent() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join("link")).unwrap();
+        let door = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = door.local_addr().unwrap();
+        let router = start(folder.path(), door.into());
+        let emperor = Emperor::accept(&listener).await;
+        Self {
+            folder,
+            router,
+            address,
+            emperor,
+            listener,
+        }
+    }
+
+    /// The emperor goes and another comes.
+    pub(crate) async fn next_emperor(&mut self) {
+        self.emperor.stream.shutdown().await.unwrap();
+        self.emperor = Emperor::accept(&self.listener).await;
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(self.address).await
+    }
+
+    /// A path for a worker's socket.
+    pub(crate) fn socket(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn access_log(&self) -> PathBuf {
+        self.folder.path().join("access.log")
+    }
+
+    /// Publishes this route in a change, and waits until it is in force.
+    pub(crate) async fn publish(&mut self, route: RouteFrame) {
+        self.emperor.change(vec![route], vec![]).await;
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the router itself is started here, as vassal-exec does it"
+)]
+fn start(folder: &Path, door: OwnedFd) -> Child {
+    // A shell moves the descriptors to their places: that takes `unsafe` in Rust.
+    let script = "export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=listen:access-log; \
+                  exec \"$0\" --link \"$1\" --threads 2 3<&0 4>&1 0</dev/null";
+    let log = std::fs::File::create(folder.join("access.log")).unwrap();
+    Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_fastrouter")])
+        .arg(folder.join("link"))
+        .env("RUST_LOG", "error")
+        .stdin(Stdio::from(door))
+        .stdout(log)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+impl Emperor {
+    async fn accept(listener: &UnixListener) -> Self {
+        let (stream, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+        let mut emperor = Self {
+            stream,
+            received: BytesMut::new(),
+            generation: 0,
+        };
+        let hello = emperor.hear().await;
+        assert!(
+            matches!(hello, FromRouter::Hello { protocol: 1, .. }),
+            "{hello:?}"
+        );
+        emperor
+    }
+
+    pub(crate) async fn say(&mut self, message: &impl Serialize) {
+        let mut out = BytesMut::new();
+        frame::encode(message, &mut out).unwrap();
+        self.stream.write_all(&out).await.unwrap();
+    }
+
+    pub(crate) async fn hear(&mut self) -> FromRouter {
+        loop {
+            if let Some(message) = frame::decode(&mut self.received).unwrap() {
+                return message;
+            }
+            let read = timeout(PATIENCE, self.stream.read_buf(&mut self.received)).await;
+            assert_ne!(
+                read.expect("the router says nothing").unwrap(),
+                0,
+                "hung up on"
+            );
+        }
+    }
+
+    pub(crate) async fn whole_table(&mut self, generation: u64, routes: Vec<RouteFrame>) {
+        self.generation = generation;
+        self.say(&ToRouter::TableBegin { generation }).await;
+        self.say(&ToRouter::TablePart { routes }).await;
+        self.say(&ToRouter::TableEnd).await;
+        assert_eq!(self.hear().await, FromRouter::Acknowledged { generation });
+    }
+
+    pub(crate) async fn change(&mut self, upserts: Vec<RouteFrame>, removals: Vec<i64>) {
+        self.generation += 1;
+        let generation = self.generation;
+        self.say(&ToRouter::Change {
+            generation,
+            upserts,
+            removals,
+        })
+        .await;
+        assert_eq!(self.hear().await, FromRouter::Acknowledged { generation });
+    }
+
+    pub(crate) async fn stats(&mut self) -> RouterStats {
+        self.say(&ToRouter::AskStats { token: 7 }).await;
+        match self.hear().await {
+            FromRouter::Stats { token: 7, stats } => stats,
+            other => panic!("{other:?} instead of figures"),
+        }
+    }
+
+    /// Asks for figures until they are as wanted.
+    pub(crate) async fn stats_until(
+        &mut self,
+        wanted: impl Fn(&RouterStats) -> bool,
+    ) -> RouterStats {
+        let asking = async {
+            loop {
+                let stats = self.stats().await;
+                if wanted(&stats) {
+                    return stats;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, asking)
+            .await
+            .expect("the figures never became as wanted")
+    }
+}
+
+pub(crate) fn settings() -> Settings {
+    Settings {
+        default_site: String::new(),
+        trusted_proxies: vec![],
+        max_head_bytes: 16 * 1024,
+        max_target_bytes: 4 * 1024,
+        max_body_bytes: 0,
+        head_timeout_ms: 10_000,
+        keep_alive_timeout_ms: 10_000,
+        response_timeout_ms: 10_000,
+        connect_timeout_ms: 10_000,
+        max_connections: 1_000,
+        access_log: Some(AccessLog {
+            path: "access.log".into(),
+            format: AccessLogFormat::Json,
+        }),
+    }
+}
+
+/// A site that answers for `site-ID.example`.
+pub(crate) fn route(id: i64, service: ServiceFrame) -> RouteFrame {
+    RouteFrame {
+        id,
+        slug: format!("site-{id}"),
+        canonical: format!("site-{id}.example"),
+        serve: vec![format!("site-{id}.example")],
+        redirect: vec![format!("old-{id}.example")],
+        service,
+        queue_depth: 100,
+        queue_timeout_ms: 10_000,
+    }
+}
+
+/// Instances that speak HTTP, with these incarnations and sockets.
+pub(crate) fn ready(instances: &[(u64, PathBuf)]) -> ServiceFrame {
+    backends(ProtocolFrame::Http, instances)
+}
+
+pub(crate) fn backends(protocol: ProtocolFrame, instances: &[(u64, PathBuf)]) -> ServiceFrame {
+    let backends = instances.iter().map(|(incarnation, socket)| BackendFrame {
+        number: 1,
+        incarnation: *incarnation,
+        socket: socket.clone(),
+        protocol,
+    });
+    ServiceFrame::Ready(backends.collect())
+}

@@ -1,0 +1,22 @@
+//! The fastrouter as a whole: the real program, with its listening socket passed to it, an emperor
+//! at the other end of its link and workers behind unix sockets, both played by the tests.
+#![expect(
+    clippy::unwrap_used,
+    reason = "every function here serves a test alone"
+)]
+
+mod client;
+mod house;
+mod worker;
+
+mod answers;
+mod bodies;
+mod forwarding;
+mod framing;
+mod isolation;
+mod link;
+mod log;
+mod patience;
+mod queue;
+mod retry;
+mod upgrade;

@@ -1,0 +1,83 @@
+//! How long the router waits for whom.
+
+use crate::house::{House, ready, route};
+use crate::worker::Worker;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: site-1.example\r\n\r\n";
+
+#[tokio::test]
+async fn a_head_that_takes_too_long_gets_408() {
+    let house = House::with(|settings| settings.head_timeout_ms = 50).await;
+    let mut client = house.client().await;
+    client.say("GET / HTTP/1.1\r\nHost: si").await;
+    let reply = client.reply().await;
+    assert_eq!(reply.status, 408);
+    assert!(!reply.header("x-request-id").is_empty());
+    assert!(client.is_ended().await);
+}
+
+#[tokio::test]
+async fn a_body_that_stops_coming_gets_408() {
+    let mut house = House::with(|settings| settings.keep_alive_timeout_ms = 50).await;
+    let (worker, mut connections) = Worker::by_hand(house.socket("w1"));
+    house
+        .publish(route(1, ready(&[(1, worker.socket.clone())])))
+        .await;
+    let mut client = house.client().await;
+    client
+        .say("POST / HTTP/1.1\r\nHost: site-1.example\r\nContent-Length: 5\r\n\r\nhe")
+        .await;
+    let mut connection = crate::worker::next(&mut connections).await;
+    connection.head().await;
+    assert_eq!(client.reply().await.status, 408);
+    assert_eq!(&connection.exactly(2).await[..], b"he");
+    assert!(connection.is_ended().await, "half a request is no request");
+}
+
+#[tokio::test]
+async fn a_connection_without_requests_is_closed_in_time() {
+    let mut house = House::with(|settings| settings.keep_alive_timeout_ms = 50).await;
+    let mut silent = house.client().await;
+    assert!(silent.is_ended().await);
+    let worker = Worker::saying(house.socket("w1"), "page");
+    house
+        .publish(route(1, ready(&[(1, worker.socket.clone())])))
+        .await;
+    let mut client = house.client().await;
+    assert_eq!(client.ask(GET).await.status, 200);
+    assert!(client.is_ended().await);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_too_slow_gets_the_client_504() {
+    let mut house = House::with(|settings| settings.response_timeout_ms = 50).await;
+    let (worker, mut connections) = Worker::by_hand(house.socket("w1"));
+    house
+        .publish(route(1, ready(&[(1, worker.socket.clone())])))
+        .await;
+    let mut client = house.client().await;
+    client.say(GET).await;
+    let mut connection = crate::worker::next(&mut connections).await;
+    connection.head().await;
+    assert_eq!(client.reply().await.status, 504);
+    assert!(connection.is_ended().await);
+}
+
+#[tokio::test]
+async fn a_worker_that_stops_within_its_answer_ends_the_connection() {
+    let mut house = House::with(|settings| settings.response_timeout_ms = 50).await;
+    let (worker, mut connections) = Worker::by_hand(house.socket("w1"));
+    house
+        .publish(route(1, ready(&[(1, worker.socket.clone())])))
+        .await;
+    let mut client = house.client().await;
+    client.say(GET).await;
+    let mut connection = crate::worker::next(&mut connections).await;
+    connection.head().await;
+    connection
+        .say("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+        .await;
+    let mut all = Vec::new();
+    while !client.is_ended_with(&mut all).await {}
+    assert!(all.ends_with(b"hello"), "{}", String::from_utf8_lossy(&all));
+}

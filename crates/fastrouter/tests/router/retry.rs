@@ -1,0 +1,186 @@
+//! Workers that fail: what is tried once more elsewhere, and what gets 502.
+
+use wire::route::ServiceFrame;
+
+use crate::house::{House, ready, route};
+use crate::worker::{Worker, dead_socket, next};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: site-1.example\r\n\r\n";
+const POST: &str = "POST / HTTP/1.1\r\nHost: site-1.example\r\nContent-Length: 2\r\n\r\nhi";
+
+#[tokio::test]
+async fn a_dead_instance_is_passed_over_for_a_live_one() {
+    let mut house = House::new().await;
+    let dead = house.socket("dead");
+    dead_socket(&dead);
+    let worker = Worker::new(house.socket("live"), |mut connection| async move {
+        while let Some(head) = connection.head().await {
+            if head.starts_with("POST") {
+                assert_eq!(&connection.exactly(2).await[..], b"hi");
+            }
+            connection.answer("alive").await;
+        }
+    });
+    house
+        .publish(route(1, ready(&[(1, dead), (2, worker.socket.clone())])))
+        .await;
+    for request in [GET, POST, GET, POST] {
+        let mut client = house.client().await;
+        assert_eq!(client.ask(request).await.text(), "alive");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_meets_a_dead_instance_alone_waits_for_its_successor() {
+    let mut house = House::new().await;
+    let dead = house.socket("dead");
+    dead_socket(&dead);
+    house.publish(route(1, ready(&[(1, dead)]))).await;
+    let mut client = house.client().await;
+    client.say(POST).await;
+    house
+        .emperor
+        .stats_until(|stats| stats.queues.len() == 1)
+        .await;
+    house.publish(route(1, ServiceFrame::Waiting)).await;
+    let worker = Worker::saying(house.socket("live"), "the successor");
+    house
+        .publish(route(1, ready(&[(2, worker.socket.clone())])))
+        .await;
+    assert_eq!(client.reply().await.text(), "the successor");
+}
+
+#[tokio::test]
+async fn a_dead_instance_without_a_successor_gets_502() {
+    let mut house = House::new().await;
+    let dead = house.socket("dead");
+    dead_socket(&dead);
+    house.publish(route(1, ready(&[(1, dead)]))).await;
+    let mut client = house.client().await;
+    assert_eq!(client.ask(GET).await.status, 502);
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_before_a_byte_is_tried_again_where_that_does_no_harm() {
+    let mut house = House::new().await;
+    let dying = Worker::new(house.socket("dying"), |mut connection| async move {
+        connection.head().await;
+    });
+    let worker = Worker::saying(house.socket("live"), "alive");
+    let instances = [(1, dying.socket.clone()), (2, worker.socket.clone())];
+    house.publish(route(1, ready(&instances))).await;
+    // Instances that are equally busy take turns.
+    for (request, expected) in [(GET, vec![200]), (POST, vec![200, 502])] {
+        let mut statuses = Vec::new();
+        for _ in 0..20 {
+            let mut client = house.client().await;
+            statuses.push(client.ask(request).await.status);
+        }
+        statuses.sort_unstable();
+        statuses.dedup();
+        assert_eq!(statuses, expected, "{request}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_within_its_answer_is_not_asked_twice() {
+    let mut house = House::new().await;
+    let (worker, mut connections) = Worker::by_hand(house.socket("w1"));
+    house
+        .publish(route(1, ready(&[(1, worker.socket.clone())])))
+        .await;
+    let mut client = house.client().await;
+    client.say(GET).await;
+    let mut connection = next(&mut connections).await;
+    connection.head().await;
+    connection.say("HTTP/1.1 200").await;
+    drop(connection);
+    assert_eq!(client.reply().await.status, 502);
+    assert!(connections.try_recv().is_err(), "asked twice");
+}
+
+#[tokio::test]
+async fn a_connection_that_the_worker_has_closed_is_not_reused() {
+    let mut house = House::new().await;
+    let worker = Worker::new(house.socket("w1"), |mut connection| async move {
+        // Closes after each answer without saying so.
+        let head = connection.head().await.unwrap();
+        if head.starts_with("POST") {
+            connection.exactly(2).await;
+        }
+        connection.answer("once").await;
+    });
+    house
+        .publish(route(1, ready(&[(1, worker.socket.clone())])))
+        .await;
+    let mut client = house.client().await;
+    for request in [GET, POST, POST, GET, POST] {
+        assert_eq!(client.ask(request).await.text(), "once", "{request}");
+    }
+}
+
+#[tokio::test]
+async fn connections_to_a_worker_are_reused() {
+    let mut house = House::new().await;
+    let (worker, mut connections) = Worker::by_hand(house.socket("w1"));
+    house
+        .publish(route(1, ready(&[(1, worker.socket.clone())])))
+        .await;
+    let mut client = house.client().await;
+    client.say(GET).await;
+    let mut connection = next(&mut connections).await;
+    for _ in 0..5 {
+        connection.head().await.unwrap();
+        connection.answer("again").await;
+        assert_eq!(client.reply().await.text(), "again");
+        client.say(GET).await;
+    }
+    assert!(connections.try_recv().is_err(), "a second connection");
+}
+
+#[tokio::test]
+async fn nonsense_from_a_worker_gets_502_and_its_connection_is_closed() {
+    for nonsense in [
+        "SSH-2.0-x\r\n\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n".to_owned(),
+        format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(70_000)),
+    ] {
+        let mut house = House::new().await;
+        let (worker, mut connections) = Worker::by_hand(house.socket("w1"));
+        house
+            .publish(route(1, ready(&[(1, worker.socket.clone())])))
+            .await;
+        let mut client = house.client().await;
+        client.say(GET).await;
+        let mut connection = next(&mut connections).await;
+        connection.head().await;
+        connection.say(&nonsense).await;
+        let reply = client.reply().await;
+        assert_eq!(reply.status, 502);
+        assert!(
+            !reply.text().contains("chunk"),
+            "the cause is for the log: {}",
+            reply.text()
+        );
+        assert!(connection.is_ended().await);
+    }
+}
+
+#[tokio::test]
+async fn bytes_behind_an_answer_never_reach_another_request() {
+    let mut house = House::new().await;
+    let worker = Worker::new(house.socket("w1"), |mut connection| async move {
+        connection.head().await;
+        connection.say("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmineHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged").await;
+        connection.head().await;
+    });
+    house
+        .publish(route(1, ready(&[(1, worker.socket.clone())])))
+        .await;
+    let mut client = house.client().await;
+    for _ in 0..3 {
+        assert_eq!(client.ask(GET).await.text(), "mine");
+    }
+}
