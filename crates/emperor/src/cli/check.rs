@@ -1,0 +1,272 @@
+//! `emperor check`: configuration, templates and every row, read as the daemon reads them, with
+//! nothing started and nothing written.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use serde::Serialize;
+use site_model::SiteId;
+use site_registry::{DatabaseTarget, Row, read_rows};
+use vassal_core::{Catalog, Resolution, Want};
+
+use super::args::Format;
+use super::db;
+use super::failure::Failure;
+use super::output;
+use super::text::{Tone, counted, printable};
+use crate::config::{self, Config, Surroundings};
+use crate::daemon;
+
+/// Everything that was looked at, and what is wrong with it.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    /// The file; `null`: there is none, and the defaults stand.
+    config: Option<PathBuf>,
+    templates: usize,
+    /// `null`: the rows could not be read.
+    sites: Option<usize>,
+    /// Why the rows were not read although nothing is wrong.
+    remark: String,
+    problems: Vec<Problem>,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Serialize)]
+struct Problem {
+    kind: Kind,
+    name: String,
+    detail: String,
+}
+
+/// What it is wrong with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    Configuration,
+    Template,
+    Database,
+    Site,
+}
+
+/// Runs the command.
+pub(super) async fn run(format: Format, file: Option<&Path>) -> Result<(), Failure> {
+    let report = look(file).await;
+    if format.json {
+        output::print_json(&report)?;
+    } else {
+        output::print(&text(&report))?;
+    }
+    let is_wrong = |kind| report.problems.iter().any(|problem| problem.kind == kind);
+    match report.problems.len() {
+        0 => Ok(()),
+        _ if is_wrong(Kind::Configuration) => Err(Failure::InvalidConfiguration),
+        count => Err(Failure::Problems { count }),
+    }
+}
+
+async fn look(file: Option<&Path>) -> Report {
+    let mut report = Report::default();
+    let config = match config::load(file, &Surroundings::of_this_process()) {
+        Ok(config) => config,
+        Err(error) => {
+            report.add(Kind::Configuration, "", error.to_string());
+            return report;
+        }
+    };
+    report.config.clone_from(&config.file);
+    match daemon::assemble(&config) {
+        Ok(catalog) => look_further(&mut report, &config, catalog).await,
+        Err(error) => report.add(Kind::Configuration, "", error.to_string()),
+    }
+    report
+}
+
+async fn look_further(report: &mut Report, config: &Config, catalog: Catalog) {
+    look_at_templates(report, &catalog);
+    if db::check_private_cluster(config).is_err() {
+        "the private PostgreSQL does not run, so the rows were not read; it runs while the daemon \
+         does"
+            .clone_into(&mut report.remark);
+        return;
+    }
+    let read = match DatabaseTarget::parse(&config.database_url()) {
+        Ok(target) => read_rows(&target).await,
+        Err(error) => return report.add(Kind::Configuration, "database.url", error.to_string()),
+    };
+    match read {
+        Ok(rows) => look_at_rows(report, &rows, catalog),
+        Err(error) => report.add(Kind::Database, "", Failure::from(error).to_string()),
+    }
+}
+
+fn look_at_templates(report: &mut Report, catalog: &Catalog) {
+    for template in catalog.templates() {
+        report.templates += 1;
+        if let Some(problem) = template.problem {
+            report.add(Kind::Template, template.name.as_str(), problem.to_string());
+        }
+    }
+}
+
+/// Resolves all of them together, since two may want one host.
+fn look_at_rows(report: &mut Report, rows: &OrdMap<SiteId, Row>, catalog: Catalog) {
+    let mut resolution = Resolution::new(Arc::new(catalog));
+    for row in rows.values() {
+        match row {
+            Row::Site(site) => resolution.set_site(site),
+            Row::Rejected(rejected) => {
+                resolution.set_rejected(rejected.id, rejected.reason.clone());
+            }
+        }
+    }
+    report.sites = Some(rows.len());
+    for row in rows.values() {
+        match resolution.wants().get(&row.id()) {
+            Some(Want::Rejected { reason, .. }) => {
+                let name = format!("{} ({})", row.id(), printable(row.slug()));
+                report.add(Kind::Site, &name, reason.to_string());
+            }
+            Some(Want::Run(_) | Want::Disabled(_)) | None => {}
+        }
+    }
+}
+
+impl Report {
+    fn add(&mut self, kind: Kind, name: &str, detail: String) {
+        let name = name.to_owned();
+        self.problems.push(Problem { kind, name, detail });
+    }
+}
+
+fn text(report: &Report) -> String {
+    problems(&report.problems) + &summary(report)
+}
+
+fn problems(problems: &[Problem]) -> String {
+    let mut text = String::new();
+    for problem in problems {
+        let title = match problem.kind {
+            Kind::Configuration => "configuration",
+            Kind::Template => "template",
+            Kind::Database => "database",
+            Kind::Site => "site",
+        };
+        let title = format!("{title} {}", problem.name);
+        let _ = writeln!(
+            text,
+            "{} {}",
+            Tone::Bad.paint("✗"),
+            Tone::Heading.paint(title.trim_end())
+        );
+        for line in problem.detail.lines() {
+            let _ = writeln!(text, "    {}", printable(line));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn summary(report: &Report) -> String {
+    let mut text = String::new();
+    let file = report
+        .config
+        .as_ref()
+        .map(|file| file.display().to_string());
+    let _ = writeln!(
+        text,
+        "configuration  {}",
+        file.as_deref().unwrap_or("none; the defaults stand")
+    );
+    if report.templates > 0 {
+        let _ = writeln!(text, "templates      {}", report.templates);
+    }
+    if let Some(sites) = report.sites {
+        let _ = writeln!(text, "sites          {sites}");
+    }
+    if !report.remark.is_empty() {
+        let _ = writeln!(text, "sites          {}", report.remark);
+    }
+    let verdict = match report.problems.len() {
+        0 => Tone::Good.paint("nothing is wrong"),
+        count => Tone::Bad.paint(&counted(count, "problem")),
+    };
+    let _ = writeln!(text, "{verdict}");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use site_model::{RejectedSite, RejectionReason, Site};
+
+    use super::*;
+
+    fn site(id: i64, slug: &str, extra_config: &str) -> Row {
+        Row::Site(Arc::new(Site {
+            id: SiteId::new(id).unwrap(),
+            slug: slug.parse().unwrap(),
+            domain: None,
+            aliases: Vec::new(),
+            enabled: true,
+            template: Some("mine".parse().unwrap()),
+            extra_config: extra_config.to_owned(),
+            run_as: None,
+            pool: None,
+            reloads: 0,
+        }))
+    }
+
+    fn rejected(id: i64) -> Row {
+        Row::Rejected(Arc::new(RejectedSite {
+            id: SiteId::new(id).unwrap(),
+            slug: "Bad\u{1b}".to_owned(),
+            reason: RejectionReason::Column {
+                column: "slug",
+                detail: "'B' is none of a-z".to_owned(),
+            },
+        }))
+    }
+
+    #[test]
+    fn every_problem_is_listed_with_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let template = "command = [\"/bin/true\"]\n[vars]\nworkers = 1\n";
+        std::fs::write(dir.path().join("mine.toml"), template).unwrap();
+        std::fs::write(dir.path().join("zz.toml"), "comand = []\n").unwrap();
+        let text_of_config = format!("template_dirs = [{:?}]\n", dir.path());
+        let surroundings = Surroundings::of_this_process();
+        let config = config::parse(&text_of_config, None, &surroundings).unwrap();
+        let catalog = daemon::assemble(&config).unwrap();
+
+        let mut report = Report::default();
+        look_at_templates(&mut report, &catalog);
+        let rows = [
+            site(1, "fine", ""),
+            site(2, "wrong", "[vars]\nworker = 2\n"),
+            rejected(3),
+        ];
+        let rows = rows.into_iter().map(|row| (row.id(), row)).collect();
+        look_at_rows(&mut report, &rows, catalog);
+        let text = problems(&report.problems).replace(&*dir.path().to_string_lossy(), "DIR");
+        assert_snapshot!(anstream::adapter::strip_str(&text).to_string(), @r#"
+        ✗ template zz
+            error: unknown key `comand`
+             --> DIR/zz.toml:1:1
+              |
+            1 | comand = []
+              | ^^^^^^ did you mean `command`?
+
+        ✗ site 2 (wrong)
+            error: the template has no variable `worker`
+             --> site 2 extra_config:2:1
+              |
+            2 | worker = 2
+              | ^^^^^^ did you mean `workers`?
+
+        ✗ site 3 (Bad\u{1b})
+            column slug: 'B' is none of a-z
+        "#);
+    }
+}

@@ -1,0 +1,144 @@
+//! `emperor logs`: the lines of a site's workers, read through the daemon.
+
+use std::io::Write as _;
+
+use bytes::{Bytes, BytesMut};
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::args::Logs;
+use super::client::{Client, ClientError, Stream};
+use super::failure::Failure;
+
+/// Runs the command.
+pub(super) async fn run(command: &Logs, client: &Client) -> Result<(), Failure> {
+    let path = path(command.site.as_str(), command.lines, command.follow);
+    let mut stream = client.stream(&path).await?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut lines = Lines::default();
+    let mut out = std::io::stdout().lock();
+    loop {
+        let piece = tokio::select! {
+            piece = stream.next() => piece?,
+            _ = interrupt.recv() => return Ok(()),
+        };
+        let Some(piece) = piece else { break };
+        for line in lines.push(&piece) {
+            write(&mut out, &line, command.format.json)?;
+        }
+        out.flush()?;
+    }
+    if let Some(line) = lines.rest() {
+        write(&mut out, &line, command.format.json)?;
+    }
+    Ok(out.flush()?)
+}
+
+fn path(site: &str, lines: u32, follow: bool) -> String {
+    format!("/v1/sites/{site}/logs?lines={lines}&follow={follow}")
+}
+
+/// The last lines of one site, as text.
+pub(super) async fn last_lines(
+    client: &Client,
+    site: i64,
+    lines: u32,
+) -> Result<String, ClientError> {
+    let mut stream: Stream = client
+        .stream(&path(&site.to_string(), lines, false))
+        .await?;
+    let mut text = BytesMut::new();
+    while let Some(piece) = stream.next().await? {
+        text.extend_from_slice(&piece);
+    }
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+fn write(out: &mut impl std::io::Write, line: &Bytes, json: bool) -> std::io::Result<()> {
+    if json {
+        let text = String::from_utf8_lossy(line);
+        serde_json::to_writer(&mut *out, &Record::of(&text))?;
+    } else {
+        out.write_all(line)?;
+    }
+    out.write_all(b"\n")
+}
+
+/// A line of a log, taken apart.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Record<'a> {
+    time: &'a str,
+    instance: &'a str,
+    stream: &'a str,
+    line: &'a str,
+}
+
+impl<'a> Record<'a> {
+    /// `TIME NUMBER.INCARNATION STREAM TEXT`; a line that is not of that form is all text.
+    fn of(line: &'a str) -> Self {
+        let parts: Vec<_> = line.splitn(4, ' ').collect();
+        match parts.as_slice() {
+            [time, instance, stream @ ("out" | "err" | "log"), line] => Self {
+                time,
+                instance,
+                stream,
+                line,
+            },
+            _ => Self {
+                time: "",
+                instance: "",
+                stream: "",
+                line,
+            },
+        }
+    }
+}
+
+/// Pieces become lines.
+#[derive(Debug, Default)]
+struct Lines {
+    begun: BytesMut,
+}
+
+impl Lines {
+    fn push(&mut self, piece: &[u8]) -> Vec<Bytes> {
+        self.begun.extend_from_slice(piece);
+        let mut lines = Vec::new();
+        while let Some(end) = memchr::memchr(b'\n', &self.begun) {
+            let mut line = self.begun.split_to(end + 1);
+            line.truncate(end);
+            lines.push(line.freeze());
+        }
+        lines
+    }
+
+    fn rest(self) -> Option<Bytes> {
+        (!self.begun.is_empty()).then(|| self.begun.freeze())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_become_lines_wherever_they_are_cut() {
+        for cut in 1..12 {
+            let mut lines = Lines::default();
+            let mut told = Vec::new();
+            for piece in b"one\n\ntwo\nthree".chunks(cut) {
+                told.extend(lines.push(piece));
+            }
+            told.extend(lines.rest());
+            assert_eq!(told, ["one", "", "two", "three"], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_taken_apart() {
+        let record = Record::of("2026-01-02T03:04:05.678Z 1.42 err no such file");
+        assert_eq!((record.instance, record.stream), ("1.42", "err"));
+        assert_eq!(record.line, "no such file");
+        assert_eq!(Record::of("a b c").line, "a b c");
+    }
+}

@@ -1,0 +1,38 @@
+//! `emperor reload` and `emperor confirm-removals`: orders to the daemon.
+
+use wire::control::{ReloadDocument, SitesDocument};
+
+use super::args::Reload;
+use super::client::Client;
+use super::failure::Failure;
+use super::output;
+use super::text::counted;
+
+/// `emperor reload`
+pub(super) async fn reload(command: &Reload, client: &Client) -> Result<(), Failure> {
+    let sites = command.sites.iter().map(|site| site.as_str().to_owned());
+    let which = if command.all {
+        ReloadDocument::All
+    } else {
+        ReloadDocument::Sites(sites.collect())
+    };
+    let begun: SitesDocument = client.post("/v1/reload", &which).await?;
+    let said = match begun.sites.len() {
+        0 => "nothing to replace: none of these sites runs\n".to_owned(),
+        count => format!(
+            "{} being replaced; emperor status shows how far it is\n",
+            counted(count, "site")
+        ),
+    };
+    Ok(output::print(&said)?)
+}
+
+/// `emperor confirm-removals`
+pub(super) async fn confirm_removals(client: &Client) -> Result<(), Failure> {
+    let removed: SitesDocument = client.post("/v1/removals/confirm", &()).await?;
+    let said = match removed.sites.len() {
+        0 => "no site was held\n".to_owned(),
+        count => format!("{} let go and stopping\n", counted(count, "site")),
+    };
+    Ok(output::print(&said)?)
+}

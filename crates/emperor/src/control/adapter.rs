@@ -1,0 +1,290 @@
+//! The running daemon as the control API sees it: values become documents.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use site_model::{Alias, HostPattern, InstanceStatus, SiteId};
+use site_registry::{ConnectionStatus, EditError, NewSite, Row, SiteChange};
+use vassal_core::diagnostic::Source;
+use vassal_core::resolve::{Rendering, TemplateInfo};
+use vassal_core::{InstanceContext, VassalSpec};
+use wire::control::{
+    DatabaseStatus, EmperorStatus, FileDocument, InstanceDocument, RenderDocument, RouterStatus,
+    RowDocument, SettingDocument, SiteDocument, StatusDocument, TemplateDocument, VariableDocument,
+};
+use wire::route::{InstanceStats, RouterStats};
+
+use super::{Daemon, rows};
+use crate::daemon::process::resident_bytes;
+use crate::daemon::router::keeper::RouterState;
+use crate::daemon::{Handle, Overview, RouterOverview, Selection, SiteEntry, Stopping};
+
+/// The number of the instance that is shown.
+const EXAMPLE_NUMBER: u32 = 1;
+
+impl Daemon for Handle {
+    async fn status(&self) -> StatusDocument {
+        let overview = self.overview().await;
+        // Reading every process's figures is disk-like work: not on a thread that others wait for.
+        let memory = tokio::task::spawn_blocking(resident_bytes).await;
+        document(&overview, &memory.unwrap_or_default())
+    }
+
+    fn find(&self, reference: &str) -> Option<SiteId> {
+        Self::find(self, reference)
+    }
+
+    fn rows(&self) -> Vec<RowDocument> {
+        let desired = self.registry().desired().borrow().clone();
+        desired.rows.values().map(rows::document).collect()
+    }
+
+    async fn add(&self, site: NewSite) -> Result<SiteId, EditError> {
+        self.registry().add_site(site).await
+    }
+
+    async fn set(&self, site: SiteId, change: SiteChange) -> Result<(), EditError> {
+        self.registry().set_site(site, change).await
+    }
+
+    async fn add_host(&self, site: SiteId, alias: Alias) -> Result<(), EditError> {
+        self.registry().add_domain(site, alias).await
+    }
+
+    async fn remove_host(&self, site: SiteId, host: HostPattern) -> Result<(), EditError> {
+        self.registry().remove_domain(site, host).await
+    }
+
+    async fn remove(&self, site: SiteId) -> Result<(), EditError> {
+        self.registry().remove_site(site).await
+    }
+
+    async fn reload(&self, selection: Selection) -> Result<Vec<SiteId>, Stopping> {
+        Self::reload(self, selection).await
+    }
+
+    async fn confirm_removals(&self) -> Result<Vec<SiteId>, EditError> {
+        Self::confirm_removals(self).await
+    }
+
+    fn templates(&self) -> Vec<TemplateDocument> {
+        let catalog = self.catalog();
+        catalog
+            .templates()
+            .map(|template| template_document(&template))
+            .collect()
+    }
+
+    fn render(&self, site: SiteId) -> Result<RenderDocument, String> {
+        let desired = self.registry().desired().borrow().clone();
+        match desired.rows.get(&site) {
+            Some(Row::Site(site)) => {
+                let context = example_instance();
+                let rendering = self.catalog().explain(site, &context);
+                rendering
+                    .map(|rendering| render_document(&rendering))
+                    .map_err(|reason| reason.to_string())
+            }
+            Some(Row::Rejected(rejected)) => Err(rejected.reason.to_string()),
+            None => Err(format!(
+                "the row of site {site} is gone; it is being stopped"
+            )),
+        }
+    }
+
+    fn log(&self, site: SiteId) -> PathBuf {
+        self.logs_dir().join(format!("{site}.log"))
+    }
+}
+
+fn document(overview: &Overview, memory: &HashMap<u32, u64>) -> StatusDocument {
+    let figures = Figures::new(overview.router.stats.as_ref(), memory);
+    StatusDocument {
+        emperor: EmperorStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            node: overview.node.clone(),
+            started_at: rfc3339(overview.started_at),
+            database: database(&overview.database),
+            removals_held: overview.removals_held.iter().map(|id| id.get()).collect(),
+        },
+        router: router(&overview.router),
+        sites: overview
+            .sites
+            .iter()
+            .map(|site| figures.site(site))
+            .collect(),
+    }
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    Timestamp::try_from(time)
+        .map(|time| format!("{time:.3}"))
+        .unwrap_or_default()
+}
+
+fn database(connection: &ConnectionStatus) -> DatabaseStatus {
+    DatabaseStatus {
+        state: connection.state.as_str().to_owned(),
+        target: connection.target.clone(),
+        detail: connection.detail(),
+        notification_queue_usage: connection.notification_queue_usage,
+        last_read_at: connection.last_read_at.map(rfc3339),
+    }
+}
+
+fn router(router: &RouterOverview) -> RouterStatus {
+    let (state, detail, pid) = match &router.state {
+        RouterState::Starting => ("starting", String::new(), None),
+        RouterState::Running { pid } if router.peer.is_none() => {
+            let detail = "its process runs and has not opened the link yet".to_owned();
+            ("starting", detail, Some(*pid))
+        }
+        RouterState::Running { pid } => ("running", String::new(), Some(*pid)),
+        RouterState::Failed { cause } => ("failed", cause.clone(), None),
+    };
+    let figure = |of: fn(&RouterStats) -> u64| router.stats.as_ref().map(of).unwrap_or_default();
+    RouterStatus {
+        state: state.to_owned(),
+        detail,
+        pid,
+        listen: router.listen.clone(),
+        generation: router.generation,
+        connections: figure(|stats| stats.connections),
+        requests: figure(|stats| stats.requests),
+        in_flight: figure(|stats| stats.in_flight),
+    }
+}
+
+/// What is counted elsewhere, by what it is found by.
+struct Figures<'a> {
+    requests: BTreeMap<u64, &'a InstanceStats>,
+    memory: &'a HashMap<u32, u64>,
+}
+
+impl<'a> Figures<'a> {
+    fn new(stats: Option<&'a RouterStats>, memory: &'a HashMap<u32, u64>) -> Self {
+        let instances = stats.iter().flat_map(|stats| &stats.instances);
+        Self {
+            requests: instances.map(|stats| (stats.incarnation, stats)).collect(),
+            memory,
+        }
+    }
+
+    fn site(&self, entry: &SiteEntry) -> SiteDocument {
+        let status = &entry.status;
+        SiteDocument {
+            id: status.id.get(),
+            slug: entry.slug.clone(),
+            state: status.state.to_string(),
+            detail: status.detail.clone(),
+            hosts: status.hosts.iter().map(ToString::to_string).collect(),
+            revision: status.revision.map(|revision| revision.to_string()),
+            restarts: status.restarts,
+            instances: status
+                .instances
+                .iter()
+                .map(|one| self.instance(one))
+                .collect(),
+        }
+    }
+
+    fn instance(&self, instance: &InstanceStatus) -> InstanceDocument {
+        let requests = self.requests.get(&instance.incarnation.get());
+        let memory = instance.pid.and_then(|pid| self.memory.get(&pid));
+        InstanceDocument {
+            number: instance.number.get(),
+            pid: instance.pid,
+            incarnation: instance.incarnation.get(),
+            revision: instance.revision.to_string(),
+            state: instance.state.to_string(),
+            socket: instance.socket.clone(),
+            started_at: instance.started_at.map(rfc3339),
+            rss_bytes: memory.copied().unwrap_or_default(),
+            requests: requests.map(|stats| stats.requests).unwrap_or_default(),
+            in_flight: requests.map(|stats| stats.in_flight).unwrap_or_default(),
+        }
+    }
+}
+
+fn template_document(template: &TemplateInfo<'_>) -> TemplateDocument {
+    let source: &Source = template.source;
+    TemplateDocument {
+        name: template.name.to_string(),
+        description: template.description.to_owned(),
+        origin: source.origin().to_owned(),
+        text: source.text().to_owned(),
+        problem: template
+            .problem
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+    }
+}
+
+/// An instance that doesn't exist: what each has of its own stays a name.
+fn example_instance() -> InstanceContext {
+    InstanceContext {
+        number: EXAMPLE_NUMBER,
+        dir: "{{ instance.dir }}".into(),
+        socket_path: "{{ socket.path }}".into(),
+    }
+}
+
+fn render_document(rendering: &Rendering) -> RenderDocument {
+    let spec: &VassalSpec = &rendering.spec;
+    let launch = &rendering.launch;
+    let working_dir = launch.working_dir.as_ref();
+    RenderDocument {
+        id: spec.site.id.get(),
+        slug: spec.site.slug.to_string(),
+        template: spec.template.to_string(),
+        revision: spec.revision.to_string(),
+        run_as: spec.run_as.to_string(),
+        command: launch.argv.clone(),
+        working_dir: working_dir.map(|dir| dir.to_string_lossy().into_owned()),
+        env: own_variables(spec)
+            .chain(launch.env.iter().map(variable))
+            .collect(),
+        files: launch
+            .files
+            .iter()
+            .map(|file| FileDocument {
+                name: file.name.clone(),
+                text: file.text.clone(),
+            })
+            .collect(),
+        settings: rendering
+            .settings
+            .iter()
+            .map(|setting| SettingDocument {
+                key: setting.key.clone(),
+                value: setting.value.clone(),
+                origin: setting.origin.clone(),
+            })
+            .collect(),
+    }
+}
+
+/// What tells a worker which site it serves.
+fn own_variables(spec: &VassalSpec) -> impl Iterator<Item = VariableDocument> {
+    let own = [
+        ("SITE_ID", spec.site.id.to_string()),
+        ("SITE_SLUG", spec.site.slug.to_string()),
+        ("SITE_DOMAIN", spec.hosts.canonical.to_string()),
+        ("EMPEROR_VASSAL", spec.site.slug.to_string()),
+        ("EMPEROR_INSTANCE", EXAMPLE_NUMBER.to_string()),
+    ];
+    own.into_iter().map(|(name, value)| VariableDocument {
+        name: name.to_owned(),
+        value,
+    })
+}
+
+fn variable((name, value): &(String, String)) -> VariableDocument {
+    VariableDocument {
+        name: name.clone(),
+        value: value.clone(),
+    }
+}

@@ -1,0 +1,68 @@
+//! What the control API asks of the daemon. A trait, so that the API is tested over a real socket
+//! without a house behind it.
+
+use std::future::Future;
+use std::path::PathBuf;
+
+use site_model::{Alias, HostPattern, SiteId};
+use site_registry::{EditError, NewSite, SiteChange};
+use wire::control::{RenderDocument, RowDocument, StatusDocument, TemplateDocument};
+
+use crate::daemon::{Selection, Stopping};
+
+/// The running daemon, as the control API sees it.
+pub(crate) trait Daemon: Clone + Send + Sync + 'static {
+    /// Everything that `emperor status` tells.
+    fn status(&self) -> impl Future<Output = StatusDocument> + Send;
+
+    /// The site that a slug or an id means.
+    fn find(&self, reference: &str) -> Option<SiteId>;
+
+    /// Every row, by id.
+    fn rows(&self) -> Vec<RowDocument>;
+
+    /// Inserts a row.
+    fn add(&self, site: NewSite) -> impl Future<Output = Result<SiteId, EditError>> + Send;
+
+    /// Changes a row.
+    fn set(
+        &self,
+        site: SiteId,
+        change: SiteChange,
+    ) -> impl Future<Output = Result<(), EditError>> + Send;
+
+    /// Gives a row a further host.
+    fn add_host(
+        &self,
+        site: SiteId,
+        alias: Alias,
+    ) -> impl Future<Output = Result<(), EditError>> + Send;
+
+    /// Takes a further host from a row.
+    fn remove_host(
+        &self,
+        site: SiteId,
+        host: HostPattern,
+    ) -> impl Future<Output = Result<(), EditError>> + Send;
+
+    /// Deletes a row.
+    fn remove(&self, site: SiteId) -> impl Future<Output = Result<(), EditError>> + Send;
+
+    /// Replaces instances; returns which sites this concerns.
+    fn reload(
+        &self,
+        selection: Selection,
+    ) -> impl Future<Output = Result<Vec<SiteId>, Stopping>> + Send;
+
+    /// Believes that the sites that are held are gone.
+    fn confirm_removals(&self) -> impl Future<Output = Result<Vec<SiteId>, EditError>> + Send;
+
+    /// Every template, by name.
+    fn templates(&self) -> Vec<TemplateDocument>;
+
+    /// What would run for a site; else why nothing would.
+    fn render(&self, site: SiteId) -> Result<RenderDocument, String>;
+
+    /// The log of a site's workers.
+    fn log(&self, site: SiteId) -> PathBuf;
+}

@@ -1,0 +1,108 @@
+//! Every refusal of the control API, as an HTTP status and an [`ErrorDocument`].
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use site_registry::EditError;
+use thiserror::Error;
+use wire::control::{ErrorCode, ErrorDocument};
+
+use super::rows::FieldError;
+use crate::daemon::Stopping;
+
+/// Why a request was not carried out.
+#[derive(Debug, Error)]
+pub(crate) enum Refusal {
+    /// No row and no vassal has this slug or id.
+    #[error("there is no site {0:?}; `emperor site list` names all of them")]
+    NoSuchSite(String),
+    /// No template has this name.
+    #[error("there is no template {name:?}{}", suggestion(.nearest.as_deref()))]
+    NoSuchTemplate {
+        /// The name.
+        name: String,
+        /// The one that may have been meant.
+        nearest: Option<String>,
+    },
+    /// No resource has this path.
+    #[error("there is no {0}; /openapi.json lists what there is")]
+    NoSuchResource(String),
+    /// The resource has no such method.
+    #[error("{0} has no such method; /openapi.json lists what there is")]
+    NoSuchMethod(String),
+    /// A field of the document can't be.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+    /// The body is not the document it should be.
+    #[error("{0}")]
+    Body(#[from] JsonRejection),
+    /// The query is not understood.
+    #[error("{0}")]
+    Query(#[from] QueryRejection),
+    /// The row was not changed.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// The daemon takes no more orders.
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
+    /// Nothing can be rendered of a row that is wrong.
+    #[error("{0}")]
+    Rejected(String),
+    /// A log can't be read.
+    #[error("could not read the log: {0}")]
+    Log(#[from] std::io::Error),
+}
+
+fn suggestion(nearest: Option<&str>) -> String {
+    nearest
+        .map(|name| format!("; did you mean {name:?}?"))
+        .unwrap_or_default()
+}
+
+impl Refusal {
+    fn kind(&self) -> (StatusCode, ErrorCode) {
+        match self {
+            Self::NoSuchSite(_) => (StatusCode::NOT_FOUND, ErrorCode::NoSuchSite),
+            Self::NoSuchTemplate { .. } => (StatusCode::NOT_FOUND, ErrorCode::NoSuchTemplate),
+            Self::NoSuchResource(_) => (StatusCode::NOT_FOUND, ErrorCode::NoSuchResource),
+            Self::NoSuchMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::NoSuchResource),
+            Self::Field(_) => (StatusCode::BAD_REQUEST, ErrorCode::BadRequest),
+            Self::Body(rejection) => match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => {
+                    (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooLarge)
+                }
+                status => (status, ErrorCode::BadRequest),
+            },
+            Self::Query(rejection) => (rejection.status(), ErrorCode::BadRequest),
+            Self::Edit(error) => edit_kind(error),
+            Self::Stopping(_) => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),
+            Self::Rejected(_) => (StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::Refused),
+            Self::Log(_) => (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal),
+        }
+    }
+}
+
+fn edit_kind(error: &EditError) -> (StatusCode, ErrorCode) {
+    match error {
+        EditError::NoSuchSite(_) => (StatusCode::NOT_FOUND, ErrorCode::NoSuchSite),
+        EditError::SlugTaken(_)
+        | EditError::IdTaken(_)
+        | EditError::HostTaken(_)
+        | EditError::Locked => (StatusCode::CONFLICT, ErrorCode::Conflict),
+        EditError::NoSuchDomain { .. } | EditError::Refused(_) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::Refused)
+        }
+        EditError::Link(_) | EditError::Stopping => {
+            (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable)
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, code) = self.kind();
+        let error = self.to_string();
+        (status, Json(ErrorDocument { code, error })).into_response()
+    }
+}

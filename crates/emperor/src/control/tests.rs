@@ -1,0 +1,377 @@
+//! The control API over a real unix socket, with the command line's own client and a daemon of
+//! paper behind it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use site_model::{Alias, HostPattern, Site, SiteId};
+use site_registry::{EditError, NewSite, Row, SiteChange};
+use tempfile::TempDir;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use wire::control::{
+    DatabaseStatus, EmperorStatus, RenderDocument, RouterStatus, RowDocument, SiteDocument,
+    StatusDocument, TemplateDocument,
+};
+
+use super::{ControlSocket, Daemon, SOCKET_NAME, rows, serve};
+use crate::cli::Client;
+use crate::daemon::{Selection, Stopping};
+
+/// Rows in memory.
+#[derive(Debug, Clone, Default)]
+struct Paper {
+    sites: Arc<Mutex<BTreeMap<SiteId, Site>>>,
+    logs: PathBuf,
+}
+
+fn id(value: i64) -> SiteId {
+    SiteId::new(value).unwrap()
+}
+
+impl Paper {
+    fn change(&self, site: SiteId, change: impl FnOnce(&mut Site)) -> Result<(), EditError> {
+        let mut sites = self.sites.lock().unwrap();
+        let site = sites.get_mut(&site).ok_or(EditError::NoSuchSite(site))?;
+        change(site);
+        Ok(())
+    }
+}
+
+impl Daemon for Paper {
+    async fn status(&self) -> StatusDocument {
+        let sites = self.sites.lock().unwrap();
+        status(sites.values().map(site_document).collect())
+    }
+
+    fn find(&self, reference: &str) -> Option<SiteId> {
+        let sites = self.sites.lock().unwrap();
+        let is_meant =
+            |site: &&Site| site.slug.as_str() == reference || site.id.to_string() == reference;
+        sites.values().find(is_meant).map(|site| site.id)
+    }
+
+    fn rows(&self) -> Vec<RowDocument> {
+        let sites = self.sites.lock().unwrap();
+        let row = |site: &Site| rows::document(&Row::Site(Arc::new(site.clone())));
+        sites.values().map(row).collect()
+    }
+
+    async fn add(&self, new: NewSite) -> Result<SiteId, EditError> {
+        let mut sites = self.sites.lock().unwrap();
+        if sites.values().any(|site| site.slug == new.slug) {
+            return Err(EditError::SlugTaken(new.slug));
+        }
+        let next = sites.keys().last().map_or(1, |last| last.get() + 1);
+        let id = new.id.unwrap_or(id(next));
+        let site = Site {
+            id,
+            slug: new.slug,
+            domain: new.domain,
+            aliases: new.aliases,
+            enabled: new.enabled,
+            template: new.template,
+            extra_config: new.extra_config,
+            run_as: new.run_as,
+            pool: new.pool,
+            reloads: 0,
+        };
+        sites.insert(id, site);
+        Ok(id)
+    }
+
+    async fn set(&self, site: SiteId, change: SiteChange) -> Result<(), EditError> {
+        self.change(site, |site| {
+            site.enabled = change.enabled.unwrap_or(site.enabled);
+            site.domain = change.domain.unwrap_or(site.domain.take());
+        })
+    }
+
+    async fn add_host(&self, site: SiteId, alias: Alias) -> Result<(), EditError> {
+        self.change(site, |site| site.aliases.push(alias))
+    }
+
+    async fn remove_host(&self, site: SiteId, host: HostPattern) -> Result<(), EditError> {
+        self.change(site, |site| {
+            site.aliases.retain(|alias| alias.pattern != host);
+        })
+    }
+
+    async fn remove(&self, site: SiteId) -> Result<(), EditError> {
+        let removed = self.sites.lock().unwrap().remove(&site);
+        removed.map(drop).ok_or(EditError::NoSuchSite(site))
+    }
+
+    async fn reload(&self, selection: Selection) -> Result<Vec<SiteId>, Stopping> {
+        match selection {
+            Selection::All => Ok(self.sites.lock().unwrap().keys().copied().collect()),
+            Selection::Sites(ids) => Ok(ids),
+        }
+    }
+
+    async fn confirm_removals(&self) -> Result<Vec<SiteId>, EditError> {
+        Ok(vec![id(7)])
+    }
+
+    fn templates(&self) -> Vec<TemplateDocument> {
+        vec![TemplateDocument {
+            name: "gunicorn".into(),
+            description: "A WSGI application".into(),
+            origin: "built-in".into(),
+            text: "command = []".into(),
+            problem: String::new(),
+        }]
+    }
+
+    fn render(&self, site: SiteId) -> Result<RenderDocument, String> {
+        Err(format!("site {site}: `vars.app_dir` is required"))
+    }
+
+    fn log(&self, site: SiteId) -> PathBuf {
+        self.logs.join(format!("{site}.log"))
+    }
+}
+
+fn status(sites: Vec<SiteDocument>) -> StatusDocument {
+    StatusDocument {
+        emperor: EmperorStatus {
+            version: "0".into(),
+            pid: 1,
+            node: "n".into(),
+            started_at: "2026-01-01T00:00:00Z".into(),
+            database: DatabaseStatus {
+                state: "connected".into(),
+                target: "db/sites".into(),
+                detail: String::new(),
+                notification_queue_usage: 0.0,
+                last_read_at: None,
+            },
+            removals_held: vec![],
+        },
+        router: RouterStatus {
+            state: "running".into(),
+            detail: String::new(),
+            pid: None,
+            listen: vec![],
+            generation: 1,
+            connections: 0,
+            requests: 0,
+            in_flight: 0,
+        },
+        sites,
+    }
+}
+
+fn site_document(site: &Site) -> SiteDocument {
+    SiteDocument {
+        id: site.id.get(),
+        slug: site.slug.to_string(),
+        state: "ready".into(),
+        detail: String::new(),
+        hosts: vec![],
+        revision: None,
+        restarts: 0,
+        instances: vec![],
+    }
+}
+
+/// A served API, and its folder.
+struct House {
+    dir: TempDir,
+    shutdown: CancellationToken,
+    served: AbortOnDropHandle<std::io::Result<()>>,
+}
+
+impl House {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = ControlSocket::bind(dir.path()).await.unwrap();
+        let daemon = Paper {
+            logs: dir.path().to_owned(),
+            ..Paper::default()
+        };
+        let shutdown = CancellationToken::new();
+        let served = tokio::spawn(serve(socket, daemon, shutdown.clone()));
+        Self {
+            dir,
+            shutdown,
+            served: AbortOnDropHandle::new(served),
+        }
+    }
+
+    async fn with_site() -> Self {
+        let house = Self::new().await;
+        let added = house
+            .ask(Method::POST, "/v1/sites", r#"{"slug": "portal"}"#)
+            .await;
+        assert_eq!(added.0, StatusCode::CREATED);
+        house
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: &str) -> (StatusCode, Value) {
+        let stream = UnixStream::connect(self.dir.path().join(SOCKET_NAME))
+            .await
+            .unwrap();
+        let io = TokioIo::new(stream);
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "emperor")
+            .header("content-type", "application/json")
+            .body(Full::new(bytes::Bytes::from(body.to_owned())))
+            .unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let text = || Value::String(String::from_utf8_lossy(&body).into_owned());
+        (
+            status,
+            serde_json::from_slice(&body).unwrap_or_else(|_| text()),
+        )
+    }
+
+    /// Expects a refusal.
+    async fn refused(&self, request: &str, body: &str, status: u16, code: &str) {
+        let (method, path) = request.split_once(' ').unwrap();
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let (got, document) = self.ask(method, path, body).await;
+        let expected = (status, &json!(code));
+        assert_eq!(
+            (got.as_u16(), &document["code"]),
+            expected,
+            "{request}: {document}"
+        );
+        assert!(document["error"].as_str().unwrap().len() > 10, "{document}");
+    }
+}
+
+#[tokio::test]
+async fn a_row_is_added_changed_and_removed() {
+    let house = House::new().await;
+    let new = json!({
+        "slug": "portal", "domain": "WWW.Example.com", "template": "gunicorn",
+        "aliases": [{"host": "*.example.com", "kind": "redirect"}],
+    });
+    let (status, row) = house.ask(Method::POST, "/v1/sites", &new.to_string()).await;
+    assert_eq!((status, &row["id"]), (StatusCode::CREATED, &json!(1)));
+    assert_eq!(row["domain"], "www.example.com");
+
+    let change = r#"{"enabled": false, "domain": "", "remove_aliases": ["*.example.com"]}"#;
+    let (status, row) = house.ask(Method::PATCH, "/v1/sites/portal", change).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(
+        (&row["enabled"], &row["domain"]),
+        (&json!(false), &json!(""))
+    );
+    assert_eq!(
+        (&row["aliases"], &row["template"]),
+        (&json!([]), &json!("gunicorn"))
+    );
+
+    let (status, _) = house.ask(Method::DELETE, "/v1/sites/1", "").await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    assert_eq!(house.ask(Method::GET, "/v1/sites", "").await.1, json!([]));
+}
+
+#[tokio::test]
+async fn a_site_is_found_by_slug_and_by_id() {
+    let house = House::with_site().await;
+    for reference in ["portal", "1"] {
+        let path = format!("/v1/sites/{reference}/status");
+        let (status, document) = house.ask(Method::GET, &path, "").await;
+        assert_eq!(
+            (status, &document["sites"][0]["id"]),
+            (StatusCode::OK, &json!(1))
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_refusal_has_its_status_its_code_and_a_sentence() {
+    let house = House::with_site().await;
+    let large = format!(
+        r#"{{"slug": "p", "extra_config": "{}"}}"#,
+        "x".repeat(2 << 20)
+    );
+    let cases = [
+        ("GET /v1/sites/nobody", "", 404, "no-such-site"),
+        ("GET /v1/sites/nobody/logs", "", 404, "no-such-site"),
+        ("GET /v1/templates/gunicron", "", 404, "no-such-template"),
+        ("GET /v2", "", 404, "no-such-resource"),
+        ("PUT /v1/status", "", 405, "no-such-resource"),
+        (
+            "POST /v1/sites",
+            r#"{"slug": "Portal"}"#,
+            400,
+            "bad-request",
+        ),
+        ("POST /v1/sites", r#"{"slog": "p"}"#, 422, "bad-request"),
+        ("POST /v1/sites", "{", 400, "bad-request"),
+        ("POST /v1/sites", r#"{"slug": "portal"}"#, 409, "conflict"),
+        ("GET /v1/sites/1/logs?lines=x", "", 400, "bad-request"),
+        ("GET /v1/sites/portal/render", "", 422, "refused"),
+        ("POST /v1/sites", large.as_str(), 413, "too-large"),
+    ];
+    for (request, body, status, code) in cases {
+        house.refused(request, body, status, code).await;
+    }
+}
+
+#[tokio::test]
+async fn an_order_for_several_sites_is_carried_out_for_all_or_for_none() {
+    let house = House::with_site().await;
+    let reload = async |body: &str| house.ask(Method::POST, "/v1/reload", body).await;
+    assert_eq!(reload(r#""all""#).await.1, json!({"sites": [1]}));
+    assert_eq!(
+        reload(r#"{"sites": ["portal"]}"#).await.1,
+        json!({"sites": [1]})
+    );
+    let (status, _) = reload(r#"{"sites": ["portal", "nobody"]}"#).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_followed_log_ends_with_the_daemon() {
+    let house = House::with_site().await;
+    std::fs::write(house.dir.path().join("1.log"), "one\ntwo\n").unwrap();
+    let (_, text) = house.ask(Method::GET, "/v1/sites/1/logs?lines=1", "").await;
+    assert_eq!(text, "two\n");
+
+    let client = Client::new(house.dir.path());
+    let path = "/v1/sites/1/logs?lines=1&follow=true";
+    let mut followed = client.stream(path).await.unwrap();
+    assert_eq!(followed.next().await.unwrap().unwrap(), "two\n");
+    house.shutdown.cancel();
+    let end = timeout(Duration::from_secs(20), followed.next()).await;
+    assert_eq!(end.unwrap().unwrap(), None);
+    let ended = timeout(Duration::from_secs(20), house.served).await;
+    ended.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_document_lists_every_resource_and_the_router_has_each() {
+    let house = House::new().await;
+    let (_, document) = house.ask(Method::GET, "/openapi.json", "").await;
+    let paths = document["paths"].as_object().unwrap();
+    assert_eq!(paths.len(), 10, "{:?}", paths.keys());
+    for (path, methods) in paths {
+        let path = path.replace("{site}", "nobody").replace("{name}", "nobody");
+        for method in methods.as_object().unwrap().keys() {
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let (_, answer) = house.ask(method.clone(), &path, "{}").await;
+            assert_ne!(answer["code"], "no-such-resource", "{method} {path}");
+        }
+    }
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    assert!(schemas.contains_key("StatusDocument") && schemas.contains_key("ErrorDocument"));
+}

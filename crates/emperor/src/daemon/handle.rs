@@ -1,0 +1,197 @@
+//! What the rest of the program may ask of the running daemon: the control API holds a [`Handle`].
+//!
+//! Everything here is read from levels that the daemon keeps (boards and `watch` channels), so a
+//! question never waits for a vassal, for PostgreSQL or for the router; the one exception, the
+//! router's figures, has a bound. The handle knows nothing of HTTP, JSON or terminals.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use site_model::{SiteId, SiteStatus};
+use site_registry::{ConnectionStatus, EditError, RegistryHandle, Row};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use vassal_core::Catalog;
+use wire::route::RouterStats;
+
+use super::router::board::{Peer, RouteBoard};
+use super::router::keeper::RouterState;
+use super::statuses::StatusBoard;
+
+/// How long the router may take to tell its figures; afterwards a status is answered without them.
+const STATS_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Commands that wait for the supervisor. Each is an operator at a command line who waits for the
+/// answer anyway.
+pub(super) const COMMANDS: usize = 32;
+
+/// Access to the running daemon.
+#[derive(Debug, Clone)]
+pub(crate) struct Handle {
+    shared: Arc<Shared>,
+}
+
+/// The levels behind a [`Handle`].
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) node: String,
+    pub(super) state_dir: PathBuf,
+    pub(super) started_at: SystemTime,
+    pub(super) registry: RegistryHandle,
+    pub(super) statuses: Arc<StatusBoard>,
+    pub(super) routes: Arc<RouteBoard>,
+    pub(super) listen: Vec<String>,
+    pub(super) router: watch::Receiver<RouterState>,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) catalog: watch::Receiver<Arc<Catalog>>,
+}
+
+/// What the supervisor is asked to do.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Replace the instances of these sites although nothing changed.
+    Reload(Selection, tokio::sync::oneshot::Sender<Vec<SiteId>>),
+}
+
+/// Which sites an operator means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Selection {
+    /// Every one.
+    All,
+    /// These.
+    Sites(Vec<SiteId>),
+}
+
+/// The daemon has begun to stop and takes no more orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the daemon is stopping")]
+pub(crate) struct Stopping;
+
+/// Everything that is told about the daemon at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Overview {
+    /// This machine's name.
+    pub(crate) node: String,
+    /// When the daemon started.
+    pub(crate) started_at: SystemTime,
+    /// The link to PostgreSQL.
+    pub(crate) database: ConnectionStatus,
+    /// Sites that are kept although their rows are gone, until `emperor confirm-removals`.
+    pub(crate) removals_held: Vec<SiteId>,
+    /// The fastrouter.
+    pub(crate) router: RouterOverview,
+    /// Every site, by id.
+    pub(crate) sites: Vec<SiteEntry>,
+}
+
+/// What is told about the fastrouter.
+#[derive(Debug, Clone)]
+pub(crate) struct RouterOverview {
+    /// How its process is.
+    pub(crate) state: RouterState,
+    /// Where it accepts requests.
+    pub(crate) listen: Vec<String>,
+    /// Who is connected on the link; `None` while it starts or when it hangs.
+    pub(crate) peer: Option<Peer>,
+    /// Its figures; `None` where it did not tell them in time. Instances are found by incarnation.
+    pub(crate) stats: Option<RouterStats>,
+    /// The generation every one of its threads has in force.
+    pub(crate) generation: u64,
+}
+
+/// One site.
+#[derive(Debug, Clone)]
+pub(crate) struct SiteEntry {
+    /// The slug as it stands in the row; empty for a site that is ending and whose row is gone.
+    pub(crate) slug: String,
+    /// Its status.
+    pub(crate) status: Arc<SiteStatus>,
+}
+
+impl Handle {
+    pub(super) fn new(shared: Shared) -> Self {
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The daemon, the router, and every site. Waits for the router's figures, 500 ms at most.
+    pub(crate) async fn overview(&self) -> Overview {
+        let router = self.router().await;
+        let desired = self.shared.registry.desired().borrow().clone();
+        let slug_of = |id| desired.rows.get(&id).map(Row::slug).unwrap_or_default();
+        let held = desired.held_removals.iter();
+        let sites = self.shared.statuses.all().into_iter();
+        let database = self.shared.registry.connection().borrow().clone();
+        Overview {
+            node: self.shared.node.clone(),
+            started_at: self.shared.started_at,
+            database,
+            removals_held: held.flat_map(|held| held.ids.iter().copied()).collect(),
+            router,
+            sites: sites
+                .map(|status| SiteEntry {
+                    slug: slug_of(status.id).to_owned(),
+                    status,
+                })
+                .collect(),
+        }
+    }
+
+    /// The fastrouter. Waits for its figures, 500 ms at most.
+    pub(crate) async fn router(&self) -> RouterOverview {
+        let stats = timeout(STATS_TIMEOUT, self.shared.routes.stats()).await;
+        RouterOverview {
+            state: self.shared.router.borrow().clone(),
+            listen: self.shared.listen.clone(),
+            peer: self.shared.routes.peer().borrow().clone(),
+            stats: stats.ok().flatten(),
+            generation: self.shared.routes.acknowledged_generation().get(),
+        }
+    }
+
+    /// The status of one site; `None` where there is no such site.
+    pub(crate) fn site(&self, id: SiteId) -> Option<Arc<SiteStatus>> {
+        self.shared.statuses.get(id)
+    }
+
+    /// The site an operator means: by its slug, else by its id.
+    pub(crate) fn find(&self, reference: &str) -> Option<SiteId> {
+        let desired = self.shared.registry.desired().borrow().clone();
+        desired.find_slug(reference).or_else(|| {
+            let id = reference.parse().ok()?;
+            (desired.rows.contains_key(&id) || self.site(id).is_some()).then_some(id)
+        })
+    }
+
+    /// Replaces instances although nothing changed, one after the other, and returns which sites
+    /// this concerns once it has begun: those of the selection that are to run. Needs no database.
+    pub(crate) async fn reload(&self, selection: Selection) -> Result<Vec<SiteId>, Stopping> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let command = Command::Reload(selection, answer);
+        let sent = self.shared.commands.send(command).await;
+        sent.map_err(|_| Stopping)?;
+        answered.await.map_err(|_| Stopping)
+    }
+
+    /// Lets go of the sites that are held although their rows are gone, and returns them.
+    pub(crate) async fn confirm_removals(&self) -> Result<Vec<SiteId>, EditError> {
+        self.shared.registry.confirm_removals().await
+    }
+
+    /// Rows: to read and to change.
+    pub(crate) fn registry(&self) -> &RegistryHandle {
+        &self.shared.registry
+    }
+
+    /// What rows are resolved against: templates, overlays, policy and domains.
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.shared.catalog.borrow())
+    }
+
+    /// Where the sites' logs are: `<id>.log`, rotated to `<id>.log.1` and so on.
+    pub(crate) fn logs_dir(&self) -> PathBuf {
+        self.shared.state_dir.join("logs")
+    }
+}

@@ -1,0 +1,315 @@
+//! The house while it is open: every task of the daemon, with its owner.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use site_registry::cluster::{ClusterError, ClusterOptions, Durability, PrivateCluster};
+use site_registry::{
+    ConfiguredRow, DatabaseTarget, Registry, RegistryHandle, RegistryOptions, TargetError,
+};
+use thiserror::Error;
+use tokio::net::UnixListener;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{error, info};
+use vassal_core::Catalog;
+use vassal_core::lifecycle::Haste;
+use wire::route::Settings;
+
+use super::foundation::Foundation;
+use super::handle::{COMMANDS, Command, Handle, Shared};
+use super::lock::StateLock;
+use super::process::Launcher;
+use super::router::board::RouteBoard;
+use super::router::keeper::{self, KeeperOptions, RouterState};
+use super::router::link::{self, AllowedPeer};
+use super::router::settings::settings;
+use super::router::socket;
+use super::routes::Routes;
+use super::statuses::StatusBoard;
+use super::supervisor::{Channels, Supervisor};
+use super::vassal;
+use crate::config::Config;
+use crate::config::model::ConfiguredSite;
+use crate::control;
+
+/// The database can't be had.
+#[derive(Debug, Error)]
+pub(crate) enum OpenError {
+    /// The private cluster doesn't run.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// `database.url` is no URL.
+    #[error("database.url: {0}")]
+    Url(#[from] TargetError),
+}
+
+/// Every task of the daemon. Dropped, they end, and the processes they hold with them.
+pub(super) struct House {
+    board: Arc<RouteBoard>,
+    router: RouterParts,
+    supervisor: SupervisorPart,
+    control: Part,
+    registry: Registry,
+    cluster: Option<PrivateCluster>,
+    /// The last to go.
+    _lock: StateLock,
+}
+
+/// The fastrouter's process and the link to it.
+struct RouterParts {
+    state: watch::Receiver<RouterState>,
+    keeper: Part,
+    link: Part,
+}
+
+/// The supervisor, and the levels it follows.
+struct SupervisorPart {
+    catalog: watch::Sender<Arc<Catalog>>,
+    shutdown: watch::Sender<Option<Haste>>,
+    settled: watch::Receiver<bool>,
+    part: Part,
+}
+
+/// A task, and how it is told to end.
+struct Part {
+    stop: CancellationToken,
+    task: AbortOnDropHandle<()>,
+}
+
+impl House {
+    /// Starts the fastrouter, then reaches the database, then starts what follows it.
+    pub(super) async fn open(config: &Config, foundation: Foundation) -> Result<Self, OpenError> {
+        let Foundation {
+            lock,
+            catalog,
+            listeners,
+            launcher,
+            control,
+            link,
+            access_log,
+        } = foundation;
+        let board = Arc::new(RouteBoard::new(settings(&config.router, &config.state_dir)));
+        let listen = listeners.addresses().to_vec();
+        let options = KeeperOptions {
+            launcher: Arc::clone(&launcher),
+            listeners: Arc::new(listeners),
+            access_log,
+            link: socket::path(&config.runtime_dir),
+            threads: config.router.threads,
+        };
+        let router = RouterParts::start(link, options, &board);
+        let (cluster, target) = database(config).await?;
+        let registry = Registry::start(registry_options(config, target));
+        let statuses = Arc::new(StatusBoard::new(registry.handle()));
+        let vassals = vassal::House {
+            spawner: launcher,
+            permits: Arc::new(Semaphore::new(max_starting(config))),
+            routes: Arc::new(Routes::new(Arc::clone(&board))),
+            statuses: Arc::clone(&statuses),
+        };
+        let (supervisor, orders) = SupervisorPart::start(vassals, &registry.handle(), catalog);
+        let handle = Handle::new(Shared {
+            node: config.node.clone(),
+            state_dir: config.state_dir.clone(),
+            started_at: SystemTime::now(),
+            registry: registry.handle(),
+            statuses,
+            routes: Arc::clone(&board),
+            listen,
+            router: router.state.clone(),
+            commands: orders,
+            catalog: supervisor.catalog.subscribe(),
+        });
+        Ok(Self {
+            board,
+            router,
+            supervisor,
+            control: Part::start(|stop| serve_control(control, handle, stop)),
+            registry,
+            cluster,
+            _lock: lock,
+        })
+    }
+
+    /// Resolves once requests are served as the rows want it: the router is connected, and desired
+    /// state was told to the vassals.
+    pub(super) fn ready(&self) -> impl Future<Output = ()> + 'static {
+        let (mut peer, mut settled) = (self.board.peer(), self.supervisor.settled.clone());
+        async move {
+            // Who sends these is gone only when the house is, and then nobody waits for it.
+            drop(settled.wait_for(|settled| *settled).await);
+            drop(peer.wait_for(Option::is_some).await);
+        }
+    }
+
+    /// Resolves when a part that should run for ever has ended, and says which.
+    pub(super) async fn broken(&mut self) -> &'static str {
+        tokio::select! {
+            () = self.supervisor.part.ended() => "the supervisor",
+            () = self.router.keeper.ended() => "the fastrouter's keeper",
+            () = self.router.link.ended() => "the fastrouter's link",
+            () = self.control.ended() => "the control API",
+        }
+    }
+
+    pub(super) fn registry(&self) -> RegistryHandle {
+        self.registry.handle()
+    }
+
+    /// Takes over what a changed configuration says.
+    pub(super) fn reconfigure(&self, catalog: Arc<Catalog>, settings: Settings) {
+        self.board.set_settings(settings);
+        self.supervisor.catalog.send_replace(catalog);
+    }
+
+    /// Lets the fastrouter end its requests, and ends it.
+    pub(super) async fn stop_router(&mut self) {
+        self.router.keeper.stop.cancel();
+        self.router.keeper.ended().await;
+        self.router.link.stop.cancel();
+        self.router.link.ended().await;
+    }
+
+    pub(super) fn stop_vassals(&self, haste: Haste) {
+        self.supervisor.shutdown.send_replace(Some(haste));
+    }
+
+    pub(super) async fn vassals_gone(&mut self) {
+        self.supervisor.part.ended().await;
+    }
+
+    /// Ends what is left, the private cluster last.
+    pub(super) async fn close(self) {
+        self.control.end().await;
+        self.registry.shutdown().await;
+        if let Some(cluster) = self.cluster
+            && let Err(error) = cluster.stop().await
+        {
+            error!(%error, "the private PostgreSQL did not end in order");
+        }
+        info!("ended");
+    }
+}
+
+impl RouterParts {
+    fn start(link: UnixListener, options: KeeperOptions, board: &Arc<RouteBoard>) -> Self {
+        let allowed = AllowedPeer {
+            uid: options.launcher.router_identity().uid,
+        };
+        let (known, state) = watch::channel(RouterState::Starting);
+        let board = Arc::clone(board);
+        Self {
+            state,
+            link: Part::start(|stop| link::serve(link, board, allowed, stop)),
+            keeper: Part::start(|stop| keeper::keep(options, known, stop)),
+        }
+    }
+}
+
+impl SupervisorPart {
+    fn start(
+        vassals: vassal::House<Launcher>,
+        registry: &RegistryHandle,
+        catalog: Arc<Catalog>,
+    ) -> (Self, mpsc::Sender<Command>) {
+        let (catalog, catalogs) = watch::channel(catalog);
+        let (shutdown, shutdowns) = watch::channel(None);
+        let (settle, settled) = watch::channel(false);
+        let (commands, obeyed) = mpsc::channel(COMMANDS);
+        let channels = Channels {
+            desired: registry.desired(),
+            catalog: catalogs,
+            commands: obeyed,
+            shutdown: shutdowns,
+            settled: settle,
+        };
+        let supervisor = Supervisor::new(Arc::new(vassals), channels);
+        let part = Self {
+            catalog,
+            shutdown,
+            settled,
+            part: Part::start(|_| supervisor.run()),
+        };
+        (part, commands)
+    }
+}
+
+impl Part {
+    fn start<F>(run: impl FnOnce(CancellationToken) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let stop = CancellationToken::new();
+        let task = AbortOnDropHandle::new(tokio::spawn(run(stop.clone())));
+        Self { stop, task }
+    }
+
+    /// Resolves when the task has ended, every time it is asked. Cancel safe.
+    async fn ended(&mut self) {
+        if self.task.is_finished() {
+            return;
+        }
+        if let Err(error) = (&mut self.task).await {
+            error!(%error, "a part of the daemon failed");
+        }
+    }
+
+    async fn end(mut self) {
+        self.stop.cancel();
+        self.ended().await;
+    }
+}
+
+async fn database(config: &Config) -> Result<(Option<PrivateCluster>, DatabaseTarget), OpenError> {
+    if let Some(url) = &config.database.url {
+        return Ok((None, DatabaseTarget::parse(url.expose())?));
+    }
+    let cluster = PrivateCluster::start(&ClusterOptions {
+        dir: config.cluster_dir(),
+        socket_dir: config.cluster_socket_dir(),
+        fallback_owner: None,
+        durability: Durability::Full,
+    })
+    .await?;
+    let target = cluster.target();
+    Ok((Some(cluster), target))
+}
+
+fn registry_options(config: &Config, target: DatabaseTarget) -> RegistryOptions {
+    RegistryOptions {
+        target,
+        node: config.node.clone(),
+        migrate: config.database.migrate,
+        resync_interval: config.database.resync_interval,
+        max_removals_percent: config.database.max_removals_percent,
+        snapshot_path: config.state_dir.join("snapshot.json"),
+        configured: config.sites.iter().map(configured_row).collect(),
+    }
+}
+
+fn configured_row(site: &ConfiguredSite) -> ConfiguredRow {
+    ConfiguredRow {
+        slug: site.slug.clone(),
+        id: site.id,
+        domain: site.domain.clone(),
+        template: site.template.clone(),
+        extra_config: site.extra_config.clone(),
+        run_as: site.run_as.clone(),
+    }
+}
+
+/// How many instances may be on their way at once.
+fn max_starting(config: &Config) -> usize {
+    match config.spawn.max_starting {
+        0 => 2 * std::thread::available_parallelism().map_or(1, usize::from),
+        given => given,
+    }
+}
+
+async fn serve_control(socket: control::ControlSocket, handle: Handle, stop: CancellationToken) {
+    if let Err(error) = control::serve(socket, handle, stop).await {
+        error!(%error, "the control API can't be served");
+    }
+}

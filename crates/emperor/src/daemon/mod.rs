@@ -1,0 +1,34 @@
+//! The daemon: what `emperor run` does until it is told to end.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `run` | the life of the daemon: begin, follow signals, end |
+//! | `foundation` | lock, folders, sockets: what may be refused before anything starts |
+//! | `house` | every task, and how they are connected |
+//! | `supervisor` | from desired state to what vassals are told |
+//! | `vassal` | one task per vassal: lifecycle and processes |
+//! | [`process`] | from a specification to a process group |
+//! | [`router`] | the fastrouter: its process, its sockets, its route table |
+//! | `routes` | which host leads to which site just now |
+//! | `statuses` | the latest status of every site |
+//! | `handle` | what the control API may ask |
+//! | `catalog`, `shipped` | templates and overlays |
+
+mod catalog;
+mod foundation;
+mod handle;
+mod house;
+mod lock;
+pub(crate) mod process;
+pub(crate) mod router;
+mod routes;
+mod run;
+mod shipped;
+mod statuses;
+mod supervisor;
+mod vassal;
+
+pub(crate) use catalog::assemble;
+pub(crate) use foundation::FoundationError;
+pub(crate) use handle::{Handle, Overview, RouterOverview, Selection, SiteEntry, Stopping};
+pub(crate) use run::{RunError, run};

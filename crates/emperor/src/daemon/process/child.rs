@@ -1,0 +1,178 @@
+//! One child of the emperor's, with its process group.
+//!
+//! A pid names a process only until it is reaped; afterwards the kernel may give it to another.
+//! Everything here that goes by pid or group therefore happens before the reaping, under one lock,
+//! and the reaping is a step of its own: the exit is noticed with the process left a zombie, its
+//! group is killed, its session is searched, and only then it is let go.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid,
+};
+use tracing::error;
+use vassal_core::ExitReason;
+use vassal_core::settings::StopSignal;
+
+use super::pidfd::Pidfd;
+use super::session::Sweeper;
+
+/// How long a killed process may take to be gone. Only one that the kernel can't interrupt (a file
+/// system that does not answer) takes longer, and nothing helps against that.
+pub(super) const KILLED_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A child. Dropped, its group is killed and it is reaped.
+#[derive(Debug)]
+pub(super) struct Child {
+    pid: Pid,
+    held: Pidfd,
+    fate: Mutex<Fate>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Running,
+    /// Ended; its pid is still its own.
+    Ended(ExitReason),
+    /// Ended; its pid may be anybody's.
+    Reaped(ExitReason),
+}
+
+impl Child {
+    /// Takes a process that was just started by this one and is waited for by nobody else.
+    pub(super) fn new(pid: Pid) -> io::Result<Self> {
+        // The pid can't be another's yet: only this program reaps it, and has not.
+        Ok(Self {
+            pid,
+            held: Pidfd::open(pid)?,
+            fate: Mutex::new(Fate::Running),
+        })
+    }
+
+    pub(super) fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().cast_unsigned()
+    }
+
+    /// Resolves once it has ended, with its group killed.
+    ///
+    /// Cancel safe, and may be asked by several at once.
+    pub(super) async fn exited(self: Arc<Self>) -> ExitReason {
+        self.held.ended_as(|| self.notice_exit()).await
+    }
+
+    /// Sends a signal to the process alone. One that has ended gets none.
+    pub(super) fn signal(&self, signal: StopSignal) {
+        self.held.send(kernel_signal(signal));
+    }
+
+    /// Kills the process and its group.
+    pub(super) fn kill_group(&self) {
+        let fate = self.fate();
+        self.kill_unreaped(*fate);
+    }
+
+    /// Kills whatever it left in its session, then gives its pid back. Call it after the exit.
+    pub(super) async fn reap(&self, sweeper: &Sweeper) {
+        if !matches!(*self.fate(), Fate::Reaped(_)) {
+            sweeper.sweep(self.pid).await;
+        }
+        self.let_go();
+    }
+
+    fn fate(&self) -> MutexGuard<'_, Fate> {
+        self.fate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The group is the child's pid from its `setsid` on. Before that there is no such group, and
+    /// the child is alone.
+    fn kill_unreaped(&self, fate: Fate) {
+        match fate {
+            Fate::Running => {
+                self.held.send(Signal::KILL);
+                let _ = kill_process_group(self.pid, Signal::KILL);
+            }
+            Fate::Ended(_) => {
+                // No such group: nobody is left, which is what is wanted.
+                let _ = kill_process_group(self.pid, Signal::KILL);
+            }
+            Fate::Reaped(_) => {}
+        }
+    }
+
+    fn notice_exit(&self) -> Option<ExitReason> {
+        let mut fate = self.fate();
+        match *fate {
+            Fate::Ended(reason) | Fate::Reaped(reason) => Some(reason),
+            Fate::Running => {
+                let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+                let reason = self.wait(peek)?;
+                *fate = Fate::Ended(reason);
+                self.kill_unreaped(*fate);
+                Some(reason)
+            }
+        }
+    }
+
+    fn let_go(&self) {
+        let mut fate = self.fate();
+        if matches!(*fate, Fate::Running | Fate::Ended(_))
+            && let Some(reason) = self.wait(WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+        {
+            *fate = Fate::Reaped(reason);
+        }
+    }
+
+    fn wait(&self, options: WaitIdOptions) -> Option<ExitReason> {
+        let status = waitid(WaitId::Pid(self.pid), options)
+            .expect("only the emperor waits for its children, and for each until it is reaped");
+        status.map(|status| reason(&status))
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let fate = *self.fate();
+        if matches!(fate, Fate::Reaped(_)) {
+            return;
+        }
+        self.kill_unreaped(fate);
+        self.let_go();
+        if matches!(*self.fate(), Fate::Reaped(_)) {
+            return;
+        }
+        // Killed but not gone yet. A moment of a thread's time, where there is nobody to await it.
+        let pid = self.pid;
+        let reaper = move || waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
+        if let Err(error) = std::thread::Builder::new().spawn(reaper) {
+            error!(pid = self.number(), %error, "an ended process can't be reaped");
+        }
+    }
+}
+
+/// The signal as the kernel knows it.
+pub(super) fn kernel_signal(signal: StopSignal) -> Signal {
+    match signal {
+        StopSignal::Term => Signal::TERM,
+        StopSignal::Int => Signal::INT,
+        StopSignal::Quit => Signal::QUIT,
+        StopSignal::Hup => Signal::HUP,
+        StopSignal::Usr1 => Signal::USR1,
+        StopSignal::Usr2 => Signal::USR2,
+    }
+}
+
+fn reason(status: &WaitIdStatus) -> ExitReason {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(status), _) => ExitReason::Exited { status },
+        (None, signal) => ExitReason::Killed {
+            signal: signal.unwrap_or_default(),
+            core_dumped: status.dumped(),
+        },
+    }
+}

@@ -1,0 +1,240 @@
+//! Which uid of the range belongs to whom, for good.
+//!
+//! A uid that was given is never given to another site, not even after its site is gone: files it
+//! left behind would become readable to the next. That costs a line in a file per site that ever
+//! was; a range has a hundred thousand.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::read_to_string;
+use std::io::ErrorKind;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use site_model::SiteId;
+
+use super::super::durable;
+use super::super::failure::{Doing, IdentityError, PrepareError};
+use super::accounts;
+
+/// The assignments, in memory and on disk.
+#[derive(Debug)]
+pub(super) struct Assigned {
+    file: PathBuf,
+    range: RangeInclusive<u32>,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    router: Option<u32>,
+    #[serde(default)]
+    sites: BTreeMap<i64, u32>,
+}
+
+impl Assigned {
+    /// Reads the file; none yet is an empty one.
+    pub(super) fn read(file: PathBuf, range: RangeInclusive<u32>) -> Result<Self, PrepareError> {
+        let table = match read_to_string(&file) {
+            Ok(text) => parse(&text, &file)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => Table::default(),
+            Err(error) => Err(error).doing("read", &file)?,
+        };
+        Ok(Self {
+            file,
+            range,
+            table: Mutex::new(table),
+        })
+    }
+
+    /// The router's uid: the highest that was free at its first start.
+    pub(super) fn to_router(&self) -> Result<u32, IdentityError> {
+        let mut table = self.lock();
+        if let Some(uid) = table.router {
+            return self.in_range(uid);
+        }
+        let uid = self.free(self.range.clone().rev(), &table.taken())?;
+        let mut next = table.clone();
+        next.router = Some(uid);
+        self.write(&mut table, next)?;
+        Ok(uid)
+    }
+
+    /// A site's uid: the lowest that was free at its first start.
+    pub(super) fn to_site(&self, site: SiteId) -> Result<u32, IdentityError> {
+        self.to_sites(&[site])?;
+        let uid = self.lock().sites.get(&site.get()).copied();
+        uid.map_or_else(
+            || Err(IdentityError::Exhausted(self.range.clone())),
+            |uid| self.in_range(uid),
+        )
+    }
+
+    /// Uids for all of these, as far as the range reaches, in one writing.
+    pub(super) fn to_sites(&self, sites: &[SiteId]) -> Result<(), IdentityError> {
+        let mut table = self.lock();
+        let mut next = table.clone();
+        let mut taken = next.taken();
+        let mut candidates = self.range.clone();
+        for site in sites {
+            if next.sites.contains_key(&site.get()) {
+                continue;
+            }
+            // The candidates before were seen taken, so the search goes on where it ended.
+            match self.free(candidates.by_ref(), &taken) {
+                Ok(uid) => {
+                    next.sites.insert(site.get(), uid);
+                    taken.insert(uid);
+                }
+                // Those before it have theirs; this one is told when it is asked for by itself.
+                Err(IdentityError::Exhausted(_)) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if next.sites.len() == table.sites.len() {
+            return Ok(());
+        }
+        self.write(&mut table, next)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn free(
+        &self,
+        mut candidates: impl Iterator<Item = u32>,
+        taken: &BTreeSet<u32>,
+    ) -> Result<u32, IdentityError> {
+        candidates
+            .find_map(|uid| {
+                if taken.contains(&uid) {
+                    return None;
+                }
+                match accounts::is_taken(uid) {
+                    Ok(true) => None,
+                    Ok(false) => Some(Ok(uid)),
+                    Err(error) => Some(Err(error)),
+                }
+            })
+            .unwrap_or_else(|| Err(IdentityError::Exhausted(self.range.clone())))
+    }
+
+    fn in_range(&self, uid: u32) -> Result<u32, IdentityError> {
+        if self.range.contains(&uid) {
+            return Ok(uid);
+        }
+        Err(IdentityError::OutOfRange {
+            uid,
+            range: self.range.clone(),
+        })
+    }
+
+    /// On disk first: what is only in memory would be given to another after a restart.
+    fn write(&self, table: &mut Table, next: Table) -> Result<(), IdentityError> {
+        let text = serde_json::to_string_pretty(&next).expect("numbers under numbers are JSON");
+        durable::replace(&self.file, &text).map_err(IdentityError::NotWritten)?;
+        *table = next;
+        Ok(())
+    }
+}
+
+impl Table {
+    fn taken(&self) -> BTreeSet<u32> {
+        self.sites.values().copied().chain(self.router).collect()
+    }
+}
+
+fn parse(text: &str, file: &Path) -> Result<Table, PrepareError> {
+    let refused = |cause: String| PrepareError::Identities {
+        path: file.to_path_buf(),
+        cause,
+    };
+    let table: Table = serde_json::from_str(text).map_err(|error| refused(error.to_string()))?;
+    let given = table.sites.len() + usize::from(table.router.is_some());
+    if table.taken().len() != given {
+        return Err(refused("one uid has two owners".to_owned()));
+    }
+    Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site(id: i64) -> SiteId {
+        SiteId::new(id).unwrap()
+    }
+
+    fn read(folder: &tempfile::TempDir, range: RangeInclusive<u32>) -> Assigned {
+        Assigned::read(folder.path().join("identities.json"), range).unwrap()
+    }
+
+    #[test]
+    fn a_site_has_the_same_uid_at_every_start_and_no_two_have_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = read(&folder, 271_000..=271_009);
+        let router = first.to_router().unwrap();
+        let uids = [7, 3, 5].map(|id| first.to_site(site(id)).unwrap());
+        assert_eq!(uids, [271_000, 271_001, 271_002]);
+
+        let second = read(&folder, 271_000..=271_009);
+        assert_eq!([7, 3, 5].map(|id| second.to_site(site(id)).unwrap()), uids);
+        assert_eq!(second.to_router().unwrap(), router);
+        assert_eq!(second.to_site(site(1)).unwrap(), 271_003);
+    }
+
+    #[test]
+    fn a_range_that_ends_or_moves_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let assigned = read(&folder, 271_000..=271_001);
+        assigned.to_sites(&[site(1), site(2), site(3)]).unwrap();
+        assert_eq!(assigned.to_site(site(2)).unwrap(), 271_001);
+        let exhausted = assigned.to_site(site(3)).unwrap_err();
+        assert_eq!(
+            exhausted.to_string(),
+            "every uid of policy.uid_range \"271000-271001\" is taken; widen it"
+        );
+        let moved = read(&folder, 272_000..=272_001);
+        assert!(matches!(
+            moved.to_site(site(1)),
+            Err(IdentityError::OutOfRange { uid: 271_000, .. })
+        ));
+    }
+
+    #[test]
+    fn a_uid_of_a_real_account_is_passed_over() {
+        // 0 is root's everywhere.
+        let folder = tempfile::tempdir().unwrap();
+        let assigned = read(&folder, 0..=65_000);
+        assert_ne!(assigned.to_site(site(1)).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_uid_that_can_t_be_written_down_is_not_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gone/identities.json");
+        let assigned = Assigned::read(file, 271_000..=271_009).unwrap();
+        for _ in 0..2 {
+            let refused = assigned.to_site(site(1));
+            assert!(matches!(refused, Err(IdentityError::NotWritten(_))));
+        }
+    }
+
+    #[test]
+    fn a_file_that_can_t_be_understood_is_never_taken_for_an_empty_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("identities.json");
+        for wrong in ["", "{", r#"{"sites": {"1": 5, "2": 5}}"#] {
+            std::fs::write(&file, wrong).unwrap();
+            let refused = Assigned::read(file.clone(), 1..=9);
+            assert!(
+                matches!(refused, Err(PrepareError::Identities { .. })),
+                "{wrong}"
+            );
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The launcher: what the rest of the daemon asks for processes.
+
+use std::ops::RangeInclusive;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use site_model::{Incarnation, InstanceNumber, RunAs, SiteId};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{JoinError, spawn_blocking};
+use vassal_core::spec::RenderError;
+use vassal_core::{InstanceContext, Launch, VassalSpec};
+use wire::exec::Identity;
+
+use super::failure::{Doing, IdentityError, PrepareError, SpawnFailure};
+use super::identity::{Account, Identities, IdentityPolicy};
+use super::incarnations::Incarnations;
+use super::layout::Layout;
+use super::limits::OwnLimits;
+use super::order::Order;
+use super::output::{LogLimits, Logbook};
+use super::programs::OwnPrograms;
+use super::reclaim;
+use super::running::{RunningInstance, RunningProcess};
+use super::session::Sweeper;
+use super::spawning::fastrouter::{self, Invocation};
+use super::spawning::instance;
+
+/// What the launcher is told at its start.
+#[derive(Debug, Clone)]
+pub(crate) struct LauncherOptions {
+    /// The programs it starts.
+    pub(crate) programs: OwnPrograms,
+    /// `runtime_dir`
+    pub(crate) runtime_dir: PathBuf,
+    /// `state_dir`
+    pub(crate) state_dir: PathBuf,
+    /// `router.run_as`; `None`: `emperor-router` if there is such an account, else a uid of the
+    /// range.
+    pub(crate) router_run_as: Option<RunAs>,
+    /// `policy.uid_range`
+    pub(crate) uid_range: RangeInclusive<u32>,
+    /// `policy.allow_root`
+    pub(crate) allow_root: bool,
+    /// `logs.max_size`
+    pub(crate) log_max_size_bytes: u64,
+    /// `logs.keep`
+    pub(crate) logs_kept: usize,
+}
+
+/// Starts processes. One for the whole daemon, shared by the vassals' actors.
+#[derive(Debug)]
+pub(crate) struct Launcher {
+    pub(super) tools: Arc<Tools>,
+    /// Held for its effect: with a handler in place, SIGCHLD is not ignored, even if the emperor
+    /// was started that way, and the kernel keeps ended children until they are asked for.
+    _sigchld: Signal,
+}
+
+/// What every spawn uses.
+#[derive(Debug)]
+pub(super) struct Tools {
+    pub(super) programs: OwnPrograms,
+    pub(super) layout: Layout,
+    pub(super) identities: Identities,
+    pub(super) incarnations: Incarnations,
+    pub(super) logbook: Logbook,
+    pub(super) limits: OwnLimits,
+    pub(super) sweeper: Arc<Sweeper>,
+}
+
+/// What the fastrouter is started with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FastrouterOrder<'a> {
+    /// Its listening sockets.
+    pub(crate) listeners: &'a [OwnedFd],
+    /// The opened access log.
+    pub(crate) access_log: Option<&'a OwnedFd>,
+    /// Where the emperor listens for it.
+    pub(crate) link: &'a Path,
+    /// How many threads.
+    pub(crate) threads: usize,
+}
+
+impl Launcher {
+    /// Makes the folders, with the right owners and modes, refuses dangerous ones, and finds out
+    /// who the router is to run as.
+    ///
+    /// Raises the emperor's limit of descriptors.
+    pub(crate) async fn prepare(options: LauncherOptions) -> Result<Self, PrepareError> {
+        let sigchld =
+            signal(SignalKind::child()).doing("handle SIGCHLD for", Path::new("vassals"))?;
+        let tools = off_the_loop(move || Tools::prepare(options)).await?;
+        Ok(Self {
+            tools: Arc::new(tools),
+            _sigchld: sigchld,
+        })
+    }
+
+    /// Ends what a previous emperor that was killed left running here, and removes its folders.
+    /// To be awaited before the first spawn. Returns how many processes were ended.
+    pub(crate) async fn reclaim(&self) -> usize {
+        reclaim::reclaim(self.tools.layout.instances()).await
+    }
+
+    /// A number no spawn ever had. Touches no disk.
+    pub(crate) fn next_incarnation(&self) -> Incarnation {
+        self.tools.incarnations.next()
+    }
+
+    /// Who the router runs as; its gid is the group of every socket it has to reach.
+    pub(crate) fn router_identity(&self) -> &Identity {
+        &self.tools.identities.router().identity
+    }
+
+    /// Finds out who a site runs as: to reject a row before anything is spawned.
+    pub(crate) async fn identity_of(
+        &self,
+        site: SiteId,
+        run_as: &RunAs,
+    ) -> Result<Account, IdentityError> {
+        let (tools, run_as) = (Arc::clone(&self.tools), run_as.clone());
+        off_the_loop(move || tools.identities.of(site, &run_as)).await
+    }
+
+    /// Gives a uid to each of these sites that has none, with one writing to disk. Without it, each
+    /// gets its own with a writing of its own, when it is first started: a thousand new rows would
+    /// wait for a thousand of them.
+    pub(crate) async fn assign_identities(&self, sites: Vec<SiteId>) -> Result<(), IdentityError> {
+        let tools = Arc::clone(&self.tools);
+        off_the_loop(move || tools.identities.assign(&sites)).await
+    }
+
+    /// Starts one instance: returns once the worker's own program was executed, or with the step
+    /// that failed.
+    ///
+    /// Cancel safety: dropped midway, what was started is killed; its folder stays until the next
+    /// start of the emperor.
+    pub(crate) async fn spawn(
+        &self,
+        spec: &Arc<VassalSpec>,
+        number: InstanceNumber,
+        incarnation: Incarnation,
+    ) -> Result<RunningInstance, SpawnFailure> {
+        let spec = Arc::clone(spec);
+        let order = Order::of(&spec, number, incarnation);
+        let render = move |context: &InstanceContext| spec.render(context);
+        self.spawn_order(order, render).await
+    }
+
+    /// As [`spawn`](Self::spawn), with any way to render.
+    pub(super) async fn spawn_order(
+        &self,
+        order: Order,
+        render: impl FnOnce(&InstanceContext) -> Result<Launch, RenderError> + Send + 'static,
+    ) -> Result<RunningInstance, SpawnFailure> {
+        let tools = Arc::clone(&self.tools);
+        let prepare = move || instance::prepare(&tools, &order, render);
+        off_the_loop(prepare).await?.begin().await
+    }
+
+    /// Starts the fastrouter. Its output goes to the emperor's log.
+    ///
+    /// Cancel safety: as of [`spawn`](Self::spawn).
+    pub(crate) async fn spawn_fastrouter(
+        &self,
+        order: FastrouterOrder<'_>,
+    ) -> Result<RunningProcess, SpawnFailure> {
+        let tools = Arc::clone(&self.tools);
+        let invocation = Invocation::new(&tools, &order);
+        let prepare = move || fastrouter::prepare(&tools, invocation);
+        let prepared = off_the_loop(prepare).await?;
+        let FastrouterOrder {
+            listeners,
+            access_log,
+            ..
+        } = order;
+        prepared.begin_routing(listeners, access_log).await
+    }
+}
+
+impl Tools {
+    fn prepare(options: LauncherOptions) -> Result<Self, PrepareError> {
+        let layout = Layout {
+            runtime_dir: options.runtime_dir,
+            state_dir: options.state_dir,
+        };
+        layout.prepare()?;
+        let policy = IdentityPolicy {
+            uid_range: options.uid_range,
+            allow_root: options.allow_root,
+            router_run_as: options.router_run_as,
+        };
+        let logs = layout.logs();
+        let log_limits = LogLimits {
+            max_bytes: options.log_max_size_bytes,
+            keep: options.logs_kept,
+        };
+        Ok(Self {
+            programs: options.programs,
+            identities: Identities::open(policy, layout.identities())?,
+            incarnations: Incarnations::open(layout.incarnations()),
+            logbook: Logbook::start(logs.clone(), log_limits).doing("start writing", &logs)?,
+            limits: OwnLimits::read_and_raise(),
+            sweeper: Arc::default(),
+            layout,
+        })
+    }
+}
+
+/// Does what blocks on a thread for that.
+async fn off_the_loop<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(work)
+        .await
+        .map_err(JoinError::try_into_panic)
+    {
+        Ok(result) => result,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // Nobody aborts it, so the runtime ends, and with it whoever waits.
+        Err(Err(_)) => std::future::pending().await,
+    }
+}

@@ -1,0 +1,53 @@
+//! Processes: how a specification becomes a running process group, and what can be known of it and
+//! done to it.
+//!
+//! This layer performs and reports; it decides nothing. When to start, how often to try again and
+//! what an exit means is for the vassal's actor and its `Lifecycle`; who is told of a socket is for
+//! the publisher. It knows nothing of rows, of the database or of the route table.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `launcher` | what the daemon asks: prepare, reclaim, spawn |
+//! | `layout`, `folder`, `listen` | where things lie, who owns them, which sockets are bound there |
+//! | `identity` | who runs what; uids of the range are assigned for good |
+//! | `incarnations`, `record`, `durable` | what survives the daemon's death |
+//! | `environment`, `limits`, `order` | what a worker is given |
+//! | `spawning`, `helper` | from all this to `vassal-exec` and its plan |
+//! | `pidfd`, `child`, `session`, `running` | exits, signals, groups, what is left over |
+//! | `output` | standard output and error, to one log per site |
+//! | `notify`, `probe`, `worker_socket` | readiness, and the way to the worker |
+//! | `reclaim` | what a predecessor that was killed left behind |
+
+mod child;
+mod durable;
+mod environment;
+mod failure;
+mod folder;
+mod helper;
+mod identity;
+mod incarnations;
+mod launcher;
+mod layout;
+mod limits;
+mod listen;
+mod notify;
+mod order;
+mod output;
+mod pidfd;
+mod probe;
+mod programs;
+mod reclaim;
+mod record;
+mod running;
+mod session;
+mod spawning;
+#[cfg(test)]
+mod tests;
+mod worker_socket;
+
+pub(crate) use failure::{PrepareError, SpawnFailure};
+pub(crate) use launcher::{FastrouterOrder, Launcher, LauncherOptions};
+pub(crate) use probe::ProbeFailure;
+pub(crate) use programs::{MissingProgram, OwnPrograms};
+pub(crate) use running::{RunningInstance, RunningProcess};
+pub(crate) use session::resident_bytes;

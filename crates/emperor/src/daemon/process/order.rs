@@ -1,0 +1,36 @@
+//! What one instance is to be, apart from how its texts are rendered.
+
+use site_model::{Incarnation, InstanceNumber, RunAs, SiteId};
+use vassal_core::settings::Stop;
+use vassal_core::{ListenMode, VassalSpec};
+
+/// The part of a specification that starting an instance takes.
+#[derive(Debug, Clone)]
+pub(super) struct Order {
+    pub(super) site: SiteId,
+    pub(super) slug: String,
+    pub(super) domain: String,
+    pub(super) listen: ListenMode,
+    pub(super) run_as: RunAs,
+    pub(super) stop: Stop,
+    /// `limits.nofile`; 0: as the emperor found it.
+    pub(super) nofile: u64,
+    pub(super) number: InstanceNumber,
+    pub(super) incarnation: Incarnation,
+}
+
+impl Order {
+    pub(super) fn of(spec: &VassalSpec, number: InstanceNumber, incarnation: Incarnation) -> Self {
+        Self {
+            site: spec.site.id,
+            slug: spec.site.slug.to_string(),
+            domain: spec.hosts.canonical.to_string(),
+            listen: spec.listen,
+            run_as: spec.run_as.clone(),
+            stop: spec.settings.stop.clone(),
+            nofile: spec.settings.limits.nofile,
+            number,
+            incarnation,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The task that empties one process's pipes and its notification socket.
+//!
+//! It does nothing that could wait for anything but them, so a worker is never held up: lines go
+//! into a buffer that has room or drops.
+
+use std::io::ErrorKind;
+use std::pin::pin;
+use std::sync::Arc;
+
+use tokio::net::unix::pipe::Receiver;
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{error, info};
+
+use super::super::child::Child;
+use super::super::notify::NotifySocket;
+use super::framer::Framer;
+use super::logbook::{Origin, SiteLog, Stream};
+use super::tail::Tail;
+
+/// How much is read at once.
+const READ_BYTES: usize = 16 * 1024;
+/// The most that is still taken from a pipe after the end: what the kernel keeps in one, and as much
+/// again. Without a bound, a process that escaped its group could write for ever.
+const LEFT_BYTES: usize = 128 * 1024;
+
+/// Where a process's lines go.
+#[derive(Debug)]
+pub(crate) enum Sink {
+    /// Into the log of a site.
+    Site(SiteLog, Origin),
+    /// Into the emperor's own log, under this name.
+    Emperor(&'static str),
+}
+
+/// What is read.
+#[derive(Debug)]
+pub(crate) struct Capture {
+    pub(crate) out: Receiver,
+    pub(crate) err: Receiver,
+    pub(crate) notify: Option<NotifySocket>,
+    pub(crate) sink: Sink,
+}
+
+/// The running task. Dropped, it ends, and what is in the pipes is lost.
+#[derive(Debug)]
+pub(crate) struct Captured {
+    tail: Arc<Tail>,
+    drained: watch::Receiver<bool>,
+    task: AbortOnDropHandle<()>,
+}
+
+struct Pipe {
+    stream: Stream,
+    receiver: Receiver,
+    framer: Framer,
+    buffer: Box<[u8]>,
+}
+
+impl Capture {
+    /// Begins to read, and goes on until the process has ended: nothing else tells that no more
+    /// will come, since the pipes have a writer for as long as their reader lives.
+    pub(crate) fn start(self, process: Arc<Child>) -> Captured {
+        let tail = Arc::new(Tail::default());
+        let (done, drained) = watch::channel(false);
+        let task = tokio::spawn(self.run(process, Arc::clone(&tail), done));
+        Captured {
+            tail,
+            drained,
+            task: AbortOnDropHandle::new(task),
+        }
+    }
+
+    async fn run(self, process: Arc<Child>, tail: Arc<Tail>, done: watch::Sender<bool>) {
+        let Self {
+            out,
+            err,
+            mut notify,
+            sink,
+        } = self;
+        let mut out = Pipe::new(Stream::Out, out);
+        let mut err = Pipe::new(Stream::Err, err);
+        let line = |stream, text: &str| sink.take(&tail, stream, text);
+        let mut exit = pin!(process.exited());
+        loop {
+            let going_on = tokio::select! {
+                going_on = out.read(&line) => going_on,
+                going_on = err.read(&line) => going_on,
+                () = NotifySocket::listen(notify.as_mut()) => true,
+                _ = &mut exit => false,
+            };
+            if !going_on {
+                break;
+            }
+        }
+        out.drain(&line);
+        err.drain(&line);
+        done.send_replace(true);
+        sink.settled().await;
+    }
+}
+
+impl Captured {
+    /// The last lines of standard error.
+    pub(crate) fn last_stderr(&self) -> Vec<String> {
+        self.tail.lines()
+    }
+
+    /// Resolves once everything the ended process wrote was read.
+    pub(crate) fn drained(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut drained = self.drained.clone();
+        async move {
+            // Where the task is gone, nothing more is read either.
+            let _ = drained.wait_for(|&drained| drained).await;
+        }
+    }
+
+    /// Waits until everything the ended process wrote is in the log.
+    pub(crate) async fn settled(self) {
+        if let Err(error) = self.task.await {
+            error!(%error, "the task that read a process's output broke off");
+        }
+    }
+}
+
+impl Pipe {
+    fn new(stream: Stream, receiver: Receiver) -> Self {
+        Self {
+            stream,
+            receiver,
+            framer: Framer::default(),
+            buffer: vec![0; READ_BYTES].into_boxed_slice(),
+        }
+    }
+
+    /// Takes what is there once something is. False: the pipe can't be read any more.
+    ///
+    /// Cancel safe: nothing is taken before it is also passed on.
+    async fn read(&mut self, line: &impl Fn(Stream, &str)) -> bool {
+        if self.receiver.readable().await.is_err() {
+            return false;
+        }
+        match self.receiver.try_read(&mut self.buffer) {
+            Ok(0) => false,
+            Ok(length) => {
+                let stream = self.stream;
+                self.framer
+                    .push(&self.buffer[..length], |text| line(stream, text));
+                true
+            }
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        }
+    }
+
+    fn drain(&mut self, line: &impl Fn(Stream, &str)) {
+        let stream = self.stream;
+        let mut left = LEFT_BYTES;
+        while let Ok(length @ 1..) = self.receiver.try_read(&mut self.buffer) {
+            self.framer
+                .push(&self.buffer[..length], |text| line(stream, text));
+            left = left.saturating_sub(length);
+            if left == 0 {
+                break;
+            }
+        }
+        self.framer.finish(|text| line(stream, text));
+    }
+}
+
+impl Sink {
+    fn take(&self, tail: &Tail, stream: Stream, text: &str) {
+        if stream == Stream::Err {
+            tail.push(text);
+        }
+        match self {
+            Self::Site(log, origin) => log.append(*origin, stream, text),
+            Self::Emperor(program) => info!(program, stream = stream.as_str(), "{text}"),
+        }
+    }
+
+    async fn settled(&self) {
+        match self {
+            Self::Site(log, _) => log.settled().await,
+            Self::Emperor(_) => {}
+        }
+    }
+}

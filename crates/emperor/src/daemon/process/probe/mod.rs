@@ -1,0 +1,206 @@
+//! Whether an instance is ready: asked until it is, or its time is up.
+//!
+//! A worker with an inherited socket is asked once: the kernel keeps the connection until the worker
+//! accepts it, however long it takes to load. Only where there is nothing to wait on (a socket that
+//! the worker has yet to bind, an answer that is not the wanted one) is the question repeated, with
+//! growing pauses, and never again once the instance is ready.
+
+mod exchange;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http_edge::upstream::{AnswerError, EncodeError, UnspokenProtocol};
+use site_model::{Hostname, Protocol};
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
+use vassal_core::settings::{Probe, Ready};
+
+use super::notify::Notified;
+use super::worker_socket::WorkerSocket;
+use exchange::Question;
+
+/// Pauses while a socket is not there yet: short at first, since many servers bind within
+/// milliseconds.
+const FOR_A_SOCKET: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+/// Pauses after an unwanted answer: each question is a request that the worker has to serve.
+const FOR_AN_ANSWER: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// Why an instance was not found ready.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum ProbeFailure {
+    /// Its time was up.
+    #[error("not ready within {}s: {last}", after.as_secs_f32())]
+    TimedOut {
+        /// How long it had.
+        after: Duration,
+        /// What stood in the way at the end.
+        last: ProbeMiss,
+    },
+    /// Nobody here speaks its protocol.
+    #[error(transparent)]
+    Protocol(#[from] UnspokenProtocol),
+}
+
+/// What was found instead of a ready worker.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum ProbeMiss {
+    /// The socket is not there.
+    #[error("it has not bound its socket {}", .0.display())]
+    NotBound(PathBuf),
+    /// Something else lies where its socket is due.
+    #[error("{} is not a socket of its own user", .0.display())]
+    NotASocket(PathBuf),
+    /// The socket is there and takes no connection.
+    #[error("its socket refuses connections")]
+    NotListening,
+    /// It accepted no connection or did not answer yet.
+    #[error("it has not answered GET {0} yet")]
+    NoAnswer(String),
+    /// The connection broke.
+    #[error("the connection to it broke: {0}")]
+    Broken(std::io::ErrorKind),
+    /// The question can't be put in its protocol.
+    #[error("it can't be asked: {0}")]
+    Question(#[from] EncodeError),
+    /// It answered what is no answer.
+    #[error("it gave {0}")]
+    Answer(#[from] AnswerError),
+    /// It answered with a status that isn't among the accepted ones.
+    #[error("GET {path} was answered with status {status}")]
+    Status {
+        /// What was asked.
+        path: String,
+        /// The answer.
+        status: u16,
+    },
+    /// It did not say that it is.
+    #[error("it has not sent READY=1{}", .said.as_ref().map(|s| format!("; it said: {s}")).unwrap_or_default())]
+    NotNotified {
+        /// What it last said of itself instead, as `STATUS=`.
+        said: Option<String>,
+    },
+}
+
+/// One instance to be asked, and how.
+#[derive(Debug)]
+pub(super) struct Prober {
+    pub(super) socket: WorkerSocket,
+    pub(super) protocol: Protocol,
+    pub(super) host: Hostname,
+    pub(super) notified: watch::Receiver<Notified>,
+    pub(super) ready: Ready,
+    /// From when its time counts.
+    pub(super) since: Instant,
+}
+
+/// The last obstacle, for the time when the whole is broken off.
+type Seen = watch::Sender<ProbeMiss>;
+
+impl Prober {
+    /// Resolves once the instance is ready, or its time is up. Cancel safe.
+    pub(super) async fn run(self) -> Result<(), ProbeFailure> {
+        let question = self.question()?;
+        let seen = Seen::new(self.first_miss());
+        let deadline = self.since + self.ready.timeout;
+        match timeout_at(deadline, self.until_ready(question.as_ref(), &seen)).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(ProbeFailure::TimedOut {
+                after: self.ready.timeout,
+                last: seen.borrow().clone(),
+            }),
+        }
+    }
+
+    fn question(&self) -> Result<Option<Question>, ProbeFailure> {
+        match &self.ready.probe {
+            Probe::Http { path, status } => {
+                let question = Question::new(self.protocol, path, &self.host, status.clone())?;
+                Ok(Some(question))
+            }
+            Probe::Notify | Probe::Connect => Ok(None),
+        }
+    }
+
+    fn first_miss(&self) -> ProbeMiss {
+        match (&self.ready.probe, &self.socket) {
+            (Probe::Notify, _) => ProbeMiss::NotNotified { said: None },
+            (Probe::Http { .. } | Probe::Connect, WorkerSocket::Own { bound, .. }) => {
+                ProbeMiss::NotBound(bound.clone())
+            }
+            (Probe::Http { path, .. }, WorkerSocket::Inherited(_)) => {
+                ProbeMiss::NoAnswer(path.clone())
+            }
+            (Probe::Connect, WorkerSocket::Inherited(_)) => ProbeMiss::NotListening,
+        }
+    }
+
+    async fn until_ready(&self, question: Option<&Question>, seen: &Seen) {
+        if self.ready.probe == Probe::Notify {
+            self.until_notified(seen).await;
+        }
+        let mut pauses = Pauses::new(FOR_AN_ANSWER);
+        loop {
+            let stream = until_connected(&self.socket, seen).await;
+            let Some(question) = question else { break };
+            seen.send_replace(ProbeMiss::NoAnswer(question.path().to_owned()));
+            match question.ask(stream).await {
+                Ok(()) => break,
+                Err(miss) => seen.send_replace(miss),
+            };
+            pauses.pause().await;
+        }
+        // A server may set its socket's mode after it was found above, and some choose 0666.
+        if let Err(miss) = self.socket.let_out() {
+            seen.send_replace(miss);
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn until_notified(&self, seen: &Seen) {
+        let mut notified = self.notified.clone();
+        let heard = notified.wait_for(|told| {
+            seen.send_replace(ProbeMiss::NotNotified {
+                said: told.status.clone(),
+            });
+            told.ready
+        });
+        if heard.await.is_err() {
+            // The task that listens is gone, and with it the process: its exit is told elsewhere.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+async fn until_connected(socket: &WorkerSocket, seen: &Seen) -> tokio::net::UnixStream {
+    let mut pauses = Pauses::new(FOR_A_SOCKET);
+    loop {
+        match socket.connect().await {
+            Ok(stream) => return stream,
+            Err(miss) => seen.send_replace(miss),
+        };
+        pauses.pause().await;
+    }
+}
+
+/// Pauses that double up to a longest one.
+#[derive(Debug)]
+struct Pauses {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Pauses {
+    fn new((shortest, longest): (Duration, Duration)) -> Self {
+        Self {
+            next: shortest,
+            longest,
+        }
+    }
+
+    async fn pause(&mut self) {
+        sleep(self.next).await;
+        self.next = (self.next * 2).min(self.longest);
+    }
+}

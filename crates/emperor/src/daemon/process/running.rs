@@ -1,0 +1,181 @@
+//! What runs, and what can be done to it.
+
+use std::fs::remove_dir_all;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use site_model::{Hostname, Protocol};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tracing::{error, warn};
+use vassal_core::ExitReason;
+use vassal_core::settings::{Ready, StopSignal};
+
+use super::child::{Child, KILLED_PATIENCE};
+use super::notify::Notified;
+use super::output::Captured;
+use super::probe::{ProbeFailure, Prober};
+use super::session::Sweeper;
+use super::worker_socket::WorkerSocket;
+
+/// How long the last lines of a process may take to disk. Nothing is held up by a disk that does not
+/// answer; what waits is written when it does.
+const LOG_PATIENCE: Duration = Duration::from_secs(5);
+
+/// One running instance. Dropped without [`remove`](Self::remove), its whole group is killed.
+#[derive(Debug)]
+pub(crate) struct RunningInstance {
+    pub(super) process: RunningProcess,
+    pub(super) socket: WorkerSocket,
+    pub(super) notified: watch::Receiver<Notified>,
+}
+
+/// A running program with its group and its folder.
+#[derive(Debug)]
+pub(crate) struct RunningProcess {
+    pub(super) child: Leash,
+    pub(super) captured: Captured,
+    pub(super) folder: PathBuf,
+    pub(super) started_at: SystemTime,
+    pub(super) since: Instant,
+    pub(super) sweeper: Arc<Sweeper>,
+}
+
+/// Kills the group when it is let go, even while somebody still waits for the exit.
+#[derive(Debug)]
+pub(super) struct Leash(pub(super) Arc<Child>);
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        self.0.kill_group();
+    }
+}
+
+impl RunningInstance {
+    /// Its main process; also its process group and session.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Where it is reached, once it is ready.
+    pub(crate) fn socket(&self) -> &Path {
+        self.socket.reached()
+    }
+
+    /// When it was started.
+    pub(crate) fn started_at(&self) -> SystemTime {
+        self.process.started_at
+    }
+
+    /// As [`RunningProcess::exited`].
+    pub(crate) fn exited(&self) -> impl Future<Output = ExitReason> + Send + 'static {
+        self.process.exited()
+    }
+
+    /// As [`RunningProcess::signal`].
+    pub(crate) fn signal(&self, signal: StopSignal) {
+        self.process.signal(signal);
+    }
+
+    /// As [`RunningProcess::kill_group`].
+    pub(crate) fn kill_group(&self) {
+        self.process.kill_group();
+    }
+
+    /// Resolves once the instance is ready, or its time (counted from its spawn) is up.
+    ///
+    /// An exit doesn't end it: await both. Cancel safe.
+    pub(crate) fn probe(
+        &self,
+        ready: &Ready,
+        host: &Hostname,
+        protocol: Protocol,
+    ) -> impl Future<Output = Result<(), ProbeFailure>> + Send + 'static {
+        Prober {
+            socket: self.socket.clone(),
+            protocol,
+            host: host.clone(),
+            notified: self.notified.clone(),
+            ready: ready.clone(),
+            since: self.process.since,
+        }
+        .run()
+    }
+
+    /// The last lines of its standard error: all of them once [`exited`](Self::exited) has resolved.
+    pub(crate) fn last_stderr(&self) -> Vec<String> {
+        self.process.captured.last_stderr()
+    }
+
+    /// As [`RunningProcess::remove`].
+    pub(crate) async fn remove(self) {
+        self.process.remove().await;
+    }
+}
+
+impl RunningProcess {
+    /// Its pid, process group and session.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.0.number()
+    }
+
+    /// Resolves once the main process has ended. What was left of its group is killed by then, and
+    /// what it wrote was read.
+    ///
+    /// Cancel safe; may be asked again, and gives the same answer.
+    pub(crate) fn exited(&self) -> impl Future<Output = ExitReason> + Send + 'static {
+        let child = Arc::clone(&self.child.0);
+        let drained = self.captured.drained();
+        async move {
+            let reason = child.exited().await;
+            drained.await;
+            reason
+        }
+    }
+
+    /// Sends a signal to the main process alone: it is the one that knows in which order its
+    /// children are to end. (systemd calls this `KillMode=mixed`.)
+    pub(crate) fn signal(&self, signal: StopSignal) {
+        self.child.0.signal(signal);
+    }
+
+    /// Kills the whole process group.
+    pub(crate) fn kill_group(&self) {
+        self.child.0.kill_group();
+    }
+
+    /// Kills what is left of it, waits until its output is in the log, and removes its folder.
+    pub(crate) async fn remove(self) {
+        let Self {
+            child,
+            captured,
+            folder,
+            sweeper,
+            ..
+        } = self;
+        child.0.kill_group();
+        let pid = child.0.number();
+        let exited = Arc::clone(&child.0).exited();
+        if timeout(KILLED_PATIENCE, exited).await.is_err() {
+            // Its folder stays, so that the next start of the emperor finds and ends it.
+            error!(pid, folder = %folder.display(), "a killed process does not end");
+            return;
+        }
+        child.0.reap(&sweeper).await;
+        if timeout(LOG_PATIENCE, captured.settled()).await.is_err() {
+            warn!(pid, "the last lines of a process wait for the disk");
+        }
+        remove_folder(folder).await;
+    }
+}
+
+/// Removes a folder that a site's user may have filled. What lies in it is removed without following
+/// symbolic links.
+pub(super) async fn remove_folder(folder: PathBuf) {
+    let shown = folder.display().to_string();
+    let removed = tokio::task::spawn_blocking(move || remove_dir_all(folder)).await;
+    if let Err(error) = removed.unwrap_or_else(|error| Err(error.into())) {
+        warn!(folder = shown, %error, "an instance's folder can't be removed");
+    }
+}

@@ -1,0 +1,178 @@
+//! What `/proc` tells of the processes of a session.
+//!
+//! Every instance leads a session of its own, which its processes can't leave but by making another
+//! one. The kernel kills a process *group* with one call; for members of the session that made a
+//! group of their own there is no call, and the way is to look for them.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{metadata, read_dir, read_to_string};
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Mutex, PoisonError};
+
+use nix::unistd::{SysconfVar, sysconf};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tracing::warn;
+
+/// How often a session is looked through: a process may make another while it is being killed.
+const ROUNDS: usize = 8;
+
+/// The part of `/proc/PID/stat` that matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ProcessStat {
+    pub(super) pid: Pid,
+    pub(super) session: i32,
+    /// It has ended and waits for its parent to ask how.
+    pub(super) is_zombie: bool,
+    /// When it began, in clock ticks since the machine did. With the pid it names one process: a
+    /// pid is reused, the two together are not.
+    pub(super) start_ticks: u64,
+    pub(super) resident_pages: u64,
+}
+
+impl ProcessStat {
+    /// Reads it for one process, if there is one.
+    pub(super) fn of(pid: Pid) -> Option<Self> {
+        Self::parse(&read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The user it runs as.
+    fn uid(&self) -> Option<u32> {
+        Some(metadata(format!("/proc/{}", self.pid)).ok()?.uid())
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        // The name in brackets is the program's own choice, and may hold anything.
+        let (head, rest) = text.split_at(text.rfind(')')?);
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+        Some(Self {
+            pid: Pid::from_raw(head.split(' ').next()?.parse().ok()?)?,
+            is_zombie: matches!(*fields.get(1)?, "Z" | "X"),
+            session: fields.get(4)?.parse().ok()?,
+            start_ticks: number(20)?,
+            resident_pages: number(22)?,
+        })
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        let entries = read_dir("/proc").into_iter().flatten().flatten();
+        entries.filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            Self::of(Pid::from_raw(pid)?)
+        })
+    }
+}
+
+/// Resident memory of every session, by its leader's pid: one reading of `/proc` for all of them.
+/// Pages that processes share count once for each. Blocks.
+pub(crate) fn resident_bytes() -> HashMap<u32, u64> {
+    let page = page_bytes();
+    let mut bytes = HashMap::new();
+    for process in ProcessStat::all() {
+        *bytes.entry(process.session.cast_unsigned()).or_default() += process.resident_pages * page;
+    }
+    bytes
+}
+
+fn page_bytes() -> u64 {
+    let asked = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
+    // 4 KiB is what almost every machine has, should it not say.
+    asked
+        .and_then(|bytes| u64::try_from(bytes).ok())
+        .unwrap_or(4096)
+}
+
+/// Kills what is left in sessions. Requests that come while `/proc` is being read are answered
+/// together by the next reading, so the end of a thousand instances costs a few readings.
+#[derive(Debug, Default)]
+pub(super) struct Sweeper {
+    waiting: Mutex<HashSet<i32>>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Sweeper {
+    /// Kills every member of a session but its leader. The leader must not be reaped before this
+    /// ends: as long as it isn't, the session's number can't come to belong to somebody else.
+    pub(super) async fn sweep(&self, leader: Pid) {
+        let leader = leader.as_raw_nonzero().get();
+        self.waiting().insert(leader);
+        let _turn = self.turn.lock().await;
+        let batch = std::mem::take(&mut *self.waiting());
+        if !batch.contains(&leader) {
+            // Whoever had the turn before took it along.
+            return;
+        }
+        if let Err(error) = tokio::task::spawn_blocking(move || kill_members(&batch)).await {
+            warn!(%error, "looking for left-over processes broke off");
+        }
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, HashSet<i32>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Kills the members of these sessions, leaders excepted, until a reading finds none alive.
+fn kill_members(sessions: &HashSet<i32>) {
+    kill_all(|process| is_live_member(process, sessions));
+}
+
+/// Kills what is left of a session whose leader is gone. The number may have come to belong to
+/// another session since, so only processes of the same user count.
+pub(super) fn kill_orphans(session: Pid, uid: u32) {
+    let sessions = HashSet::from([session.as_raw_nonzero().get()]);
+    kill_all(|process| is_live_member(process, &sessions) && process.uid() == Some(uid));
+}
+
+fn kill_all(is_meant: impl Fn(&ProcessStat) -> bool) {
+    for _ in 0..ROUNDS {
+        let members: Vec<_> = ProcessStat::all().filter(&is_meant).collect();
+        if members.is_empty() {
+            return;
+        }
+        for member in members {
+            kill(member.pid, &is_meant);
+        }
+    }
+    warn!("processes of ended instances go on making others");
+}
+
+fn is_live_member(process: &ProcessStat, sessions: &HashSet<i32>) -> bool {
+    let is_leader = process.pid.as_raw_nonzero().get() == process.session;
+    !is_leader && !process.is_zombie && sessions.contains(&process.session)
+}
+
+/// The pid may belong to another by now. So it is held by a pidfd first and then asked again who it
+/// is: what answers rightly is what the pidfd holds.
+fn kill(pid: Pid, is_meant: impl Fn(&ProcessStat) -> bool) {
+    let Ok(held) = pidfd_open(pid, PidfdFlags::empty()) else {
+        return;
+    };
+    if ProcessStat::of(pid).is_some_and(|now| is_meant(&now)) {
+        // It may end by itself at this moment, which is what is wanted.
+        let _ = pidfd_send_signal(&held, Signal::KILL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_s_name_can_t_forge_the_fields_after_it() {
+        let line =
+            "7 (a) S 1 1 1 (b)) Z 1 7 9 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 99 678 0";
+        let stat = ProcessStat::parse(line).unwrap();
+        assert_eq!(stat.pid, Pid::from_raw(7).unwrap());
+        assert_eq!((stat.session, stat.is_zombie), (9, true));
+        assert_eq!((stat.start_ticks, stat.resident_pages), (12345, 678));
+    }
+
+    #[test]
+    fn own_memory_is_found_under_the_own_session() {
+        // Asked of /proc, not of getsid(2): a session that was made outside of this pid namespace has
+        // the number 0, which is no pid.
+        let own = ProcessStat::of(rustix::process::getpid()).unwrap();
+        assert!(resident_bytes()[&own.session.cast_unsigned()] > 0);
+    }
+}

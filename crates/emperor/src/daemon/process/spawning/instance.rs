@@ -1,0 +1,157 @@
+//! An instance of a site, as a process.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Gid, Uid};
+use vassal_core::spec::RenderError;
+use vassal_core::{InstanceContext, Launch, ListenMode};
+use wire::exec::ExecPlan;
+
+use super::super::environment::Environment;
+use super::super::failure::SpawnFailure;
+use super::super::folder::InstanceFolder;
+use super::super::identity::Account;
+use super::super::launcher::Tools;
+use super::super::listen;
+use super::super::order::Order;
+use super::super::output::{Origin, Sink};
+use super::super::running::RunningInstance;
+use super::super::worker_socket::WorkerSocket;
+use super::{LISTEN, Prepared, Program, UMASK, identity_to_take, in_new_folder};
+
+/// An instance whose helper waits for its plan.
+#[derive(Debug)]
+pub(in super::super) struct PreparedInstance {
+    prepared: Prepared,
+    listener: Option<OwnedFd>,
+    socket: WorkerSocket,
+}
+
+/// Makes everything an instance needs, and starts its helper. Blocks, and needs a runtime.
+pub(in super::super) fn prepare(
+    tools: &Tools,
+    order: &Order,
+    render: impl FnOnce(&InstanceContext) -> Result<Launch, RenderError>,
+) -> Result<PreparedInstance, SpawnFailure> {
+    tools.incarnations.claim_ahead();
+    let account = tools.identities.of(order.site, &order.run_as)?;
+    let whose = order.site.to_string();
+    in_new_folder(tools, &whose, order.incarnation, |folder| {
+        let making = Making {
+            tools,
+            order,
+            account: &account,
+            folder,
+        };
+        making.make(render)
+    })
+}
+
+impl PreparedInstance {
+    /// Lets it become the worker. The emperor's copy of the listening socket is closed then: if the
+    /// worker dies, the kernel refuses those who wait there, and the router asks another at once.
+    pub(in super::super) async fn begin(self) -> Result<RunningInstance, SpawnFailure> {
+        let descriptors: Vec<_> = self.listener.iter().map(AsFd::as_fd).collect();
+        let notified = self.prepared.notified.clone();
+        Ok(RunningInstance {
+            process: self.prepared.carry_out(&descriptors).await?,
+            socket: self.socket,
+            notified,
+        })
+    }
+}
+
+/// The making of one instance.
+struct Making<'a> {
+    tools: &'a Tools,
+    order: &'a Order,
+    account: &'a Account,
+    folder: &'a InstanceFolder,
+}
+
+impl Making<'_> {
+    fn make(
+        &self,
+        render: impl FnOnce(&InstanceContext) -> Result<Launch, RenderError>,
+    ) -> Result<PreparedInstance, SpawnFailure> {
+        let (listener, socket) = self.make_socket()?;
+        let launch = render(&InstanceContext {
+            number: self.order.number.get(),
+            dir: self.folder.private(),
+            socket_path: socket.told().to_path_buf(),
+        })?;
+        let user = &self.account.identity;
+        self.folder.make_private(&launch.files, user)?;
+        let program = Program {
+            user,
+            stop: &self.order.stop,
+            sink: self.sink(),
+            notify: Some(self.make_notify_socket()?),
+            plan: self.plan(launch),
+        };
+        Ok(PreparedInstance {
+            prepared: program.start(self.tools, self.folder)?,
+            listener,
+            socket,
+        })
+    }
+
+    fn make_socket(&self) -> Result<(Option<OwnedFd>, WorkerSocket), SpawnFailure> {
+        let router = Gid::from_raw(self.tools.identities.router().identity.gid);
+        match self.order.listen {
+            ListenMode::Fd => {
+                let path = self.folder.bound_socket();
+                let listener = listen::listener(&path, router)?;
+                Ok((Some(listener), WorkerSocket::Inherited(path)))
+            }
+            ListenMode::Path => {
+                let user = &self.account.identity;
+                let bound = self.folder.socket_to_bind();
+                listen::check_path(&bound)?;
+                self.folder.make_socket_folders(user, router)?;
+                let socket = WorkerSocket::Own {
+                    bound,
+                    link: self.folder.socket_let_out(),
+                    uid: user.uid,
+                    router,
+                };
+                Ok((None, socket))
+            }
+        }
+    }
+
+    fn make_notify_socket(&self) -> Result<OwnedFd, SpawnFailure> {
+        let user = &self.account.identity;
+        let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+        listen::notify_socket(&self.folder.notify(), uid, gid)
+    }
+
+    fn sink(&self) -> Sink {
+        let origin = Origin {
+            number: self.order.number,
+            incarnation: self.order.incarnation,
+        };
+        Sink::Site(self.tools.logbook.of(self.order.site), origin)
+    }
+
+    fn plan(&self, launch: Launch) -> ExecPlan {
+        let private = self.folder.private();
+        let env = Environment::clean(self.account, &private);
+        let env = env.of_site(self.order, &self.folder.notify(), &launch.env);
+        let descriptors = match self.order.listen {
+            ListenMode::Fd => vec![LISTEN.to_owned()],
+            ListenMode::Path => Vec::new(),
+        };
+        ExecPlan {
+            descriptors,
+            rlimits: self.tools.limits.for_worker(self.order.nofile),
+            umask: UMASK,
+            open_before_identity: false,
+            identity: identity_to_take(self.tools, self.account),
+            no_new_privs: true,
+            working_dir: Some(launch.working_dir.unwrap_or(private)),
+            env: env.into_variables(),
+            argv: launch.argv,
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Making a process: everything on disk first, then `vassal-exec`, then its plan.
+//!
+//! The record of the process is on disk before the plan is sent. A daemon that is killed in between
+//! leaves a helper that finds its link closed and ends; one that is killed later leaves a process
+//! that the next daemon knows of. There is no moment in which one could run unknown.
+
+pub(super) mod fastrouter;
+pub(super) mod instance;
+
+use std::fs::remove_dir_all;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustix::fs::Uid;
+use rustix::process::Pid;
+use site_model::Incarnation;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use vassal_core::settings::Stop;
+use wire::exec::{ExecPlan, Identity};
+
+use super::failure::SpawnFailure;
+use super::folder::InstanceFolder;
+use super::helper::Helper;
+use super::identity::Account;
+use super::launcher::Tools;
+use super::notify::{Notified, NotifySocket, Sender};
+use super::output::{Capture, Sink};
+use super::record::Record;
+use super::running::{Leash, RunningProcess};
+
+/// The name under which a process finds a listening socket (`sd_listen_fds_with_names(3)`).
+const LISTEN: &str = "listen";
+
+/// Group may read, nobody else anything.
+const UMASK: u32 = 0o027;
+
+/// What is to run in a folder that was made for it.
+struct Program<'a> {
+    user: &'a Identity,
+    stop: &'a Stop,
+    sink: Sink,
+    notify: Option<OwnedFd>,
+    plan: ExecPlan,
+}
+
+/// A helper that waits for its plan, with everything it takes in place.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    helper: Helper,
+    process: RunningProcess,
+    notified: watch::Receiver<Notified>,
+    plan: ExecPlan,
+}
+
+impl Program<'_> {
+    /// Starts the helper with its output captured, and writes down that it runs.
+    fn start(self, tools: &Tools, folder: &InstanceFolder) -> Result<Prepared, SpawnFailure> {
+        let [out, err] = folder.make_pipes(self.user)?;
+        let program = &tools.programs.vassal_exec;
+        let helper = Helper::start(program, out.process_end, err.process_end)?;
+        let leash = Leash(Arc::clone(&helper.child));
+        let pid = helper.child.pid();
+        if let Some(record) = Record::of(pid, self.user.uid, self.stop) {
+            record.write(folder.opened(), folder.path())?;
+        }
+        let (notify, notified) = listen_to(self.notify, pid, self.user.uid)?;
+        let capture = Capture {
+            out: out.own_end,
+            err: err.own_end,
+            notify,
+            sink: self.sink,
+        };
+        let process = RunningProcess {
+            captured: capture.start(Arc::clone(&leash.0)),
+            child: leash,
+            folder: folder.path().to_path_buf(),
+            started_at: SystemTime::now(),
+            since: Instant::now(),
+            sweeper: Arc::clone(&tools.sweeper),
+        };
+        Ok(Prepared {
+            helper,
+            process,
+            notified,
+            plan: self.plan,
+        })
+    }
+}
+
+impl Prepared {
+    /// Lets it become its program; what it leaves when it can't is removed.
+    async fn carry_out(
+        self,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<RunningProcess, SpawnFailure> {
+        match self.helper.carry_out(&self.plan, descriptors).await {
+            Ok(()) => Ok(self.process),
+            Err(failure) => {
+                self.process.remove().await;
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// Does the work in a new folder, and removes that again if the work fails.
+fn in_new_folder<T>(
+    tools: &Tools,
+    whose: &str,
+    incarnation: Incarnation,
+    work: impl FnOnce(&InstanceFolder) -> Result<T, SpawnFailure>,
+) -> Result<T, SpawnFailure> {
+    let folder = InstanceFolder::make(tools.layout.instance(whose, incarnation))?;
+    work(&folder).inspect_err(|_| {
+        // What can't be removed now is removed by the next start; the failure itself says more.
+        let _ = remove_dir_all(folder.path());
+    })
+}
+
+fn listen_to(
+    socket: Option<OwnedFd>,
+    session: Pid,
+    uid: u32,
+) -> Result<(Option<NotifySocket>, watch::Receiver<Notified>), SpawnFailure> {
+    let Some(socket) = socket else {
+        return Ok((None, watch::channel(Notified::default()).1));
+    };
+    let sender = Sender {
+        session,
+        uid: Uid::from_raw(uid),
+    };
+    let socket = NotifySocket::new(socket, sender).map_err(|error| SpawnFailure::Helper {
+        doing: "listen to the notifications of",
+        error,
+    })?;
+    let notified = socket.subscribe();
+    Ok((Some(socket), notified))
+}
+
+/// Nobody but root can become somebody, and whoever isn't runs everything as itself.
+fn identity_to_take(tools: &Tools, account: &Account) -> Option<Identity> {
+    let can_change = tools.identities.can_change();
+    can_change.then(|| account.identity.clone())
+}

@@ -1,0 +1,10 @@
+//! The layer as a whole, over real processes. As root they run as real other users; otherwise as
+//! the user that runs the tests, and what only root can show is left out.
+
+mod identity;
+mod lifetime;
+mod output;
+mod readiness;
+mod reclaim;
+mod start;
+mod support;

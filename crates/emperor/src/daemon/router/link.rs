@@ -1,0 +1,311 @@
+//! The emperor's end of the link: one listening socket, at most one router that counts.
+//!
+//! A connection is served by one task that sends and receives at once, so neither side can wait
+//! for the other to read. The newest router that says hello replaces the one before: after an
+//! upgrade two live for a while, and the older only ends its requests. The table and all waiting
+//! belong to the [`RouteBoard`]; a lost connection loses nothing.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use site_model::{Generation, Incarnation, SiteId};
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{info, warn};
+use wire::frame::{self, FrameError};
+use wire::route::{FromRouter, PROTOCOL_VERSION, ROUTES_PER_PART, RouteFrame, ToRouter};
+
+use super::board::{Peer, RouteBoard, Step, Whole};
+
+/// How long a new connection may take to say hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a connection ended.
+#[derive(Debug, Error)]
+enum LinkError {
+    #[error("the router closed the link")]
+    Closed,
+    #[error("the link broke: {0}")]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("no hello within {} s", HELLO_TIMEOUT.as_secs())]
+    Silent,
+    #[error("the router speaks version {0} of the link, this emperor {PROTOCOL_VERSION}")]
+    Version(u32),
+    #[error("{0} before hello")]
+    Unexpected(&'static str),
+}
+
+/// Who may speak on the link.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AllowedPeer {
+    /// The router's uid.
+    pub(crate) uid: u32,
+}
+
+/// Serves the link until it is cancelled.
+pub(crate) async fn serve(
+    listener: UnixListener,
+    board: Arc<RouteBoard>,
+    allowed: AllowedPeer,
+    cancel: CancellationToken,
+) {
+    let mut current: Option<AbortOnDropHandle<()>> = None;
+    loop {
+        let accepted = tokio::select! {
+            () = cancel.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let hello = match accepted {
+            Ok((stream, _)) => admit(stream, allowed).await,
+            Err(error) => Err(LinkError::Io(error)),
+        };
+        match hello {
+            Ok(connection) => {
+                // Its predecessor ends first, so that its end can't take down this one's peer.
+                if let Some(before) = current.take() {
+                    before.abort();
+                    before.await.ok();
+                }
+                let board = Arc::clone(&board);
+                current = Some(AbortOnDropHandle::new(tokio::spawn(connection.run(board))));
+            }
+            Err(error) => warn!(%error, "a connection to the fastrouter's link was refused"),
+        }
+    }
+}
+
+async fn admit(stream: UnixStream, allowed: AllowedPeer) -> Result<Connection, LinkError> {
+    let credentials = stream.peer_cred()?;
+    if credentials.uid() != allowed.uid && credentials.uid() != 0 {
+        let refused = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        return Err(LinkError::Io(refused));
+    }
+    let (read, write) = stream.into_split();
+    let mut reader = Reader {
+        read,
+        received: BytesMut::new(),
+    };
+    let hello = timeout(HELLO_TIMEOUT, reader.next())
+        .await
+        .map_err(|_| LinkError::Silent)??;
+    match hello {
+        FromRouter::Hello {
+            protocol: PROTOCOL_VERSION,
+            pid,
+            version,
+        } => Ok(Connection {
+            reader,
+            write,
+            peer: Peer { pid, version },
+        }),
+        FromRouter::Hello { protocol, .. } => Err(LinkError::Version(protocol)),
+        FromRouter::Acknowledged { .. } => Err(LinkError::Unexpected("an acknowledgement")),
+        FromRouter::ResendTable => Err(LinkError::Unexpected("a wish for the table")),
+        FromRouter::Idle { .. } => Err(LinkError::Unexpected("an answer")),
+        FromRouter::Stats { .. } => Err(LinkError::Unexpected("figures")),
+    }
+}
+
+struct Connection {
+    reader: Reader,
+    write: OwnedWriteHalf,
+    peer: Peer,
+}
+
+impl Connection {
+    async fn run(self, board: Arc<RouteBoard>) {
+        let pid = self.peer.pid;
+        info!(
+            pid,
+            version = self.peer.version,
+            "the fastrouter is connected"
+        );
+        // Takes the peer off the board however this task ends, by being aborted too.
+        let _disconnect = Disconnect(&board);
+        let resend = Notify::new();
+        let mut writer = Writer {
+            write: self.write,
+            out: BytesMut::new(),
+        };
+        let ended = tokio::select! {
+            ended = send_all(&mut writer, &board, self.peer, &resend) => ended,
+            ended = receive_all(self.reader, &board, &resend) => ended,
+        };
+        match ended {
+            Ok(()) => {}
+            // The keeper says why a router ended, where nobody wanted it to.
+            Err(LinkError::Closed) => info!(pid, "the fastrouter hung up"),
+            Err(error) => warn!(pid, %error, "the link to the fastrouter ended"),
+        }
+    }
+}
+
+struct Disconnect<'board>(&'board RouteBoard);
+
+impl Drop for Disconnect<'_> {
+    fn drop(&mut self) {
+        self.0.disconnected();
+    }
+}
+
+async fn send_all(
+    writer: &mut Writer,
+    board: &RouteBoard,
+    peer: Peer,
+    resend: &Notify,
+) -> Result<(), LinkError> {
+    board.opened().await;
+    let (settings, whole) = board.whole();
+    writer.push(&ToRouter::Settings(settings))?;
+    writer.table(whole).await?;
+    board.connected(peer);
+    let mut asked = Asked::default();
+    loop {
+        tokio::select! {
+            () = resend.notified() => writer.table(board.whole().1).await?,
+            () = board.changed() => writer.news(board, &mut asked).await?,
+        }
+    }
+}
+
+async fn receive_all(
+    mut reader: Reader,
+    board: &RouteBoard,
+    resend: &Notify,
+) -> Result<(), LinkError> {
+    loop {
+        match reader.next().await? {
+            // Said once already; a second time it changes nothing.
+            FromRouter::Hello { .. } => {}
+            FromRouter::Acknowledged { generation } => {
+                board.acknowledge(Generation::new(generation));
+            }
+            FromRouter::ResendTable => resend.notify_one(),
+            FromRouter::Idle {
+                site_id,
+                incarnation,
+            } => {
+                if let Ok(site) = SiteId::new(site_id) {
+                    board.tell_idle(site, Incarnation::new(incarnation));
+                }
+            }
+            FromRouter::Stats { token, stats } => board.tell_stats(token, stats),
+        }
+    }
+}
+
+/// What was asked on this connection already: the board lists all that is open.
+#[derive(Default)]
+struct Asked {
+    idle: BTreeSet<(SiteId, Incarnation, u64)>,
+    stats: BTreeSet<u64>,
+}
+
+struct Reader {
+    read: OwnedReadHalf,
+    received: BytesMut,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Result<FromRouter, LinkError> {
+        loop {
+            if let Some(message) = frame::decode(&mut self.received)? {
+                return Ok(message);
+            }
+            if self.read.read_buf(&mut self.received).await? == 0 {
+                return Err(LinkError::Closed);
+            }
+        }
+    }
+}
+
+struct Writer {
+    write: OwnedWriteHalf,
+    out: BytesMut,
+}
+
+impl Writer {
+    /// Sends a table, written part by part so that it doesn't stand in memory twice.
+    async fn table(&mut self, whole: Whole) -> Result<(), LinkError> {
+        self.push(&ToRouter::TableBegin {
+            generation: whole.generation.get(),
+        })?;
+        let mut routes = Vec::with_capacity(ROUTES_PER_PART);
+        for route in whole.routes.values() {
+            routes.push(RouteFrame::from(&**route));
+            if routes.len() == ROUTES_PER_PART {
+                self.push(&ToRouter::TablePart {
+                    routes: std::mem::take(&mut routes),
+                })?;
+                self.flush().await?;
+            }
+        }
+        self.push(&ToRouter::TablePart { routes })?;
+        self.push(&ToRouter::TableEnd)?;
+        self.flush().await
+    }
+
+    async fn news(&mut self, board: &RouteBoard, asked: &mut Asked) -> Result<(), LinkError> {
+        let news = board.news();
+        if let Some(settings) = news.settings {
+            self.push(&ToRouter::Settings(settings))?;
+        }
+        if let Some(step) = news.change {
+            self.step(step, board).await?;
+        }
+        let open: BTreeSet<_> = news.idle_questions.into_iter().collect();
+        for (site, incarnation, _) in open.difference(&asked.idle) {
+            let (site_id, incarnation) = (site.get(), incarnation.get());
+            self.push(&ToRouter::AwaitIdle {
+                site_id,
+                incarnation,
+            })?;
+        }
+        let tokens: BTreeSet<_> = news.stats_questions.into_iter().collect();
+        for token in tokens.difference(&asked.stats) {
+            self.push(&ToRouter::AskStats { token: *token })?;
+        }
+        *asked = Asked {
+            idle: open,
+            stats: tokens,
+        };
+        self.flush().await
+    }
+
+    /// Sends a step; one too large for a frame goes as the whole table.
+    async fn step(&mut self, step: Step, board: &RouteBoard) -> Result<(), LinkError> {
+        if step.upserts.len() > ROUTES_PER_PART {
+            return self.table(board.whole().1).await;
+        }
+        self.push(&ToRouter::Change {
+            generation: step.generation.get(),
+            upserts: step
+                .upserts
+                .iter()
+                .map(|route| RouteFrame::from(&**route))
+                .collect(),
+            removals: step.removals.iter().map(|id| id.get()).collect(),
+        })
+    }
+
+    fn push(&mut self, message: &ToRouter) -> Result<(), LinkError> {
+        Ok(frame::encode(message, &mut self.out)?)
+    }
+
+    async fn flush(&mut self) -> Result<(), LinkError> {
+        Ok(self.write.write_all_buf(&mut self.out).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

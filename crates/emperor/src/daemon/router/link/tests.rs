@@ -1,0 +1,339 @@
+//! The link against a router that the test plays itself.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use site_model::{
+    Backend, HostRole, InstanceNumber, Protocol, QueueBounds, RouteTable, Service, SiteRoute,
+};
+use wire::route::{RouterStats, Settings};
+
+use crate::daemon::router::settings::fixture::settings;
+
+use super::*;
+
+struct House {
+    board: Arc<RouteBoard>,
+    socket: PathBuf,
+    _folder: tempfile::TempDir,
+    _serving: AbortOnDropHandle<()>,
+}
+
+fn house() -> House {
+    let house = closed_house();
+    house.board.open();
+    house
+}
+
+/// The rows are not known yet.
+fn closed_house() -> House {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("link");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let board = Arc::new(RouteBoard::new(settings("")));
+    let allowed = AllowedPeer {
+        uid: nix::unistd::getuid().as_raw(),
+    };
+    let serving = serve(
+        listener,
+        Arc::clone(&board),
+        allowed,
+        CancellationToken::new(),
+    );
+    let serving = AbortOnDropHandle::new(tokio::spawn(serving));
+    House {
+        board,
+        socket,
+        _folder: folder,
+        _serving: serving,
+    }
+}
+
+fn route(id: i64, incarnation: u64) -> SiteRoute {
+    let host = format!("site-{id}.example");
+    SiteRoute {
+        id: SiteId::new(id).unwrap(),
+        slug: format!("site-{id}").parse().unwrap(),
+        canonical: host.parse().unwrap(),
+        hosts: vec![(host.parse().unwrap(), HostRole::Serve)],
+        service: Service::Ready(vec![Backend {
+            number: InstanceNumber::new(1),
+            incarnation: Incarnation::new(incarnation),
+            socket: "/run/s".into(),
+            protocol: Protocol::Http,
+        }]),
+        queue: QueueBounds {
+            depth: 1,
+            timeout: Duration::from_secs(1),
+        },
+    }
+}
+
+/// The fastrouter's end, as far as a test needs one.
+struct FakeRouter {
+    stream: UnixStream,
+    received: BytesMut,
+    table: RouteTable,
+    settings: Option<Settings>,
+}
+
+impl FakeRouter {
+    async fn connect(house: &House) -> Self {
+        let stream = UnixStream::connect(&house.socket).await.unwrap();
+        let mut router = Self {
+            stream,
+            received: BytesMut::new(),
+            table: RouteTable::default(),
+            settings: None,
+        };
+        let hello = FromRouter::Hello {
+            protocol: 1,
+            pid: 7,
+            version: "test".into(),
+        };
+        router.say(&hello).await;
+        router
+    }
+
+    async fn say(&mut self, message: &impl Serialize) {
+        let mut out = BytesMut::new();
+        frame::encode(message, &mut out).unwrap();
+        self.stream.write_all(&out).await.unwrap();
+    }
+
+    async fn hear(&mut self) -> ToRouter {
+        loop {
+            if let Some(message) = frame::decode(&mut self.received).unwrap() {
+                return message;
+            }
+            assert_ne!(
+                self.stream.read_buf(&mut self.received).await.unwrap(),
+                0,
+                "hung up on"
+            );
+        }
+    }
+
+    /// Takes messages, and the table with them, up to one that is neither settings nor a route.
+    async fn hear_question(&mut self) -> ToRouter {
+        loop {
+            let message = self.hear().await;
+            if let Some(question) = self.take(message).await {
+                return question;
+            }
+        }
+    }
+
+    /// Takes messages until the table has that generation.
+    async fn follow_to(&mut self, generation: Generation) {
+        while self.table.generation() < generation {
+            let message = self.hear().await;
+            assert_eq!(self.take(message).await, None);
+        }
+    }
+
+    async fn take(&mut self, message: ToRouter) -> Option<ToRouter> {
+        match message {
+            ToRouter::Settings(settings) => self.settings = Some(settings),
+            ToRouter::TableBegin { generation } => {
+                self.table = self.whole(Generation::new(generation)).await;
+            }
+            ToRouter::Change {
+                generation,
+                upserts,
+                removals,
+            } => {
+                let change = wire::route::parse_change(generation, upserts, &removals).unwrap();
+                assert_eq!(change.generation, self.table.generation().next(), "a gap");
+                self.table = self.table.changed(change).unwrap();
+            }
+            other => return Some(other),
+        }
+        None
+    }
+
+    async fn whole(&mut self, generation: Generation) -> RouteTable {
+        let mut all = Vec::new();
+        loop {
+            match self.hear().await {
+                ToRouter::TablePart { routes } => all.extend(routes),
+                ToRouter::TableEnd => break,
+                other => panic!("{other:?} inside a table"),
+            }
+        }
+        let routes = all
+            .into_iter()
+            .map(|frame| SiteRoute::try_from(frame).unwrap());
+        RouteTable::new(generation, routes).unwrap()
+    }
+}
+
+fn ids(table: &RouteTable) -> Vec<i64> {
+    let mut ids: Vec<_> = table.sites().map(|route| route.id.get()).collect();
+    ids.sort_unstable();
+    ids
+}
+
+#[tokio::test]
+async fn a_router_gets_settings_the_whole_table_and_then_changes() {
+    let house = house();
+    let first = house.board.publish(route(1, 1));
+    let mut router = FakeRouter::connect(&house).await;
+    router.follow_to(first).await;
+    assert_eq!(ids(&router.table), [1]);
+    assert_eq!(router.settings, Some(settings("")));
+
+    let second = house.board.publish(route(2, 2));
+    router.follow_to(second).await;
+    assert_eq!(ids(&router.table), [1, 2]);
+
+    let third = house.board.withdraw(SiteId::new(1).unwrap());
+    router.follow_to(third).await;
+    assert_eq!(ids(&router.table), [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_router_gets_no_table_before_the_rows_are_known() {
+    let house = closed_house();
+    let mut router = FakeRouter::connect(&house).await;
+    let early = house.board.publish(route(1, 1));
+    // The hour passes as soon as nobody has anything more to say.
+    let waiting = timeout(Duration::from_hours(1), router.follow_to(early));
+    assert!(waiting.await.is_err(), "it got the table");
+    house.board.open();
+    router.follow_to(early).await;
+    assert_eq!(ids(&router.table), [1]);
+}
+
+#[tokio::test]
+async fn a_table_larger_than_a_frame_arrives_whole() {
+    let house = house();
+    let count = i64::try_from(ROUTES_PER_PART).unwrap() * 2 + 1;
+    let mut last = Generation::default();
+    let mut router = FakeRouter::connect(&house).await;
+    for id in 1..=count {
+        last = house.board.publish(route(id, 1));
+    }
+    router.follow_to(last).await;
+    assert_eq!(ids(&router.table), (1..=count).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn an_acknowledgement_releases_those_who_wait_for_that_generation() {
+    let house = house();
+    let generation = house.board.publish(route(1, 1));
+    let mut router = FakeRouter::connect(&house).await;
+    router.follow_to(generation).await;
+    router
+        .say(&FromRouter::Acknowledged {
+            generation: generation.get(),
+        })
+        .await;
+    house.board.acknowledged(generation).await;
+    assert_eq!(house.board.acknowledged_generation(), generation);
+}
+
+#[tokio::test]
+async fn a_route_published_twice_is_one_change() {
+    let house = house();
+    let first = house.board.publish(route(1, 1));
+    let mut router = FakeRouter::connect(&house).await;
+    router.follow_to(first).await;
+    assert_eq!(house.board.publish(route(1, 1)), first);
+}
+
+#[tokio::test]
+async fn a_router_that_met_a_gap_gets_the_table_again() {
+    let house = house();
+    let generation = house.board.publish(route(1, 1));
+    let mut router = FakeRouter::connect(&house).await;
+    router.follow_to(generation).await;
+    router.table = RouteTable::default();
+    router.say(&FromRouter::ResendTable).await;
+    router.follow_to(generation).await;
+    assert_eq!(ids(&router.table), [1]);
+}
+
+#[tokio::test]
+async fn who_waits_for_idleness_outlives_the_router_that_was_asked() {
+    let house = house();
+    let (site, incarnation) = (SiteId::new(1).unwrap(), Incarnation::new(5));
+    let asked = ToRouter::AwaitIdle {
+        site_id: 1,
+        incarnation: 5,
+    };
+    let waiting = house.board.idle(site, incarnation);
+    tokio::pin!(waiting);
+
+    let mut first = FakeRouter::connect(&house).await;
+    let heard =
+        tokio::select! { () = &mut waiting => panic!("idle"), q = first.hear_question() => q };
+    assert_eq!(heard, asked);
+    drop(first);
+
+    let mut second = FakeRouter::connect(&house).await;
+    let heard =
+        tokio::select! { () = &mut waiting => panic!("idle"), q = second.hear_question() => q };
+    assert_eq!(heard, asked);
+    second
+        .say(&FromRouter::Idle {
+            site_id: 1,
+            incarnation: 5,
+        })
+        .await;
+    waiting.await;
+}
+
+#[tokio::test]
+async fn figures_are_asked_for_and_a_lost_router_has_none() {
+    let house = house();
+    assert_eq!(house.board.stats().await, None, "no router is connected");
+
+    let mut router = FakeRouter::connect(&house).await;
+    house.board.peer().wait_for(Option::is_some).await.unwrap();
+    let answered = async {
+        let ToRouter::AskStats { token } = router.hear_question().await else {
+            panic!()
+        };
+        let stats = RouterStats {
+            requests: 3,
+            ..RouterStats::default()
+        };
+        router.say(&FromRouter::Stats { token, stats }).await;
+        router
+    };
+    let (stats, mut router) = tokio::join!(house.board.stats(), answered);
+    assert_eq!(stats.map(|stats| stats.requests), Some(3));
+
+    let lost = async {
+        router.hear_question().await;
+        drop(router);
+    };
+    let (stats, ()) = tokio::join!(house.board.stats(), lost);
+    assert_eq!(stats, None);
+}
+
+#[tokio::test]
+async fn a_peer_of_another_version_is_refused_and_the_next_one_served() {
+    let house = house();
+    let mut stranger = UnixStream::connect(&house.socket).await.unwrap();
+    let mut out = BytesMut::new();
+    let hello = FromRouter::Hello {
+        protocol: 99,
+        pid: 1,
+        version: "x".into(),
+    };
+    frame::encode(&hello, &mut out).unwrap();
+    stranger.write_all(&out).await.unwrap();
+    assert_eq!(
+        stranger.read(&mut [0; 8]).await.unwrap(),
+        0,
+        "it was not hung up on"
+    );
+
+    let generation = house.board.publish(route(1, 1));
+    FakeRouter::connect(&house)
+        .await
+        .follow_to(generation)
+        .await;
+}

@@ -1,0 +1,317 @@
+//! The listening sockets clients connect to: bound by the emperor and kept for its life, so that a
+//! fastrouter that dies refuses nobody.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use listenfd::ListenFd;
+use socket2::{Domain, Protocol, Socket, Type};
+use thiserror::Error;
+
+use crate::config::model::Listen;
+use crate::port_owner::PortOwner;
+
+/// How many connections the kernel keeps for the router; it takes `net.core.somaxconn` where that
+/// is less.
+const BACKLOG: i32 = 4096;
+/// Who may connect to a unix socket: the emperor's user and its group, such as a proxy in front.
+const UNIX_MODE: u32 = 0o660;
+
+/// Listening sockets, in the order of `router.listen`.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    sockets: Vec<OwnedFd>,
+    addresses: Vec<String>,
+}
+
+/// A listening socket that can't be had.
+#[derive(Debug, Error)]
+pub(crate) enum ListenError {
+    #[error("router.listen: {text:?} has no address: {source}; write it as host:port")]
+    Resolve { text: String, source: io::Error },
+    #[error(
+        "router.listen: {text} is taken by {}; end that, or listen elsewhere",
+        .owner.as_ref().map_or_else(|| "another program".to_owned(), ToString::to_string)
+    )]
+    Taken {
+        text: String,
+        owner: Option<PortOwner>,
+    },
+    #[error("router.listen: {text} needs the right to bind ports below 1024; {HINT_LOW_PORT}")]
+    Denied { text: String },
+    #[error("router.listen: could not listen at {text}: {source}")]
+    Bind { text: String, source: io::Error },
+    #[error("router.listen: {} is there and is no socket; remove it, or listen elsewhere", .0.display())]
+    NoSocket(PathBuf),
+    #[error(
+        "router.listen: systemd passed no socket named {0:?}; set FileDescriptorName={0} in the \
+         socket unit"
+    )]
+    NotPassed(String),
+}
+
+const HINT_LOW_PORT: &str =
+    "start the emperor as root or with CAP_NET_BIND_SERVICE, or have systemd pass the socket";
+
+impl Listeners {
+    /// Binds all of them, or none.
+    pub(crate) fn bind(places: &[Listen]) -> Result<Self, ListenError> {
+        let mut passed = Passed::from_environment();
+        let mut bound = Self {
+            sockets: Vec::new(),
+            addresses: Vec::new(),
+        };
+        for place in places {
+            match place {
+                Listen::Tcp(text) => bound.bind_tcp(text)?,
+                Listen::Unix(path) => bound.bind_unix(path)?,
+                Listen::Systemd(name) => bound.take_passed(&mut passed, name)?,
+            }
+        }
+        Ok(bound)
+    }
+
+    /// The sockets, to be passed on.
+    pub(crate) fn sockets(&self) -> &[OwnedFd] {
+        &self.sockets
+    }
+
+    /// Where they listen, for people: a port that was chosen by the kernel is shown as it is.
+    pub(crate) fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    fn bind_tcp(&mut self, text: &str) -> Result<(), ListenError> {
+        let resolved = std::net::ToSocketAddrs::to_socket_addrs(text).map_err(|source| {
+            ListenError::Resolve {
+                text: text.to_owned(),
+                source,
+            }
+        })?;
+        let mut unavailable = None;
+        let before = self.sockets.len();
+        for address in resolved {
+            match listen_at(address) {
+                Ok(socket) => self.push_tcp(socket, address),
+                // A name such as localhost may have an address of a family this machine lacks.
+                Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                    unavailable = Some(error);
+                }
+                Err(error) => return Err(bind_error(&address.to_string(), error)),
+            }
+        }
+        match unavailable {
+            Some(error) if self.sockets.len() == before => Err(bind_error(text, error)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn push_tcp(&mut self, socket: Socket, asked: SocketAddr) {
+        let bound = socket
+            .local_addr()
+            .ok()
+            .and_then(|address| address.as_socket());
+        self.addresses.push(bound.unwrap_or(asked).to_string());
+        self.sockets.push(socket.into());
+    }
+
+    fn bind_unix(&mut self, path: &Path) -> Result<(), ListenError> {
+        let text = format!("unix:{}", path.display());
+        remove_stale(path)?;
+        let listener = UnixListener::bind(path).map_err(|source| bind_error(&text, source))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(UNIX_MODE)).map_err(|source| {
+            ListenError::Bind {
+                text: text.clone(),
+                source,
+            }
+        })?;
+        self.addresses.push(text);
+        self.sockets.push(listener.into());
+        Ok(())
+    }
+
+    fn take_passed(&mut self, passed: &mut Passed, name: &str) -> Result<(), ListenError> {
+        let before = self.sockets.len();
+        self.sockets.extend(passed.take(name));
+        if self.sockets.len() == before {
+            return Err(ListenError::NotPassed(name.to_owned()));
+        }
+        self.addresses.push(format!("systemd:{name}"));
+        Ok(())
+    }
+}
+
+fn listen_at(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        // Both families are listed where both are wanted; one socket must not take the other's.
+        socket.set_only_v6(true)?;
+    }
+    // A restart must not wait for connections of the last run to leave TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+fn bind_error(text: &str, source: io::Error) -> ListenError {
+    let text = text.to_owned();
+    match source.kind() {
+        io::ErrorKind::AddrInUse => {
+            let port = text
+                .rsplit_once(':')
+                .and_then(|(_, port)| port.parse().ok());
+            ListenError::Taken {
+                owner: port.and_then(PortOwner::find),
+                text,
+            }
+        }
+        io::ErrorKind::PermissionDenied if !text.starts_with("unix:") => {
+            ListenError::Denied { text }
+        }
+        _ => ListenError::Bind { text, source },
+    }
+}
+
+/// Removes the socket of a run that is over; one that somebody listens at stays.
+fn remove_stale(path: &Path) -> Result<(), ListenError> {
+    let text = format!("unix:{}", path.display());
+    let failed = |source| ListenError::Bind {
+        text: text.clone(),
+        source,
+    };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(failed(source)),
+        Ok(found) if !std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()) => {
+            return Err(ListenError::NoSocket(path.to_owned()));
+        }
+        Ok(_) => {}
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(failed)
+        }
+        Err(source) => Err(failed(source)),
+        Ok(_) => Err(ListenError::Taken { text, owner: None }),
+    }
+}
+
+/// Sockets that systemd passed (`sd_listen_fds_with_names(3)`), until they are taken.
+struct Passed {
+    sockets: ListenFd,
+    names: Vec<String>,
+}
+
+impl Passed {
+    fn from_environment() -> Self {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let names = names.split(':').map(str::to_owned).collect();
+        Self {
+            sockets: ListenFd::from_env(),
+            names,
+        }
+    }
+
+    /// All sockets of a name: a socket unit may have several under one.
+    fn take(&mut self, name: &str) -> Vec<OwnedFd> {
+        (0..self.sockets.len().min(self.names.len()))
+            .filter(|index| self.names[*index] == name)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .filter_map(|index| self.take_at(index))
+            .collect()
+    }
+
+    fn take_at(&mut self, index: usize) -> Option<OwnedFd> {
+        // A descriptor of another kind stays where it is, and the next kind is tried.
+        if let Ok(Some(tcp)) = self.sockets.take_tcp_listener(index) {
+            return Some(tcp.into());
+        }
+        self.sockets
+            .take_unix_listener(index)
+            .ok()
+            .flatten()
+            .map(OwnedFd::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(text: &str) -> Listen {
+        Listen::Tcp(text.to_owned())
+    }
+
+    #[test]
+    fn a_port_that_the_kernel_chose_is_shown() {
+        let bound = Listeners::bind(&[tcp("127.0.0.1:0")]).unwrap();
+        assert!(bound.addresses()[0].starts_with("127.0.0.1:"));
+        assert_ne!(bound.addresses()[0], "127.0.0.1:0");
+        assert_eq!(bound.sockets().len(), 1);
+    }
+
+    #[test]
+    fn a_taken_port_is_named_with_what_to_do() {
+        let first = Listeners::bind(&[tcp("127.0.0.1:0")]).unwrap();
+        let address = first.addresses()[0].clone();
+        let error = Listeners::bind(&[tcp(&address)]).unwrap_err().to_string();
+        assert!(
+            error.contains(&address) && error.contains("taken"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        assert!(matches!(
+            Listeners::bind(&[tcp("8080")]),
+            Err(ListenError::Resolve { .. })
+        ));
+    }
+
+    #[test]
+    fn a_stale_unix_socket_is_replaced_and_one_in_use_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("http");
+        drop(UnixListener::bind(&path).unwrap());
+        let place = [Listen::Unix(path.clone())];
+        let bound = Listeners::bind(&place).unwrap();
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            UNIX_MODE
+        );
+        assert!(matches!(
+            Listeners::bind(&place),
+            Err(ListenError::Taken { .. })
+        ));
+        drop(bound);
+
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "precious").unwrap();
+        assert!(matches!(
+            Listeners::bind(&place),
+            Err(ListenError::NoSocket(_))
+        ));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_socket_that_systemd_did_not_pass_is_named() {
+        let error = Listeners::bind(&[Listen::Systemd("http".into())]).unwrap_err();
+        assert!(
+            error.to_string().contains("FileDescriptorName=http"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,16 @@
+//! The fastrouter as the emperor sees it.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`listeners`] | the sockets clients connect to |
+//! | [`keeper`] | the process |
+//! | [`settings`] | what the configuration says to it |
+//! | [`board`] | what it is to know: the route table as a level |
+//! | [`link`] | the socket over which it is told |
+
+pub(crate) mod board;
+pub(crate) mod keeper;
+pub(crate) mod link;
+pub(crate) mod listeners;
+pub(crate) mod settings;
+pub(crate) mod socket;

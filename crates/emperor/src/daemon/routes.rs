@@ -1,0 +1,217 @@
+//! The routes that vassals want, and the hosts they may have.
+//!
+//! While a domain moves from one site to another, two revisions want it for a moment: the old one
+//! of the site that gives it away, and the new one of the site that takes it. A host goes to whom
+//! the rows give it, at once; until the rows name somebody, it stays with whom it has. So the table
+//! that the router gets never leads one host to two sites.
+//!
+//! Knows neither sockets nor processes; the table itself is the [`RouteBoard`]'s.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use site_model::{Generation, HostPattern, Incarnation, SiteId, SiteRoute};
+
+use super::router::board::RouteBoard;
+
+/// The routes that vassals want.
+#[derive(Debug)]
+pub(super) struct Routes {
+    board: Arc<RouteBoard>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whom the rows give a host.
+    owners: HashMap<HostPattern, SiteId>,
+    /// Who has it in the table.
+    holders: HashMap<HostPattern, SiteId>,
+    /// What each vassal wants, and has.
+    routes: BTreeMap<SiteId, Wanted>,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    /// Its route as it wants it.
+    route: SiteRoute,
+    /// The hosts it has.
+    held: Vec<HostPattern>,
+}
+
+impl Routes {
+    /// No routes yet.
+    pub(super) fn new(board: Arc<RouteBoard>) -> Self {
+        Self {
+            board,
+            state: Mutex::default(),
+        }
+    }
+
+    /// The rows are known: routers may have the table from now on.
+    pub(super) fn open(&self) {
+        self.board.open();
+    }
+
+    /// Publishes the route of a site, and says which generation carries it.
+    pub(super) fn publish(&self, route: &SiteRoute) -> Generation {
+        let mut state = self.lock();
+        let permitted = state.take_hosts(route.clone());
+        self.board.publish(permitted)
+    }
+
+    /// Takes the route of a site down, and says which generation is the first without it.
+    pub(super) fn withdraw(&self, id: SiteId) -> Generation {
+        let mut state = self.lock();
+        state.release(id);
+        self.board.withdraw(id)
+    }
+
+    /// Learns to whom the rows give hosts now: `None` for a host that is nobody's. Who has one that
+    /// is another's gives it up at once.
+    pub(super) fn assign(&self, changes: impl IntoIterator<Item = (HostPattern, Option<SiteId>)>) {
+        let mut state = self.lock();
+        let mut losers = BTreeSet::new();
+        for (host, owner) in changes {
+            let Some(owner) = owner else {
+                state.owners.remove(&host);
+                continue;
+            };
+            losers.extend(state.holders.get(&host).filter(|holder| **holder != owner));
+            state.owners.insert(host, owner);
+        }
+        for id in losers {
+            if let Some(wanted) = state.release(id) {
+                let permitted = state.take_hosts(wanted.route);
+                self.board.publish(permitted);
+            }
+        }
+    }
+
+    /// Waits until the router has this generation, or a later one, in force, and says which.
+    ///
+    /// Cancel safe.
+    pub(super) async fn acknowledged(&self, generation: Generation) -> Generation {
+        self.board.acknowledged(generation).await;
+        self.board.acknowledged_generation()
+    }
+
+    /// Waits until no request is in flight at an instance that is in no route.
+    ///
+    /// Cancel safe.
+    pub(super) async fn idle(&self, site: SiteId, incarnation: Incarnation) {
+        self.board.idle(site, incarnation).await;
+    }
+
+    /// Every holder of the lock leaves whole entries behind, also where it panics.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The route with those of its hosts that are its own, which it holds from now on.
+    fn take_hosts(&mut self, route: SiteRoute) -> SiteRoute {
+        self.release(route.id);
+        let mut permitted = route.clone();
+        let own = |owner: Option<&SiteId>| owner.is_none_or(|owner| *owner == route.id);
+        permitted
+            .hosts
+            .retain(|(host, _)| own(self.owners.get(host)) && own(self.holders.get(host)));
+        let held: Vec<_> = permitted
+            .hosts
+            .iter()
+            .map(|(host, _)| host.clone())
+            .collect();
+        for host in &held {
+            self.holders.insert(host.clone(), route.id);
+        }
+        self.routes.insert(route.id, Wanted { route, held });
+        permitted
+    }
+
+    fn release(&mut self, id: SiteId) -> Option<Wanted> {
+        let wanted = self.routes.remove(&id)?;
+        for host in &wanted.held {
+            self.holders.remove(host);
+        }
+        Some(wanted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use site_model::{HostRole, QueueBounds, Service};
+
+    use super::*;
+    use crate::daemon::router::settings::fixture::settings;
+
+    fn id(value: i64) -> SiteId {
+        SiteId::new(value).unwrap()
+    }
+
+    fn route(site: i64, hosts: &[&str]) -> SiteRoute {
+        SiteRoute {
+            id: id(site),
+            slug: format!("site-{site}").parse().unwrap(),
+            canonical: "www.example".parse().unwrap(),
+            hosts: hosts
+                .iter()
+                .map(|host| (host.parse().unwrap(), HostRole::Serve))
+                .collect(),
+            service: Service::Waiting,
+            queue: QueueBounds {
+                depth: 1,
+                timeout: Duration::from_secs(1),
+            },
+        }
+    }
+
+    fn assign(routes: &Routes, host: &str, owner: Option<i64>) {
+        routes.assign([(host.parse().unwrap(), owner.map(id))]);
+    }
+
+    /// `site: host host, site: host` as the table has it.
+    fn table(routes: &Routes) -> String {
+        let (_, whole) = routes.board.whole();
+        let lines = whole.routes.values().map(|route| {
+            let hosts: Vec<_> = route
+                .hosts
+                .iter()
+                .map(|(host, _)| host.to_string())
+                .collect();
+            format!("{}: {}", route.id, hosts.join(" "))
+        });
+        lines.collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn a_host_goes_at_once_to_whom_the_rows_give_it() {
+        let routes = Routes::new(Arc::new(RouteBoard::new(settings(""))));
+        assign(&routes, "a.example", Some(1));
+        routes.publish(&route(1, &["a.example", "b.example"]));
+        assert_eq!(table(&routes), "1: a.example b.example");
+        assign(&routes, "a.example", Some(2));
+        assert_eq!(table(&routes), "1: b.example");
+        routes.publish(&route(2, &["a.example"]));
+        // The old revision of the first, still serving, publishes again.
+        routes.publish(&route(1, &["a.example", "b.example"]));
+        assert_eq!(table(&routes), "1: b.example, 2: a.example");
+    }
+
+    #[test]
+    fn a_host_that_is_nobody_s_stays_with_whom_has_it() {
+        let routes = Routes::new(Arc::new(RouteBoard::new(settings(""))));
+        assign(&routes, "a.example", Some(2));
+        routes.publish(&route(1, &["a.example"]));
+        routes.publish(&route(2, &["a.example"]));
+        assign(&routes, "a.example", None);
+        routes.publish(&route(1, &["a.example"]));
+        assert_eq!(table(&routes), "1: , 2: a.example");
+        routes.withdraw(id(2));
+        routes.publish(&route(1, &["a.example"]));
+        assert_eq!(table(&routes), "1: a.example");
+    }
+}

@@ -1,0 +1,298 @@
+//! The supervisor: one task that follows desired state, resolves what changed, plans, and tells
+//! the vassals. It never waits for a vassal: what it tells is a level that the vassal reads when it
+//! can.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
+use site_model::{RejectionReason, RunAs, SiteId};
+use site_registry::{Desired, Row};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+use tracing::{error, info};
+use vassal_core::lifecycle::Haste;
+use vassal_core::{Action, Address, Catalog, Resolution, Want, plan};
+
+use super::handle::{Command, Selection};
+use super::vassal::{self, House, Order, Spawner, Wish};
+
+/// Rows that are resolved between two looks at everything else.
+const ROWS_AT_ONCE: usize = 256;
+
+/// What the supervisor is connected to.
+#[derive(Debug)]
+pub(super) struct Channels {
+    /// Desired state.
+    pub(super) desired: watch::Receiver<Arc<Desired>>,
+    /// What rows are resolved against.
+    pub(super) catalog: watch::Receiver<Arc<Catalog>>,
+    /// What operators ask.
+    pub(super) commands: mpsc::Receiver<Command>,
+    /// How the emperor ends, once it does.
+    pub(super) shutdown: watch::Receiver<Option<Haste>>,
+    /// Becomes true when desired state was told to the vassals for the first time.
+    pub(super) settled: watch::Sender<bool>,
+}
+
+/// The supervisor's state.
+#[derive(Debug)]
+pub(super) struct Supervisor<S: Spawner> {
+    house: Arc<House<S>>,
+    channels: Channels,
+    /// The rows that `resolution` has.
+    rows: OrdMap<SiteId, Row>,
+    resolution: Resolution,
+    /// What the vassals were told.
+    told: OrdMap<SiteId, Want>,
+    /// Those that were told something else, since their user can't be had on this machine.
+    refused: BTreeSet<SiteId>,
+    vassals: BTreeMap<SiteId, watch::Sender<Order>>,
+    tasks: JoinSet<()>,
+    sites: BTreeMap<Id, SiteId>,
+}
+
+impl<S: Spawner> Supervisor<S> {
+    /// A supervisor that has told nobody anything yet.
+    pub(super) fn new(house: Arc<House<S>>, channels: Channels) -> Self {
+        let catalog = channels.catalog.borrow().clone();
+        Self {
+            house,
+            channels,
+            rows: OrdMap::new(),
+            resolution: Resolution::new(catalog),
+            told: OrdMap::new(),
+            refused: BTreeSet::new(),
+            vassals: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            sites: BTreeMap::new(),
+        }
+    }
+
+    /// Runs until the emperor ends and every vassal with it.
+    pub(super) async fn run(mut self) {
+        self.follow().await;
+        loop {
+            tokio::select! {
+                Ok(()) = self.channels.shutdown.changed() => {
+                    if self.end().await {
+                        return;
+                    }
+                }
+                Ok(()) = self.channels.desired.changed() => self.follow().await,
+                Ok(()) = self.channels.catalog.changed() => self.change_catalog().await,
+                Some(command) = self.channels.commands.recv() => self.obey(command),
+                Some(ended) = self.tasks.join_next_with_id() => self.vassal_ended(ended),
+                // The daemon itself is gone, and with it whatever would tell how to end.
+                else => return,
+            }
+        }
+    }
+
+    /// Brings the vassals to what the rows say now.
+    async fn follow(&mut self) {
+        let desired = self.channels.desired.borrow_and_update().clone();
+        // Before the first reading the rows are empty, and that means nothing.
+        if !desired.is_known() {
+            return;
+        }
+        self.resolve(&desired.rows).await;
+        self.tell().await;
+        self.house.routes.open();
+        self.channels.settled.send_replace(true);
+    }
+
+    async fn resolve(&mut self, rows: &OrdMap<SiteId, Row>) {
+        let before = std::mem::replace(&mut self.rows, rows.clone());
+        for (count, change) in before.diff(rows).enumerate() {
+            match change {
+                DiffItem::Add(_, row) | DiffItem::Update { new: (_, row), .. } => match row {
+                    Row::Site(site) => self.resolution.set_site(site),
+                    Row::Rejected(rejected) => {
+                        let reason = rejected.reason.clone();
+                        self.resolution.set_rejected(rejected.id, reason);
+                    }
+                },
+                DiffItem::Remove(id, _) => self.resolution.remove(*id),
+            }
+            if count % ROWS_AT_ONCE == ROWS_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Every row is resolved anew; only those that became something else are told.
+    async fn change_catalog(&mut self) {
+        let catalog = self.channels.catalog.borrow_and_update().clone();
+        self.resolution = self.resolution.with_catalog(catalog);
+        // Accounts may have been made meanwhile.
+        for id in std::mem::take(&mut self.refused) {
+            self.told.remove(&id);
+        }
+        self.tell().await;
+    }
+
+    /// Tells the vassals what differs from what they were told.
+    async fn tell(&mut self) {
+        let wants = self.resolution.wants().clone();
+        let actions = plan(&wants, &self.told).actions;
+        self.assign_hosts(&actions);
+        self.announce(&actions).await;
+        self.told = wants;
+        for (id, action) in actions {
+            match action {
+                Action::Start(want) | Action::Update(want) => {
+                    let want = self.admitted(id, want).await;
+                    self.order(id, Wish::Want(want));
+                }
+                Action::Remove => self.order(id, Wish::Removed),
+            }
+        }
+    }
+
+    /// Whoever gains or loses a host does so before anybody publishes a route.
+    fn assign_hosts(&self, actions: &[(SiteId, Action)]) {
+        let mut touched = BTreeSet::new();
+        for (id, action) in actions {
+            touched.extend(self.told.get(id).into_iter().flat_map(Want::hosts));
+            match action {
+                Action::Start(want) | Action::Update(want) => touched.extend(want.hosts()),
+                Action::Remove => {}
+            }
+        }
+        let index = self.resolution.hosts();
+        let owners = touched.into_iter().map(|host| {
+            let owner = index.owner(&host);
+            (host, owner)
+        });
+        self.house.routes.assign(owners);
+    }
+
+    async fn announce(&self, actions: &[(SiteId, Action)]) {
+        let own_user = |(id, action): &(SiteId, Action)| match action {
+            Action::Start(Want::Run(spec)) | Action::Update(Want::Run(spec)) => {
+                (spec.run_as == RunAs::Auto).then_some(*id)
+            }
+            Action::Start(_) | Action::Update(_) | Action::Remove => None,
+        };
+        let sites: Vec<_> = actions.iter().filter_map(own_user).collect();
+        if !sites.is_empty() {
+            self.house.spawner.announce(sites).await;
+        }
+    }
+
+    /// What is wanted, or its rejection where this machine lacks the user.
+    async fn admitted(&mut self, id: SiteId, want: Want) -> Want {
+        self.refused.remove(&id);
+        let Want::Run(spec) = &want else {
+            return want;
+        };
+        match self.house.spawner.refusal(id, &spec.run_as).await {
+            None => want,
+            Some(reason) => {
+                self.refused.insert(id);
+                Want::Rejected {
+                    reason: RejectionReason::RunAs(reason),
+                    address: Some(Arc::new(Address::from(&**spec))),
+                }
+            }
+        }
+    }
+
+    fn order(&mut self, id: SiteId, wish: Wish) {
+        if let Some(orders) = self.vassals.get(&id) {
+            orders.send_modify(|order| order.wish = wish);
+        } else if let Wish::Want(_) = wish {
+            self.begin(id, Order { wish, reloads: 0 });
+        }
+    }
+
+    fn begin(&mut self, id: SiteId, order: Order) {
+        let (orders, receiver) = watch::channel(order);
+        let house = Arc::clone(&self.house);
+        let task = vassal::run(id, house, receiver, fastrand::u64(..));
+        let handle = self.tasks.spawn(task);
+        self.sites.insert(handle.id(), id);
+        self.vassals.insert(id, orders);
+    }
+
+    /// A vassal's task ended: the site is gone, unless it was wanted again at the last moment or
+    /// the task failed.
+    fn vassal_ended(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let task = match &ended {
+            Ok((task, ())) => *task,
+            Err(error) => error.id(),
+        };
+        let Some(id) = self.sites.remove(&task) else {
+            return;
+        };
+        if let Err(error) = ended {
+            error!(site = %id, %error, "a vassal's task failed; its processes were killed, it begins anew");
+        }
+        let order = self
+            .vassals
+            .remove(&id)
+            .map(|orders| orders.borrow().clone());
+        if let Some(
+            order @ Order {
+                wish: Wish::Want(_),
+                ..
+            },
+        ) = order
+        {
+            self.begin(id, order);
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Reload(selection, answer) => {
+                let reloaded = self.reload(selection);
+                // Whoever asked and went away gets no answer.
+                drop(answer.send(reloaded));
+            }
+        }
+    }
+
+    fn reload(&mut self, selection: Selection) -> Vec<SiteId> {
+        let selected = match selection {
+            Selection::All => self.vassals.keys().copied().collect(),
+            Selection::Sites(sites) => sites,
+        };
+        let runs = |id: &SiteId| matches!(self.told.get(id), Some(Want::Run(_)));
+        let reloaded: Vec<_> = selected.into_iter().filter(runs).collect();
+        for id in &reloaded {
+            if let Some(orders) = self.vassals.get(id) {
+                orders.send_modify(|order| order.reloads += 1);
+            }
+        }
+        reloaded
+    }
+
+    /// Ends every vassal, the more quickly the second time it is asked to. False: it may be asked
+    /// again.
+    async fn end(&mut self) -> bool {
+        let Some(haste) = *self.channels.shutdown.borrow_and_update() else {
+            return false;
+        };
+        info!(
+            vassals = self.vassals.len(),
+            ?haste,
+            "the vassals are told to end"
+        );
+        for orders in self.vassals.values() {
+            orders.send_modify(|order| order.wish = Wish::Shutdown(haste));
+        }
+        while !self.tasks.is_empty() {
+            tokio::select! {
+                Some(_) = self.tasks.join_next() => {}
+                Ok(()) = self.channels.shutdown.changed() => return Box::pin(self.end()).await,
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! The supervisor over rows that a test writes and workers that it plays.
+
+use site_model::{RejectedSite, Site, SiteState, SiteStatus};
+use site_registry::Source;
+use tokio::sync::oneshot;
+use tokio_util::task::AbortOnDropHandle;
+use vassal_core::{CatalogInput, TemplateSource};
+
+use super::*;
+use crate::daemon::vassal::stage::{Scene, Stage};
+
+struct Test {
+    scene: Scene,
+    desired: watch::Sender<Arc<Desired>>,
+    commands: mpsc::Sender<Command>,
+    shutdown: watch::Sender<Option<Haste>>,
+    settled: watch::Receiver<bool>,
+    task: AbortOnDropHandle<()>,
+}
+
+impl Test {
+    fn start(stage: Stage) -> Self {
+        let scene = Scene::new(stage, 4);
+        let (desired, rows) = watch::channel(Arc::new(Desired::nothing()));
+        let (catalog, catalogs) = watch::channel(catalog());
+        let (commands, obeyed) = mpsc::channel(1);
+        let (shutdown, shutdowns) = watch::channel(None);
+        let (settle, settled) = watch::channel(false);
+        let channels = Channels {
+            desired: rows,
+            catalog: catalogs,
+            commands: obeyed,
+            shutdown: shutdowns,
+            settled: settle,
+        };
+        let supervisor = Supervisor::new(Arc::clone(&scene.house), channels);
+        let task = tokio::spawn(async move {
+            let _catalog = catalog;
+            supervisor.run().await;
+        });
+        Self {
+            scene,
+            desired,
+            commands,
+            shutdown,
+            settled,
+            task: AbortOnDropHandle::new(task),
+        }
+    }
+
+    fn write(&self, rows: impl IntoIterator<Item = Row>) {
+        let desired = Desired {
+            rows: rows.into_iter().map(|row| (row.id(), row)).collect(),
+            held_removals: None,
+            source: Source::Database {
+                read_at: std::time::SystemTime::UNIX_EPOCH,
+            },
+        };
+        self.desired.send_replace(Arc::new(desired));
+    }
+
+    async fn until(&mut self, site: i64, state: SiteState) {
+        let like = |status: Option<&SiteStatus>| status.is_some_and(|s| s.state == state);
+        self.scene.until(id(site), like).await;
+    }
+
+    async fn until_gone(&mut self, site: i64) {
+        self.scene.until(id(site), |status| status.is_none()).await;
+    }
+
+    /// The hosts in the route of a site.
+    fn hosts(&self, site: i64) -> Vec<String> {
+        let (_, whole) = self.scene.board.whole();
+        let route = whole.routes.get(&id(site));
+        let hosts = route.into_iter().flat_map(|route| &route.hosts);
+        hosts.map(|(host, _)| host.to_string()).collect()
+    }
+}
+
+fn id(site: i64) -> SiteId {
+    SiteId::new(site).unwrap()
+}
+
+fn catalog() -> Arc<Catalog> {
+    let template = TemplateSource {
+        name: "test".parse().unwrap(),
+        source: vassal_core::Source::new("test.toml", "command = [\"/bin/true\"]\n"),
+    };
+    let input = CatalogInput {
+        templates: vec![template],
+        ..CatalogInput::default()
+    };
+    Arc::new(Catalog::new(input).unwrap())
+}
+
+fn site(site: i64, domain: &str) -> Site {
+    Site {
+        id: id(site),
+        slug: format!("site-{site}").parse().unwrap(),
+        domain: Some(domain.parse().unwrap()),
+        aliases: vec![],
+        enabled: true,
+        template: Some("test".parse().unwrap()),
+        extra_config: String::new(),
+        run_as: None,
+        pool: None,
+        reloads: 0,
+    }
+}
+
+fn row(id: i64, domain: &str) -> Row {
+    Row::Site(Arc::new(site(id, domain)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_come_and_go_and_a_bad_one_disturbs_nobody() {
+    let mut test = Test::start(Stage::default());
+    let bad = Row::Rejected(Arc::new(RejectedSite {
+        id: id(2),
+        slug: "?".into(),
+        reason: RejectionReason::Configuration("no".into()),
+    }));
+    test.write([row(1, "a.example"), bad, row(3, "c.example")]);
+    test.until(1, SiteState::Ready).await;
+    test.until(2, SiteState::Rejected).await;
+    test.until(3, SiteState::Ready).await;
+    test.write([row(3, "c.example")]);
+    test.until_gone(1).await;
+    test.until_gone(2).await;
+    assert_eq!(test.scene.stage.running(), 1);
+    test.write([row(1, "a.example"), row(3, "c.example")]);
+    test.until(1, SiteState::Ready).await;
+    assert_eq!(test.scene.routed(id(3)), Some(vec![2]), "it was left alone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_known_is_not_no_rows() {
+    let mut test = Test::start(Stage::default());
+    test.write([row(1, "a.example")]);
+    test.until(1, SiteState::Ready).await;
+    test.desired.send_replace(Arc::new(Desired::nothing()));
+    let (answer, answered) = oneshot::channel();
+    let command = Command::Reload(Selection::Sites(vec![]), answer);
+    test.commands.send(command).await.unwrap();
+    answered.await.unwrap();
+    assert_eq!(test.scene.routed(id(1)), Some(vec![1]));
+    assert!(*test.settled.borrow());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_domain_moves_from_one_site_to_another() {
+    let mut test = Test::start(Stage::default());
+    test.write([row(1, "a.example"), row(2, "b.example")]);
+    test.until(1, SiteState::Ready).await;
+    test.until(2, SiteState::Ready).await;
+    test.write([row(1, "b.example"), row(2, "c.example")]);
+    test.scene
+        .until(id(1), |status| {
+            status.is_some_and(|s| s.state == SiteState::Ready && s.instances.len() == 1)
+                && status.is_some_and(|s| s.hosts[0].to_string() == "b.example")
+        })
+        .await;
+    assert_eq!(test.hosts(1), ["b.example"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_that_this_machine_lacks_rejects_the_row() {
+    let nobody = RunAs::parse("nobody-here").unwrap();
+    let mut test = Test::start(Stage::without_user(nobody.clone()));
+    let mut stranger = site(1, "a.example");
+    stranger.run_as = Some(nobody);
+    test.write([Row::Site(Arc::new(stranger)), row(2, "b.example")]);
+    test.until(1, SiteState::Rejected).await;
+    test.until(2, SiteState::Ready).await;
+    assert_eq!(test.hosts(1), ["a.example"], "503 and not 404");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_replaces_what_runs_and_the_end_leaves_nothing() {
+    let mut test = Test::start(Stage::default());
+    let mut off = site(2, "b.example");
+    off.enabled = false;
+    test.write([row(1, "a.example"), Row::Site(Arc::new(off))]);
+    test.until(1, SiteState::Ready).await;
+    test.until(2, SiteState::Disabled).await;
+    let (answer, answered) = oneshot::channel();
+    let command = Command::Reload(Selection::All, answer);
+    test.commands.send(command).await.unwrap();
+    assert_eq!(answered.await.unwrap(), [id(1)]);
+    let replaced = |status: Option<&SiteStatus>| {
+        status.is_some_and(|s| s.instances.iter().all(|i| i.incarnation.get() == 2))
+    };
+    test.scene.until(id(1), replaced).await;
+    test.shutdown.send_replace(Some(Haste::Orderly));
+    test.task.await.unwrap();
+    assert_eq!(test.scene.stage.running(), 0);
+}

@@ -1,0 +1,192 @@
+//! The task of one vassal.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use site_model::{Generation, SiteId, SiteState, SiteStatus};
+use tokio::sync::watch;
+use tracing::{debug, info, warn};
+use vassal_core::Lifecycle;
+use vassal_core::lifecycle::{Effect, Event};
+
+use super::House;
+use super::children::Children;
+use super::order::{Order, Wish};
+use super::worker::Spawner;
+use crate::daemon::routes::Routes;
+
+/// Runs a vassal from its first wish until it is gone, its last process and folder included.
+pub(in crate::daemon) async fn run<S: Spawner>(
+    id: SiteId,
+    house: Arc<House<S>>,
+    orders: watch::Receiver<Order>,
+    seed: u64,
+) {
+    let mut orders = orders;
+    let order = orders.borrow_and_update().clone();
+    let want = match &order.wish {
+        Wish::Want(want) => want.clone(),
+        // Taken back before it began.
+        Wish::Removed | Wish::Shutdown(_) => return,
+    };
+    let mut actor = Actor {
+        id,
+        children: Children::new(),
+        known: order,
+        orders,
+        told: None,
+        house,
+    };
+    let (mut life, effects) = Lifecycle::begin(id, want, seed, now());
+    let mut events = actor.perform(effects);
+    loop {
+        while let Some(event) = events.pop_front() {
+            let effects;
+            (life, effects) = life.on(event, now());
+            events.extend(actor.perform(effects));
+        }
+        actor.report(life.status());
+        if life.is_over() && actor.children.are_gone() {
+            return actor.leave();
+        }
+        events.extend(actor.next(&life).await);
+    }
+}
+
+struct Actor<S: Spawner> {
+    id: SiteId,
+    house: Arc<House<S>>,
+    children: Children<S>,
+    orders: watch::Receiver<Order>,
+    /// The order whose news the lifecycle has heard.
+    known: Order,
+    /// The status that was told last.
+    told: Option<SiteStatus>,
+}
+
+impl<S: Spawner> Actor<S> {
+    /// Waits until there is something for the lifecycle to hear.
+    async fn next(&mut self, life: &Lifecycle) -> Vec<Event> {
+        let routes = &self.house.routes;
+        tokio::select! {
+            Ok(()) = self.orders.changed() => {
+                let order = self.orders.borrow_and_update().clone();
+                let news = order.news_since(&self.known);
+                self.known = order;
+                news
+            }
+            event = self.children.next(&self.house.spawner) => vec![event],
+            generation = acknowledged(routes, life.awaited_generation()) => {
+                vec![Event::Acknowledged(generation)]
+            }
+            () = reached(life.deadline()) => vec![Event::Tick],
+        }
+    }
+
+    /// Performs effects in their order, and returns what is known at once.
+    fn perform(&mut self, effects: Vec<Effect>) -> VecDeque<Event> {
+        let events = effects
+            .into_iter()
+            .filter_map(|effect| self.perform_one(effect));
+        events.collect()
+    }
+
+    fn perform_one(&mut self, effect: Effect) -> Option<Event> {
+        let (id, house, children) = (self.id, &self.house, &mut self.children);
+        debug!(site = %id, ?effect, "effect");
+        match effect {
+            Effect::AskPermit(ticket) => children.ask_permit(ticket, Arc::clone(&house.permits)),
+            Effect::ReturnPermit(ticket) => children.return_permit(ticket),
+            Effect::Spawn {
+                number,
+                incarnation,
+                spec,
+            } => children.spawn(&house.spawner, spec, number, incarnation),
+            Effect::Probe { incarnation, spec } => children.probe(incarnation, &spec),
+            Effect::Publish(route) => {
+                return Some(Event::Published(house.routes.publish(&route)));
+            }
+            Effect::Withdraw => return Some(Event::Published(house.routes.withdraw(id))),
+            Effect::AwaitIdle(incarnation) => {
+                children.await_idle(Arc::clone(&house.routes), id, incarnation);
+            }
+            Effect::Signal {
+                incarnation,
+                signal,
+                reason,
+            } => {
+                info!(site = %id, %incarnation, %reason, "an instance is told to end");
+                children.signal(incarnation, signal);
+            }
+            Effect::Kill(incarnation) => {
+                warn!(site = %id, %incarnation, "an instance does not end and is killed");
+                children.kill(incarnation);
+            }
+            Effect::Remove(incarnation) => children.remove(incarnation),
+        }
+        None
+    }
+
+    /// The site is gone, and so is what is told about it. Where only the emperor ends, its last
+    /// status stays in the database.
+    fn leave(&self) {
+        match self.known.wish {
+            Wish::Removed => self.house.statuses.forget(self.id),
+            Wish::Want(_) | Wish::Shutdown(_) => {}
+        }
+    }
+
+    fn report(&mut self, status: SiteStatus) {
+        if self.told.as_ref() == Some(&status) {
+            return;
+        }
+        log(&status, self.told.as_ref());
+        self.house.statuses.report(status.clone());
+        self.told = Some(status);
+    }
+}
+
+/// One line for each change that an operator would look for. The steps of a start are none.
+fn log(status: &SiteStatus, before: Option<&SiteStatus>) {
+    let (site, state, detail) = (status.id, status.state, &status.detail);
+    if before.is_some_and(|before| (before.state, &before.detail) == (state, detail)) {
+        return;
+    }
+    match state {
+        SiteState::BackingOff | SiteState::Failed | SiteState::Rejected => {
+            warn!(%site, %state, detail, "site");
+        }
+        // It serves, and something about it is wrong.
+        SiteState::Ready if !detail.is_empty() => warn!(%site, %state, detail, "site"),
+        SiteState::Starting if before.is_some_and(|before| before.state == state) => {
+            debug!(%site, %state, detail, "site");
+        }
+        SiteState::Starting
+        | SiteState::Ready
+        | SiteState::Reloading
+        | SiteState::Sleeping
+        | SiteState::Waking
+        | SiteState::Disabled
+        | SiteState::Stopping => info!(%site, %state, detail, "site"),
+    }
+}
+
+/// The runtime's clock, which a test can stop.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn acknowledged(routes: &Routes, awaited: Option<Generation>) -> Generation {
+    match awaited {
+        Some(generation) => routes.acknowledged(generation).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,231 @@
+//! What an actor holds in the real world: its processes, its start permits, and everything it
+//! waits for. Dropped, all of it ends.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use site_model::{Incarnation, InstanceNumber, SiteId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use vassal_core::lifecycle::{Event, Process, Ticket};
+use vassal_core::settings::StopSignal;
+use vassal_core::{ExitReason, VassalSpec};
+
+use super::worker::{Spawner, Worker};
+use crate::daemon::process::{ProbeFailure, SpawnFailure};
+use crate::daemon::routes::Routes;
+
+/// The processes and permits of one vassal.
+pub(super) struct Children<S: Spawner> {
+    workers: BTreeMap<Incarnation, Child<S::Worker>>,
+    turns: BTreeMap<Ticket, Turn>,
+    /// At most one future for each process and question; each is dropped with the actor.
+    awaited: FuturesUnordered<Awaited<S::Worker>>,
+    /// How many folders are being removed.
+    removing: usize,
+}
+
+type Awaited<W> = Pin<Box<dyn Future<Output = Happening<W>> + Send>>;
+
+struct Child<W> {
+    worker: W,
+    /// Cancels its probe.
+    probe: Option<DropGuard>,
+}
+
+/// A place in the queue for a start permit, or the permit.
+enum Turn {
+    Waiting(#[expect(dead_code, reason = "dropped, it leaves the queue")] DropGuard),
+    Held(#[expect(dead_code, reason = "dropped, it lets the next one start")] OwnedSemaphorePermit),
+}
+
+/// Something that was waited for.
+enum Happening<W> {
+    Permitted(Ticket, OwnedSemaphorePermit),
+    Spawned(Incarnation, Result<W, SpawnFailure>),
+    Probed(Incarnation, Result<(), ProbeFailure>),
+    Exited(Incarnation, ExitReason),
+    Idle(Incarnation),
+    Removed,
+    /// Nobody wanted to know any more.
+    Cancelled,
+}
+
+impl<S: Spawner> Children<S> {
+    pub(super) fn new() -> Self {
+        Self {
+            workers: BTreeMap::new(),
+            turns: BTreeMap::new(),
+            awaited: FuturesUnordered::new(),
+            removing: 0,
+        }
+    }
+
+    /// Nothing is left, not even a folder.
+    pub(super) fn are_gone(&self) -> bool {
+        self.workers.is_empty() && self.removing == 0
+    }
+
+    /// Waits for the next thing to happen. Cancel safe: what happened stays until it is taken.
+    pub(super) async fn next(&mut self, spawner: &S) -> Event {
+        loop {
+            let Some(happening) = self.awaited.next().await else {
+                return std::future::pending().await;
+            };
+            if let Some(event) = self.take_in(happening, spawner) {
+                return event;
+            }
+        }
+    }
+
+    pub(super) fn ask_permit(&mut self, ticket: Ticket, permits: Arc<Semaphore>) {
+        let leave = CancellationToken::new();
+        self.turns
+            .insert(ticket, Turn::Waiting(leave.clone().drop_guard()));
+        self.awaited.push(Box::pin(async move {
+            match leave
+                .run_until_cancelled_owned(permits.acquire_owned())
+                .await
+            {
+                Some(Ok(permit)) => Happening::Permitted(ticket, permit),
+                // The semaphore is never closed.
+                Some(Err(_)) | None => Happening::Cancelled,
+            }
+        }));
+    }
+
+    pub(super) fn return_permit(&mut self, ticket: Ticket) {
+        self.turns.remove(&ticket);
+    }
+
+    pub(super) fn spawn(
+        &mut self,
+        spawner: &Arc<S>,
+        spec: Arc<VassalSpec>,
+        number: InstanceNumber,
+        incarnation: Incarnation,
+    ) {
+        let spawner = Arc::clone(spawner);
+        self.awaited.push(Box::pin(async move {
+            let worker = spawner.spawn(&spec, number, incarnation).await;
+            Happening::Spawned(incarnation, worker)
+        }));
+    }
+
+    pub(super) fn probe(&mut self, incarnation: Incarnation, spec: &VassalSpec) {
+        let Some(child) = self.workers.get_mut(&incarnation) else {
+            return;
+        };
+        let ready = &spec.settings.ready;
+        let probe = child
+            .worker
+            .probe(ready, &spec.hosts.canonical, spec.protocol);
+        let cancel = CancellationToken::new();
+        child.probe = Some(cancel.clone().drop_guard());
+        self.awaited.push(Box::pin(async move {
+            match cancel.run_until_cancelled_owned(probe).await {
+                Some(probed) => Happening::Probed(incarnation, probed),
+                None => Happening::Cancelled,
+            }
+        }));
+    }
+
+    pub(super) fn await_idle(
+        &mut self,
+        routes: Arc<Routes>,
+        site: SiteId,
+        incarnation: Incarnation,
+    ) {
+        self.awaited.push(Box::pin(async move {
+            routes.idle(site, incarnation).await;
+            Happening::Idle(incarnation)
+        }));
+    }
+
+    pub(super) fn signal(&mut self, incarnation: Incarnation, signal: StopSignal) {
+        if let Some(child) = self.workers.get_mut(&incarnation) {
+            child.probe = None;
+            child.worker.signal(signal);
+        }
+    }
+
+    pub(super) fn kill(&mut self, incarnation: Incarnation) {
+        if let Some(child) = self.workers.get_mut(&incarnation) {
+            child.probe = None;
+            child.worker.kill_group();
+        }
+    }
+
+    pub(super) fn remove(&mut self, incarnation: Incarnation) {
+        if let Some(child) = self.workers.remove(&incarnation) {
+            self.removing += 1;
+            self.awaited.push(Box::pin(async move {
+                child.worker.remove().await;
+                Happening::Removed
+            }));
+        }
+    }
+
+    fn take_in(&mut self, happening: Happening<S::Worker>, spawner: &S) -> Option<Event> {
+        match happening {
+            Happening::Permitted(ticket, permit) => {
+                // It may have been given back while it was on its way.
+                let turn = self.turns.get_mut(&ticket)?;
+                *turn = Turn::Held(permit);
+                Some(Event::Permitted {
+                    ticket,
+                    incarnation: spawner.next_incarnation(),
+                })
+            }
+            Happening::Spawned(incarnation, Ok(worker)) => Some(self.adopt(incarnation, worker)),
+            Happening::Spawned(incarnation, Err(failure)) => Some(Event::SpawnFailed {
+                incarnation,
+                prospect: failure.prospect(),
+                error: failure.to_string(),
+            }),
+            Happening::Probed(incarnation, Ok(())) => Some(Event::FoundReady(incarnation)),
+            Happening::Probed(incarnation, Err(failure)) => Some(Event::ProbeFailed {
+                incarnation,
+                found: failure.to_string(),
+                stderr: self.last_stderr(incarnation),
+            }),
+            Happening::Exited(incarnation, reason) => Some(Event::Exited {
+                incarnation,
+                reason,
+                stderr: self.last_stderr(incarnation),
+            }),
+            Happening::Idle(incarnation) => Some(Event::Idle(incarnation)),
+            Happening::Removed => {
+                self.removing -= 1;
+                Some(Event::Tick)
+            }
+            Happening::Cancelled => None,
+        }
+    }
+
+    fn adopt(&mut self, incarnation: Incarnation, worker: S::Worker) -> Event {
+        let process = Process {
+            incarnation,
+            pid: worker.pid(),
+            socket: worker.socket().to_owned(),
+            started_at: worker.started_at(),
+        };
+        let exited = worker.exited();
+        self.awaited.push(Box::pin(async move {
+            Happening::Exited(incarnation, exited.await)
+        }));
+        let child = Child {
+            worker,
+            probe: None,
+        };
+        self.workers.insert(incarnation, child);
+        Event::Spawned(process)
+    }
+
+    fn last_stderr(&self, incarnation: Incarnation) -> Vec<String> {
+        let child = self.workers.get(&incarnation);
+        child.map_or_else(Vec::new, |child| child.worker.last_stderr())
+    }
+}

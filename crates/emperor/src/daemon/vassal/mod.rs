@@ -1,0 +1,46 @@
+//! The actor of one vassal: one task that owns one `Lifecycle`, one timer, and the processes of
+//! its site. It performs effects and turns what happens into events; it decides nothing.
+//!
+//! Its wishes come as a level ([`Order`]), so whoever gives them never waits for it. What it waits
+//! for are futures that it owns itself: they end with it.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `order` | what it is told |
+//! | `worker` | what it needs of the process layer, as traits |
+//! | `children` | its processes and start permits |
+//! | `actor` | the task |
+
+mod actor;
+mod children;
+mod order;
+#[cfg(test)]
+pub(super) mod stage;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+pub(super) use actor::run;
+pub(super) use order::{Order, Wish};
+pub(super) use worker::Spawner;
+
+use super::routes::Routes;
+use super::statuses::StatusBoard;
+
+/// What all vassals of a house share.
+#[derive(Debug)]
+pub(super) struct House<S> {
+    /// Starts processes.
+    pub(super) spawner: Arc<S>,
+    /// One permit for each instance that may be on its way at once. Whoever asked first starts
+    /// first.
+    pub(super) permits: Arc<Semaphore>,
+    /// Where routes go.
+    pub(super) routes: Arc<Routes>,
+    /// Where statuses go.
+    pub(super) statuses: Arc<StatusBoard>,
+}

@@ -1,0 +1,244 @@
+//! Workers that a test plays itself, a house around them, and a router that knows everything at
+//! once. With the runtime's clock paused, time passes whenever nothing else happens.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use site_model::{
+    Generation, Hostname, Incarnation, InstanceNumber, Protocol, RunAs, Service, SiteId, SiteStatus,
+};
+use tokio::sync::{Semaphore, watch};
+use vassal_core::settings::{Ready, StopSignal};
+use vassal_core::{ExitReason, VassalSpec};
+
+use super::House;
+use super::worker::{Spawner, Worker};
+use crate::daemon::process::{ProbeFailure, SpawnFailure};
+use crate::daemon::router::board::RouteBoard;
+use crate::daemon::router::settings::fixture::settings;
+use crate::daemon::routes::Routes;
+use crate::daemon::statuses::{StatusBoard, StatusOutlet};
+
+/// Plays workers: each is ready at once and ends when it is asked to, unless told otherwise.
+#[derive(Debug, Default)]
+pub(in crate::daemon) struct Stage {
+    next: AtomicU64,
+    /// Every worker there ever was, by incarnation.
+    workers: Mutex<BTreeMap<u64, Arc<Part>>>,
+    /// Users that this machine lacks.
+    missing_user: Option<RunAs>,
+}
+
+/// What a worker did and was told.
+#[derive(Debug)]
+pub(in crate::daemon) struct Part {
+    pub(in crate::daemon) spec: Arc<VassalSpec>,
+    pub(in crate::daemon) end: watch::Sender<Option<ExitReason>>,
+    /// Signals and kills, in their order.
+    pub(in crate::daemon) told: Mutex<Vec<&'static str>>,
+}
+
+/// A worker that is played.
+#[derive(Debug)]
+pub(in crate::daemon) struct Played {
+    part: Arc<Part>,
+    socket: PathBuf,
+}
+
+/// Sites whose slug begins so have workers that ignore their stop signal.
+const STUBBORN: &str = "stubborn";
+
+impl Stage {
+    /// On a machine that lacks a user.
+    pub(in crate::daemon) fn without_user(user: RunAs) -> Self {
+        Self {
+            missing_user: Some(user),
+            ..Self::default()
+        }
+    }
+
+    /// The worker of an incarnation.
+    pub(in crate::daemon) fn worker(&self, incarnation: u64) -> Arc<Part> {
+        Arc::clone(&self.workers.lock().unwrap()[&incarnation])
+    }
+
+    /// How many workers run.
+    pub(in crate::daemon) fn running(&self) -> usize {
+        let workers = self.workers.lock().unwrap();
+        workers
+            .values()
+            .filter(|part| part.end.borrow().is_none())
+            .count()
+    }
+}
+
+impl Part {
+    /// Its process ends.
+    pub(in crate::daemon) fn end(&self, status: i32) {
+        self.end.send_replace(Some(ExitReason::Exited { status }));
+    }
+}
+
+impl Spawner for Stage {
+    type Worker = Played;
+
+    fn next_incarnation(&self) -> Incarnation {
+        Incarnation::new(self.next.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    async fn refusal(&self, _: SiteId, run_as: &RunAs) -> Option<String> {
+        (self.missing_user.as_ref() == Some(run_as)).then(|| format!("there is no user {run_as}"))
+    }
+
+    async fn announce(&self, _: Vec<SiteId>) {}
+
+    async fn spawn(
+        &self,
+        spec: &Arc<VassalSpec>,
+        _: InstanceNumber,
+        incarnation: Incarnation,
+    ) -> Result<Played, SpawnFailure> {
+        let part = Arc::new(Part {
+            spec: Arc::clone(spec),
+            end: watch::Sender::new(None),
+            told: Mutex::default(),
+        });
+        let incarnation = incarnation.get();
+        self.workers
+            .lock()
+            .unwrap()
+            .insert(incarnation, Arc::clone(&part));
+        Ok(Played {
+            part,
+            socket: format!("/run/{incarnation}").into(),
+        })
+    }
+}
+
+impl Worker for Played {
+    fn pid(&self) -> u32 {
+        1
+    }
+
+    fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    fn started_at(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+    }
+
+    fn exited(&self) -> impl Future<Output = ExitReason> + Send + 'static {
+        let part = Arc::clone(&self.part);
+        async move {
+            let mut end = part.end.subscribe();
+            let ended = end.wait_for(Option::is_some).await.unwrap();
+            ended.unwrap()
+        }
+    }
+
+    fn probe(
+        &self,
+        _: &Ready,
+        _: &Hostname,
+        _: Protocol,
+    ) -> impl Future<Output = Result<(), ProbeFailure>> + Send + 'static {
+        std::future::ready(Ok(()))
+    }
+
+    fn signal(&self, _: StopSignal) {
+        self.part.told.lock().unwrap().push("signal");
+        if !self.part.spec.site.slug.as_str().starts_with(STUBBORN) {
+            self.part.end(0);
+        }
+    }
+
+    fn kill_group(&self) {
+        self.part.told.lock().unwrap().push("kill");
+        let killed = ExitReason::Killed {
+            signal: 9,
+            core_dumped: false,
+        };
+        self.part.end.send_replace(Some(killed));
+    }
+
+    fn last_stderr(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn remove(self) {
+        self.part.told.lock().unwrap().push("remove");
+    }
+}
+
+/// Passes statuses to whoever waits for one.
+#[derive(Debug, Clone)]
+pub(in crate::daemon) struct Watched(watch::Sender<BTreeMap<SiteId, SiteStatus>>);
+
+impl StatusOutlet for Watched {
+    fn report(&self, status: SiteStatus) {
+        self.0
+            .send_modify(|known| drop(known.insert(status.id, status)));
+    }
+
+    fn forget(&self, site: SiteId) {
+        self.0.send_modify(|known| drop(known.remove(&site)));
+    }
+}
+
+/// A house on a stage.
+pub(in crate::daemon) struct Scene {
+    pub(in crate::daemon) house: Arc<House<Stage>>,
+    pub(in crate::daemon) stage: Arc<Stage>,
+    pub(in crate::daemon) board: Arc<RouteBoard>,
+    statuses: watch::Receiver<BTreeMap<SiteId, SiteStatus>>,
+}
+
+impl Scene {
+    /// With so many start permits.
+    pub(in crate::daemon) fn new(stage: Stage, permits: usize) -> Self {
+        let board = Arc::new(RouteBoard::new(settings("")));
+        board.acknowledge(Generation::new(u64::MAX));
+        let (sender, statuses) = watch::channel(BTreeMap::new());
+        let stage = Arc::new(stage);
+        let house = House {
+            spawner: Arc::clone(&stage),
+            permits: Arc::new(Semaphore::new(permits)),
+            routes: Arc::new(Routes::new(Arc::clone(&board))),
+            statuses: Arc::new(StatusBoard::new(Watched(sender))),
+        };
+        Self {
+            house: Arc::new(house),
+            stage,
+            board,
+            statuses,
+        }
+    }
+
+    /// Waits until the status of a site is like this; `None`: it has none.
+    pub(in crate::daemon) async fn until(
+        &mut self,
+        site: SiteId,
+        like: impl Fn(Option<&SiteStatus>) -> bool,
+    ) {
+        let known = self.statuses.wait_for(|known| like(known.get(&site)));
+        drop(
+            tokio::time::timeout(std::time::Duration::from_hours(1), known)
+                .await
+                .unwrap(),
+        );
+    }
+
+    /// The incarnations that the route of a site leads to; `None`: it has no route.
+    pub(in crate::daemon) fn routed(&self, site: SiteId) -> Option<Vec<u64>> {
+        let (_, whole) = self.board.whole();
+        let route = whole.routes.get(&site)?;
+        Some(match &route.service {
+            Service::Ready(backends) => backends.iter().map(|b| b.incarnation.get()).collect(),
+            Service::Waiting | Service::Unavailable(_) => Vec::new(),
+        })
+    }
+}

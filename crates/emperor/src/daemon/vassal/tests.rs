@@ -1,0 +1,170 @@
+//! The actor with workers that the tests play, on a clock that they stop.
+
+use std::sync::Arc;
+
+use site_model::{RunAs, Site, SiteId, SiteState, SiteStatus};
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+use vassal_core::lifecycle::Haste;
+use vassal_core::{Catalog, CatalogInput, Source, TemplateSource, Want};
+
+use super::stage::{Scene, Stage};
+use super::{Order, Wish, run};
+
+fn id() -> SiteId {
+    SiteId::new(1).unwrap()
+}
+
+/// What is wanted of a site whose row has been written so often.
+fn want(slug: &str, edition: u32) -> Want {
+    let template = TemplateSource {
+        name: "test".parse().unwrap(),
+        source: Source::new(
+            "test.toml",
+            "command = [\"/bin/true\", \"{{ vars.edition }}\"]\n[vars]\nedition = 0\n",
+        ),
+    };
+    let catalog = Catalog::new(CatalogInput {
+        templates: vec![template],
+        ..CatalogInput::default()
+    });
+    let site = Site {
+        id: id(),
+        slug: slug.parse().unwrap(),
+        domain: None,
+        aliases: vec![],
+        enabled: true,
+        template: Some("test".parse().unwrap()),
+        extra_config: format!("vars.edition = {edition}"),
+        run_as: Some(RunAs::Auto),
+        pool: None,
+        reloads: 0,
+    };
+    let spec = catalog.unwrap().resolve(&Arc::new(site)).unwrap();
+    Want::Run(Arc::new(spec))
+}
+
+struct Vassal {
+    orders: watch::Sender<Order>,
+    task: AbortOnDropHandle<()>,
+}
+
+impl Vassal {
+    fn start(scene: &Scene, want: Want) -> Self {
+        let wish = Wish::Want(want);
+        let (orders, receiver) = watch::channel(Order { wish, reloads: 0 });
+        let task = tokio::spawn(run(id(), Arc::clone(&scene.house), receiver, 7));
+        Self {
+            orders,
+            task: AbortOnDropHandle::new(task),
+        }
+    }
+
+    fn wish(&self, wish: Wish) {
+        self.orders.send_modify(|order| order.wish = wish);
+    }
+}
+
+fn is_ready(status: Option<&SiteStatus>) -> bool {
+    status.is_some_and(|status| status.state == SiteState::Ready)
+}
+
+/// A site that serves with incarnation 1.
+async fn serving(slug: &str) -> (Scene, Vassal) {
+    let mut scene = Scene::new(Stage::default(), 1);
+    let vassal = Vassal::start(&scene, want(slug, 1));
+    scene.until(id(), is_ready).await;
+    assert_eq!(scene.routed(id()), Some(vec![1]));
+    (scene, vassal)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crashed_worker_is_replaced_and_its_folder_removed() {
+    let (mut scene, _vassal) = serving("site").await;
+    scene.stage.worker(1).end(1);
+    scene.until(id(), |status| !is_ready(status)).await;
+    scene.until(id(), is_ready).await;
+    assert_eq!(scene.routed(id()), Some(vec![2]));
+    assert_eq!(*scene.stage.worker(1).told.lock().unwrap(), ["remove"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_row_hands_over_from_one_worker_to_the_next() {
+    let (mut scene, vassal) = serving("site").await;
+    vassal.wish(Wish::Want(want("site", 2)));
+    scene
+        .until(id(), |status| {
+            status.is_some_and(|status| {
+                let numbers: Vec<_> = status
+                    .instances
+                    .iter()
+                    .map(|i| i.incarnation.get())
+                    .collect();
+                numbers == [2]
+            })
+        })
+        .await;
+    assert_eq!(scene.routed(id()), Some(vec![2]));
+    assert_eq!(scene.stage.worker(1).told.lock().unwrap()[0], "signal");
+    assert!(scene.stage.worker(2).told.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_thousand_edits_the_last_one_runs() {
+    let (mut scene, vassal) = serving("site").await;
+    for edition in 2..=1_000 {
+        vassal.wish(Wish::Want(want("site", edition)));
+        if edition % 10 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let Want::Run(last) = want("site", 1_000) else {
+        panic!("rejected");
+    };
+    let revision = Some(last.revision);
+    scene
+        .until(id(), |status| {
+            is_ready(status)
+                && status.is_some_and(|s| s.revision == revision && s.instances.len() == 1)
+        })
+        .await;
+    assert_eq!(scene.stage.running(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_site_ends_its_worker_its_route_and_its_task() {
+    let (mut scene, vassal) = serving("stubborn").await;
+    vassal.wish(Wish::Removed);
+    scene.until(id(), |status| status.is_none()).await;
+    vassal.task.await.unwrap();
+    assert_eq!(scene.routed(id()), None);
+    let told = scene.stage.worker(1).told.lock().unwrap().clone();
+    assert_eq!(told, ["signal", "kill", "remove"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_emperor_s_end_leaves_no_worker_and_the_last_status() {
+    let (scene, vassal) = serving("stubborn").await;
+    vassal.wish(Wish::Shutdown(Haste::Orderly));
+    tokio::task::yield_now().await;
+    vassal.wish(Wish::Shutdown(Haste::AtOnce));
+    vassal.task.await.unwrap();
+    assert_eq!(scene.stage.running(), 0);
+    let status = scene.house.statuses.get(id()).unwrap();
+    assert_eq!(status.state, SiteState::Stopping);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_start_permit_starts_when_another_is_ready() {
+    let mut scene = Scene::new(Stage::default(), 1);
+    let permit = Arc::clone(&scene.house.permits).acquire_owned().await;
+    let _vassal = Vassal::start(&scene, want("site", 1));
+    let queued = |status: Option<&SiteStatus>| {
+        status.is_some_and(|status| status.detail == "waits for its turn to start")
+    };
+    scene.until(id(), queued).await;
+    assert_eq!(scene.stage.running(), 0);
+    drop(permit);
+    scene.until(id(), is_ready).await;
+    assert_eq!(scene.house.permits.available_permits(), 1);
+}

@@ -1,0 +1,145 @@
+//! What an actor needs of the process layer. Traits, so that actors are tested with workers that a
+//! test plays itself, and a paused clock.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use site_model::{Hostname, Incarnation, InstanceNumber, Protocol, RunAs, SiteId};
+use vassal_core::lifecycle::Prospect;
+use vassal_core::settings::{Ready, StopSignal};
+use vassal_core::{ExitReason, VassalSpec};
+
+use crate::daemon::process::{Launcher, ProbeFailure, RunningInstance, SpawnFailure};
+
+/// Starts workers.
+pub(in crate::daemon) trait Spawner: fmt::Debug + Send + Sync + 'static {
+    /// What it starts.
+    type Worker: Worker;
+
+    /// A number no spawn ever had.
+    fn next_incarnation(&self) -> Incarnation;
+
+    /// Why this user can't be had for a site on this machine, which no row can tell; `None`: it
+    /// can.
+    fn refusal(&self, site: SiteId, run_as: &RunAs) -> impl Future<Output = Option<String>> + Send;
+
+    /// Sites with users of their own are about to start: all at once costs less than one by one.
+    fn announce(&self, sites: Vec<SiteId>) -> impl Future<Output = ()> + Send;
+
+    /// Starts one instance.
+    fn spawn(
+        &self,
+        spec: &Arc<VassalSpec>,
+        number: InstanceNumber,
+        incarnation: Incarnation,
+    ) -> impl Future<Output = Result<Self::Worker, SpawnFailure>> + Send;
+}
+
+/// A running worker. Dropped, it is killed.
+pub(in crate::daemon) trait Worker: Send + 'static {
+    /// Its main process.
+    fn pid(&self) -> u32;
+
+    /// Where it listens.
+    fn socket(&self) -> &Path;
+
+    /// When it was started.
+    fn started_at(&self) -> SystemTime;
+
+    /// Resolves once its main process has ended.
+    fn exited(&self) -> impl Future<Output = ExitReason> + Send + 'static;
+
+    /// Resolves once it is ready, or its time is up.
+    fn probe(
+        &self,
+        ready: &Ready,
+        host: &Hostname,
+        protocol: Protocol,
+    ) -> impl Future<Output = Result<(), ProbeFailure>> + Send + 'static;
+
+    /// Sends a signal to its main process.
+    fn signal(&self, signal: StopSignal);
+
+    /// Kills its whole process group.
+    fn kill_group(&self);
+
+    /// The last lines of its standard error.
+    fn last_stderr(&self) -> Vec<String>;
+
+    /// Removes what it leaves behind.
+    fn remove(self) -> impl Future<Output = ()> + Send;
+}
+
+impl Spawner for Launcher {
+    type Worker = RunningInstance;
+
+    fn next_incarnation(&self) -> Incarnation {
+        Self::next_incarnation(self)
+    }
+
+    async fn refusal(&self, site: SiteId, run_as: &RunAs) -> Option<String> {
+        let refused = self.identity_of(site, run_as).await.err()?;
+        // What may pass is met again by the spawn, which is tried again.
+        (refused.prospect() == Prospect::Lasting).then(|| refused.to_string())
+    }
+
+    async fn announce(&self, sites: Vec<SiteId>) {
+        if let Err(error) = self.assign_identities(sites).await {
+            tracing::error!(%error, "sites can't be given users of their own");
+        }
+    }
+
+    async fn spawn(
+        &self,
+        spec: &Arc<VassalSpec>,
+        number: InstanceNumber,
+        incarnation: Incarnation,
+    ) -> Result<RunningInstance, SpawnFailure> {
+        Self::spawn(self, spec, number, incarnation).await
+    }
+}
+
+impl Worker for RunningInstance {
+    fn pid(&self) -> u32 {
+        Self::pid(self)
+    }
+
+    fn socket(&self) -> &Path {
+        Self::socket(self)
+    }
+
+    fn started_at(&self) -> SystemTime {
+        Self::started_at(self)
+    }
+
+    fn exited(&self) -> impl Future<Output = ExitReason> + Send + 'static {
+        Self::exited(self)
+    }
+
+    fn probe(
+        &self,
+        ready: &Ready,
+        host: &Hostname,
+        protocol: Protocol,
+    ) -> impl Future<Output = Result<(), ProbeFailure>> + Send + 'static {
+        Self::probe(self, ready, host, protocol)
+    }
+
+    fn signal(&self, signal: StopSignal) {
+        Self::signal(self, signal);
+    }
+
+    fn kill_group(&self) {
+        Self::kill_group(self);
+    }
+
+    fn last_stderr(&self) -> Vec<String> {
+        Self::last_stderr(self)
+    }
+
+    async fn remove(self) {
+        Self::remove(self).await;
+    }
+}
