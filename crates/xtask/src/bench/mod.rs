@@ -1,0 +1,33 @@
+//! `cargo xtask bench`: measurements, not tests. Each prints a table; none has a bound that fails.
+
+mod document;
+mod router;
+mod spawn;
+
+use clap::Subcommand;
+
+use crate::TaskError;
+use crate::workspace::Workspace;
+
+pub(crate) use router::RouterBenchError;
+
+/// What can be measured.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Arguments {
+    /// The fastrouter beside nginx and HAProxy: CPU, requests per second, latency, system calls
+    Router(router::Arguments),
+    /// What stands behind the proxies of `router`; started by it, with a socket as standard input
+    #[command(hide = true)]
+    Backend,
+    /// From the commit of a row to the `exec` of its worker
+    Spawn(spawn::Arguments),
+}
+
+/// Measures.
+pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), TaskError> {
+    match arguments {
+        Arguments::Router(arguments) => Ok(router::run(workspace, arguments)?),
+        Arguments::Backend => Ok(router::backend::serve()?),
+        Arguments::Spawn(arguments) => spawn::run(workspace, arguments),
+    }
+}

@@ -1,0 +1,217 @@
+//! `cargo xtask bench router`: the fastrouter beside nginx and HAProxy, doing the same work.
+//!
+//! One backend, one load generator and every contender run at once; the rounds take turns (A, B, C,
+//! A, B, C, …), so that whatever else the machine does meets all alike, and ratios are made within
+//! a round. What the figures mean and how to read them is in `docs/PERFORMANCE.md`.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`backend`] | the worker that stands behind all of them |
+//! | [`contender`] | how each is configured and started |
+//! | [`emperor`] | what the fastrouter is told over its link |
+//! | [`stage`] | the private folder, the cores, the backend |
+//! | [`process`], [`cpu`] | processes that end with their owner, and the CPU they take |
+//! | [`load`], [`syscalls`] | wrk, strace |
+//! | [`figures`], [`report`] | medians and ratios, and how they are written down |
+
+pub(super) mod backend;
+mod contender;
+mod cpu;
+mod emperor;
+mod figures;
+mod load;
+mod process;
+mod report;
+mod stage;
+mod syscalls;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use thiserror::Error;
+
+use contender::{Contender, Headers, Plan};
+use figures::{Round, Series};
+use stage::Stage;
+
+use super::document;
+use crate::progress::say;
+use crate::provision::{self, Need, ProvisionError};
+use crate::shell::{self, CommandError};
+use crate::workspace::Workspace;
+
+/// Where the figures are kept.
+const DOCUMENT: &str = "docs/PERFORMANCE.md";
+const SECTION: &str = "bench router";
+
+/// What can be said to it.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// How many rounds each contender has
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// How long a round is
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: u32,
+    /// How many kept-alive connections the load generator has
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    connections: u32,
+    /// These contenders alone
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    only: Vec<Program>,
+    /// Another build of the fastrouter, to be measured beside this one
+    #[arg(long, value_name = "PATH")]
+    also: Vec<PathBuf>,
+    /// nginx and HAProxy once more, without the headers that the fastrouter adds to a request
+    #[arg(long)]
+    bare: bool,
+    /// Write the figures into docs/PERFORMANCE.md
+    #[arg(long)]
+    write: bool,
+}
+
+/// What is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Program {
+    Nginx,
+    Haproxy,
+    Fastrouter,
+}
+
+/// Why nothing was measured.
+#[derive(Debug, Error)]
+pub(crate) enum RouterBenchError {
+    /// Something is missing and can't be had.
+    #[error(transparent)]
+    Provision(#[from] ProvisionError),
+    /// A program could not be started, or ended badly.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// Proxy and load would share a core, and every figure would be of both.
+    #[error("two cores are needed, one for the proxy and one for the load; {found} can be used")]
+    Cores { found: usize },
+    /// A file, folder or socket is not as it should be.
+    #[error("could not use {path}")]
+    File {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// The backend lost its event loop.
+    #[error("the backend can't go on")]
+    Backend(#[source] io::Error),
+    /// A contender doesn't answer, or not as it has to.
+    #[error("{contender} gives no good answer: {detail}; it said: {said:?}")]
+    NoGoodAnswer {
+        contender: String,
+        detail: String,
+        said: String,
+    },
+    /// Some requests under load failed, so their figures would mean nothing.
+    #[error("{contender}: {failed} of {requests} requests failed under load")]
+    FailedRequests {
+        contender: String,
+        failed: u64,
+        requests: u64,
+    },
+    /// wrk said something else than what it was asked for.
+    #[error("wrk said no figures, but: {said:?}")]
+    Wrk { said: String },
+    /// Something in `/proc` has no number where one was due.
+    #[error("{path} has no figure at the expected place: {text:?}")]
+    Proc { path: PathBuf, text: String },
+    /// The figures can't be written down.
+    #[error(transparent)]
+    Document(#[from] document::DocumentError),
+}
+
+/// Measures, prints the tables and, if asked to, writes them down.
+pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), RouterBenchError> {
+    provision::for_measurements(&[Need::Nginx, Need::HaProxy, Need::Wrk, Need::Strace])?;
+    let plans = plans(workspace, arguments)?;
+    let stage = Stage::set()?;
+    let contenders = plans
+        .iter()
+        .map(|plan| Contender::start(plan, &stage))
+        .collect::<Result<Vec<_>, _>>()?;
+    let series = measure(&stage, &contenders, arguments)?;
+    let report = report::markdown(&series, arguments);
+    let printed = io::stdout().write_all(report.as_bytes());
+    printed.map_err(|source| RouterBenchError::File {
+        path: "/dev/stdout".into(),
+        source,
+    })?;
+    if arguments.write {
+        document::replace_section(&workspace.path(DOCUMENT), SECTION, &report)?;
+    }
+    Ok(())
+}
+
+fn plans(workspace: &Workspace, arguments: &Arguments) -> Result<Vec<Plan>, RouterBenchError> {
+    let wanted = |program| arguments.only.is_empty() || arguments.only.contains(&program);
+    let mut references = Vec::new();
+    if wanted(Program::Nginx) {
+        references.push(Plan::Nginx as fn(Headers) -> Plan);
+    }
+    if wanted(Program::Haproxy) {
+        references.push(Plan::HaProxy);
+    }
+    let of_all = |headers| references.iter().map(move |plan| plan(headers));
+    let mut plans: Vec<_> = of_all(Headers::Forwarding).collect();
+    if arguments.bare {
+        plans.extend(of_all(Headers::Bare));
+    }
+    if wanted(Program::Fastrouter) {
+        say("Building an optimised fastrouter");
+        let mut build = workspace.cargo("build");
+        shell::run(build.args(["--release", "-p", "fastrouter"]))?;
+        let programs = workspace.programs(crate::workspace::Profile::Release);
+        plans.push(Plan::Fastrouter {
+            program: programs.join("fastrouter"),
+            label: None,
+        });
+    }
+    plans.extend(arguments.also.iter().map(|program| Plan::Fastrouter {
+        program: program.clone(),
+        label: Some(program.display().to_string()),
+    }));
+    Ok(plans)
+}
+
+fn measure(
+    stage: &Stage,
+    contenders: &[Contender],
+    arguments: &Arguments,
+) -> Result<Vec<Series>, RouterBenchError> {
+    let run = |contender: &Contender, seconds| {
+        load::run(stage, contender, arguments.connections, seconds)
+    };
+    say("Warming up");
+    for contender in contenders {
+        run(contender, 1)?;
+    }
+    let mut rounds = vec![Vec::new(); contenders.len()];
+    for number in 1..=arguments.rounds {
+        for (contender, rounds) in contenders.iter().zip(&mut rounds) {
+            let before = cpu::taken_by(contender.processes())?;
+            let load = run(contender, arguments.seconds)?;
+            let taken = cpu::taken_by(contender.processes())?.since(before);
+            let round = Round::new(&load, taken);
+            say(&format!("Round {number}: {}: {round}", contender.name()));
+            rounds.push(round);
+        }
+    }
+    say("Counting system calls");
+    let mut series = Vec::new();
+    for (contender, rounds) in contenders.iter().zip(rounds) {
+        let load = || run(contender, 1);
+        series.push(Series {
+            name: contender.name().to_owned(),
+            role: contender.role(),
+            rounds,
+            syscalls: syscalls::count(stage, contender.processes(), load)?,
+        });
+    }
+    Ok(series)
+}

@@ -1,0 +1,137 @@
+//! Plays the emperor for a fastrouter: serves its link with a table of one site.
+//!
+//! The messages are those of `wire::route`, written as JSON here, so that this package needs
+//! nothing of Emperor's to be built; a test reads them back with the real types.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::load::HOST;
+
+/// How long a fastrouter may take to connect and to have the table in force.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const GENERATION: u64 = 1;
+
+/// Waits for a fastrouter, tells it everything, and waits until all of its threads have it.
+///
+/// The link is to be kept open as long as the fastrouter is measured.
+pub(super) fn serve(listener: &UnixListener, backend: &Path) -> io::Result<UnixStream> {
+    wait_for(listener)?;
+    let (mut link, _) = listener.accept()?;
+    link.set_read_timeout(Some(PATIENCE))?;
+    for message in messages(backend) {
+        link.write_all(&frame(&message)?)?;
+    }
+    while !acknowledges(&receive(&mut link)?) {}
+    Ok(link)
+}
+
+fn wait_for(listener: &UnixListener) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let patience = Timespec::try_from(PATIENCE).map_err(io::Error::other)?;
+    let mut fds = [PollFd::new(listener, PollFlags::IN)];
+    if poll(&mut fds, Some(&patience))? == 0 {
+        let text = "it doesn't connect to its link";
+        return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+    }
+    Ok(())
+}
+
+fn acknowledges(message: &Value) -> bool {
+    message["type"] == "acknowledged" && message["generation"] == GENERATION
+}
+
+fn messages(backend: &Path) -> [Value; 4] {
+    let settings = json!({
+        "type": "settings",
+        "default_site": "",
+        "trusted_proxies": [],
+        "max_head_bytes": 32 * 1024,
+        "max_target_bytes": 8 * 1024,
+        "max_body_bytes": 0,
+        "head_timeout_ms": 10_000,
+        "keep_alive_timeout_ms": 60_000,
+        "response_timeout_ms": 60_000,
+        "connect_timeout_ms": 5_000,
+        "max_connections": 10_000,
+        "access_log": null,
+    });
+    let route = json!({
+        "id": 1,
+        "slug": "bench",
+        "canonical": HOST,
+        "serve": [HOST],
+        "service": {"ready": [
+            {"number": 1, "incarnation": 1, "socket": backend, "protocol": "http"},
+        ]},
+        "queue_depth": 100,
+        "queue_timeout_ms": 30_000,
+    });
+    [
+        settings,
+        json!({"type": "table-begin", "generation": GENERATION}),
+        json!({"type": "table-part", "routes": [route]}),
+        json!({"type": "table-end"}),
+    ]
+}
+
+/// A big-endian length, then that many bytes.
+fn frame(message: &Value) -> io::Result<Vec<u8>> {
+    let json = serde_json::to_vec(message)?;
+    let length = u32::try_from(json.len()).map_err(io::Error::other)?;
+    let mut frame = length.to_be_bytes().to_vec();
+    frame.extend(json);
+    Ok(frame)
+}
+
+fn receive(link: &mut UnixStream) -> io::Result<Value> {
+    let mut length = [0; 4];
+    link.read_exact(&mut length)?;
+    let mut json = Vec::new();
+    let length = u64::from(u32::from_be_bytes(length));
+    link.take(length).read_to_end(&mut json)?;
+    Ok(serde_json::from_slice(&json)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use wire::route::{ToRouter, parse_change};
+
+    use super::*;
+
+    #[test]
+    fn a_fastrouter_understands_every_message() {
+        let mut sent = BytesMut::new();
+        for message in messages(Path::new("/run/backend.sock")) {
+            sent.extend_from_slice(&frame(&message).unwrap());
+        }
+        let mut next = || wire::frame::decode(&mut sent).unwrap().unwrap();
+        assert!(matches!(next(), ToRouter::Settings(_)));
+        assert!(matches!(next(), ToRouter::TableBegin { generation: 1 }));
+        let ToRouter::TablePart { routes } = next() else {
+            panic!("the third message is no part of a table");
+        };
+        let change = parse_change(1, routes, &[]).unwrap();
+        assert_eq!(change.upserts[0].canonical.as_str(), HOST);
+        assert!(matches!(next(), ToRouter::TableEnd));
+    }
+
+    #[test]
+    fn an_acknowledgement_is_waited_for() {
+        let (mut link, mut router) = UnixStream::pair().unwrap();
+        for message in [
+            json!({"type": "hello"}),
+            json!({"type": "acknowledged", "generation": 1}),
+        ] {
+            router.write_all(&frame(&message).unwrap()).unwrap();
+        }
+        assert!(!acknowledges(&receive(&mut link).unwrap()));
+        assert!(acknowledges(&receive(&mut link).unwrap()));
+    }
+}

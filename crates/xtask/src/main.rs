@@ -1,0 +1,79 @@
+//! Developer commands: `cargo xtask quickstart | test | ci | bench | fuzz`.
+//!
+//! Each command has a module of its own; what a machine must have for one is in [`provision`], and
+//! processes are started in [`shell`] alone. Nothing of Emperor itself is linked in, so that these
+//! commands build in seconds on a fresh clone.
+
+mod bench;
+mod ci;
+mod fuzz;
+mod progress;
+mod provision;
+mod quickstart;
+mod shell;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use workspace::Workspace;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Developer commands of Emperor")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// A private PostgreSQL, three demo sites and the daemon, in the foreground
+    Quickstart(quickstart::Arguments),
+    /// Every test, over real parts; what they need is installed first
+    Test(test::Arguments),
+    /// What CI runs: fmt, clippy, doc, deny, test
+    Ci,
+    /// Measurements, printed as tables
+    #[command(subcommand)]
+    Bench(bench::Arguments),
+    /// Every parser of outside bytes under a fuzzer
+    Fuzz(fuzz::Arguments),
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum TaskError {
+    #[error(transparent)]
+    Workspace(#[from] workspace::WorkspaceError),
+    #[error(transparent)]
+    Provision(#[from] provision::ProvisionError),
+    #[error(transparent)]
+    Command(#[from] shell::CommandError),
+    #[error(transparent)]
+    Fuzz(#[from] fuzz::FuzzError),
+    #[error(transparent)]
+    RouterBench(#[from] bench::RouterBenchError),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress::failed(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<(), TaskError> {
+    let workspace = Workspace::find()?;
+    match task {
+        Task::Quickstart(arguments) => quickstart::run(&workspace, &arguments),
+        Task::Test(arguments) => test::run(&workspace, &arguments),
+        Task::Ci => ci::run(&workspace),
+        Task::Bench(arguments) => bench::run(&workspace, &arguments),
+        Task::Fuzz(arguments) => fuzz::run(&workspace, &arguments),
+    }
+}

@@ -1,0 +1,100 @@
+//! What a machine must have for each command, installed where it is missing.
+//!
+//! Everything here is idempotent, and quick where all is present: a few looks at the file system.
+//! What can't be installed is named in one line that says how to get it.
+
+mod apt;
+mod cargo_tool;
+mod needs;
+mod python;
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::shell::CommandError;
+use crate::workspace::Workspace;
+
+pub(crate) use needs::Need;
+
+/// The Python of the test environment, as the tests find it.
+pub(crate) const PYTHON_VARIABLE: &str = "EMPEROR_TEST_PYTHON";
+/// The node program, as the tests find it.
+pub(crate) const NODE_VARIABLE: &str = "EMPEROR_TEST_NODE";
+
+/// Something is missing and can't be had.
+#[derive(Debug, Error)]
+pub(crate) enum ProvisionError {
+    /// Nobody may install packages here.
+    #[error("{what} missing, and installing needs root: run `{command}`, then try again")]
+    NoRights { what: String, command: String },
+    /// There is no apt here.
+    #[error(
+        "{what} missing, and this machine has no apt-get; install what it calls {packages}, then try again"
+    )]
+    NoApt { what: String, packages: String },
+    /// It was installed and still isn't there.
+    #[error("{what} still missing after {packages} were installed; look at what apt-get said")]
+    StillMissing { what: String, packages: String },
+    /// A file could not be read or written.
+    #[error("could not use {path}")]
+    File {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// A folder in a place that everybody may write to belongs to somebody else.
+    #[error("{path} belongs to somebody else; remove it, then try again")]
+    Foreign { path: PathBuf },
+    /// A program failed.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+}
+
+/// The programs that tests speak to.
+#[derive(Debug)]
+pub(crate) struct Fixtures {
+    /// A Python with gunicorn, uWSGI, uvicorn, granian and Django.
+    pub(crate) python: PathBuf,
+    /// node.
+    pub(crate) node: PathBuf,
+}
+
+/// For the private cluster and the demo sites.
+pub(crate) fn for_quickstart() -> Result<(), ProvisionError> {
+    apt::require(&[Need::PostgreSql, Need::Python])
+}
+
+/// For every test of the workspace.
+pub(crate) fn for_tests(workspace: &Workspace) -> Result<Fixtures, ProvisionError> {
+    apt::require(&[
+        Need::PostgreSql,
+        Need::Python,
+        Need::PythonVenv,
+        Need::PythonHeaders,
+        Need::CCompiler,
+        Need::Node,
+        Need::PgBouncer,
+        Need::OpenSsl,
+    ])?;
+    Ok(Fixtures {
+        python: python::environment(workspace)?,
+        node: needs::on_system_path("node").expect("it was required above"),
+    })
+}
+
+/// For `cargo deny`.
+pub(crate) fn for_deny() -> Result<(), ProvisionError> {
+    cargo_tool::require("deny", "cargo-deny")
+}
+
+/// For `cargo fuzz`.
+pub(crate) fn for_fuzz() -> Result<(), ProvisionError> {
+    apt::require(&[Need::CxxCompiler])?;
+    cargo_tool::require("fuzz", "cargo-fuzz")
+}
+
+/// For measurements against other servers.
+pub(crate) fn for_measurements(needs: &[Need]) -> Result<(), ProvisionError> {
+    apt::require(needs)
+}

@@ -1,0 +1,20 @@
+//! Emperor over real parts: each test opens a house of its own, with a PostgreSQL, a daemon and a
+//! router, and looks at it as an operator or a visitor does.
+#![expect(
+    clippy::unwrap_used,
+    reason = "what isn't there fails the test, in its helpers too"
+)]
+
+mod commands;
+mod database;
+mod django;
+mod hosts;
+mod isolation;
+mod lifecycle;
+mod many;
+mod mistakes;
+mod quickstart;
+mod removals;
+mod rows;
+mod secrets;
+mod templates;

@@ -1,0 +1,7 @@
+//! Answers of workers that speak http.
+#![no_main]
+
+use http_edge::upstream::Codec;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| fuzz::check_answer(Codec::Http, input));

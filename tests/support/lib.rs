@@ -1,0 +1,38 @@
+//! What the end-to-end tests share: real parts, started in a private folder and gone afterwards.
+//!
+//! | module | what it starts or speaks to |
+//! |---|---|
+//! | [`house`] | everything together: the way most tests begin |
+//! | [`place`] | a private folder, free ports, the fixtures |
+//! | [`postgres`] | a PostgreSQL server of the test's own, and what can happen to it |
+//! | [`emperor`] | the daemon and its command line |
+//! | [`client`] | HTTP towards the router |
+//! | [`load`] | requests that go on while something happens |
+//! | [`processes`] | who runs on this machine, and what of it belongs to a test |
+//! | [`wait`] | awaiting a condition |
+//!
+//! Nothing here knows Emperor's crates: what a test sees is what an operator or a visitor sees.
+//! A function that can't do its work panics, since that is a test's failure.
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a support function's failure is its test's failure"
+)]
+
+pub mod client;
+pub mod emperor;
+pub mod house;
+pub mod load;
+pub mod place;
+pub mod postgres;
+pub mod processes;
+pub mod program;
+pub mod wait;
+
+pub use client::{Answer, Client};
+pub use emperor::{Emperor, Outcome};
+pub use house::{House, Row};
+pub use load::Load;
+pub use place::Place;
+pub use postgres::Postgres;
+pub use wait::{PATIENCE, eventually};

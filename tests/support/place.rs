@@ -1,0 +1,126 @@
+//! A private folder that other users may enter, free ports, and the fixtures.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use tempfile::TempDir;
+
+use crate::program;
+
+/// A folder that is gone afterwards.
+#[derive(Debug)]
+pub struct Place(TempDir);
+
+impl Place {
+    /// Makes it. Its path is short, since unix sockets below it have room for 107 bytes.
+    pub fn new() -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("emp-")
+            .tempdir_in("/tmp")
+            .unwrap();
+        // Workers run as users of their own.
+        open_to_all(folder.path());
+        Self(folder)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// A path in it.
+    pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.path().join(name)
+    }
+
+    /// A folder in it, made if need be, that everybody may enter.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        let folder = self.join(name);
+        fs::create_dir_all(&folder).unwrap();
+        open_to_all(&folder);
+        folder
+    }
+
+    /// A copy of one folder of `tests/fixtures`, so that workers can read it wherever the sources
+    /// are, and nobody writes `__pycache__` into them.
+    pub fn fixture(&self, name: &str) -> PathBuf {
+        let copy = self.join(name);
+        if !copy.exists() {
+            let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+            copy_folder(&fixtures.join(name), &copy);
+        }
+        copy
+    }
+
+    /// A copy of the tiny worker.
+    pub fn tiny_worker(&self) -> PathBuf {
+        let copy = self.join("tiny-worker");
+        if !copy.exists() {
+            fs::copy(program::built("tiny-worker"), &copy).unwrap();
+        }
+        copy
+    }
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A port that nobody else in this process was given, below those that the kernel gives out for
+/// outgoing connections. Tests of this package run in one process, so none takes another's.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + u16::try_from(std::process::id() % 100).unwrap() * 100;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Whether this process may do anything; workers then run as users of their own.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// The Python with the application servers.
+pub fn python() -> PathBuf {
+    provisioned("EMPEROR_TEST_PYTHON")
+}
+
+/// node.
+pub fn node() -> PathBuf {
+    provisioned("EMPEROR_TEST_NODE")
+}
+
+fn provisioned(variable: &str) -> PathBuf {
+    let Some(path) = std::env::var_os(variable) else {
+        panic!("{variable} isn't set: run these tests by `cargo xtask test`, which installs it");
+    };
+    path.into()
+}
+
+fn open_to_all(folder: &Path) {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    open_to_all(to);
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let copy = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &copy);
+        } else {
+            fs::copy(entry.path(), &copy).unwrap();
+            fs::set_permissions(&copy, fs::Permissions::from_mode(0o644)).unwrap();
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Who runs on this machine: read from `/proc`, which tells more than any child handle.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// One running process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Process(i32);
+
+impl Process {
+    /// By its number.
+    pub fn new(pid: i32) -> Self {
+        Self(pid)
+    }
+
+    /// Every process of this machine.
+    pub fn all() -> Vec<Self> {
+        let entries = fs::read_dir("/proc").unwrap();
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        names
+            .filter_map(|name| name.parse().ok())
+            .map(Self)
+            .collect()
+    }
+
+    /// Those that have something of a folder in their arguments or their environment.
+    pub fn of(folder: &Path) -> Vec<Self> {
+        let needle = folder.to_str().unwrap();
+        let mut found = Self::all();
+        found.retain(|process| {
+            process.0.cast_unsigned() != std::process::id() && process.mentions(needle)
+        });
+        found
+    }
+
+    /// Its number.
+    pub fn pid(self) -> i32 {
+        self.0
+    }
+
+    /// Whether it runs; one that ended and was not waited for yet doesn't.
+    pub fn is_alive(self) -> bool {
+        self.status_line("State:")
+            .is_some_and(|state| !state.starts_with('Z'))
+    }
+
+    /// Its arguments, separated by NUL; empty where it is gone.
+    pub fn arguments(self) -> Vec<u8> {
+        self.read("cmdline")
+    }
+
+    /// The environment it was started with, separated by NUL.
+    pub fn environment(self) -> Vec<u8> {
+        self.read("environ")
+    }
+
+    /// The value of one variable of it.
+    pub fn variable(self, name: &str) -> Option<String> {
+        let environment = self.environment();
+        let mut variables = environment.split(|byte| *byte == 0);
+        variables.find_map(|variable| {
+            let text = std::str::from_utf8(variable).ok()?;
+            Some(text.strip_prefix(name)?.strip_prefix('=')?.to_owned())
+        })
+    }
+
+    /// A field of `/proc/PID/status`, such as `Uid:`.
+    pub fn status_line(self, field: &str) -> Option<String> {
+        let status = String::from_utf8(self.read("status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+        Some(line.trim().to_owned())
+    }
+
+    /// Its children, of which a server has many.
+    pub fn children(self) -> Vec<Self> {
+        let parent = self.0.to_string();
+        let mut found = Self::all();
+        found.retain(|process| process.status_line("PPid:").as_deref() == Some(&parent));
+        found
+    }
+
+    /// Sends it a signal; one that is gone is left in peace.
+    pub fn signal(self, signal: Signal) {
+        let _gone = kill(Pid::from_raw(self.0), signal);
+    }
+
+    fn mentions(self, needle: &str) -> bool {
+        let needle = needle.as_bytes();
+        let holds = |text: &[u8]| text.windows(needle.len()).any(|part| part == needle);
+        self.is_alive() && (holds(&self.arguments()) || holds(&self.environment()))
+    }
+
+    fn read(self, file: &str) -> Vec<u8> {
+        let path: PathBuf = format!("/proc/{}/{file}", self.0).into();
+        // It may have ended in the meantime.
+        fs::read(path).unwrap_or_default()
+    }
+}
