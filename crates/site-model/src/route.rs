@@ -4,6 +4,7 @@
 //! first, so a request keeps the one it began with, and one edit among 100,000 sites costs no copy
 //! of the rest. The emperor makes tables; the fastrouter follows them by [`RouteChange`]s.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +65,11 @@ pub enum Service {
     Ready(Vec<Backend>),
     /// None yet or none just now, but one is on its way: requests wait.
     Waiting,
+    /// None, on purpose: the first request wakes the site, and waits for it.
+    Asleep {
+        /// Paths that are answered with 204 meanwhile, and wake nobody: those of health checkers.
+        answered: Arc<[String]>,
+    },
     /// None, and waiting would be in vain.
     Unavailable(Unavailable),
 }
@@ -90,6 +96,8 @@ pub struct Backend {
     pub socket: PathBuf,
     /// What it speaks there.
     pub protocol: Protocol,
+    /// How many requests it takes at a time; `None`: as many as come.
+    pub concurrency: Option<NonZeroU32>,
 }
 
 /// What a worker speaks on its socket.

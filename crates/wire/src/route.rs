@@ -6,6 +6,7 @@
 //! generation. A router that meets a gap asks for the table again. Both directions carry frames of
 //! the [`frame`](crate::frame) module.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ pub const PROTOCOL_VERSION: u32 = 1;
 
 /// How many routes go into one [`ToRouter::TablePart`], so that a frame stays far below its bound.
 pub const ROUTES_PER_PART: usize = 500;
+
+/// How many sites go into one [`FromRouter::Load`], so that a frame stays far below its bound.
+pub const SITES_PER_LOAD: usize = 500;
 
 /// What the emperor says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +106,53 @@ pub enum FromRouter {
         /// The figures.
         stats: RouterStats,
     },
+    /// A request came for a site that sleeps, and waits. Said once per route that says so, and again
+    /// on a new connection as long as one waits.
+    Wake {
+        /// The site.
+        site_id: i64,
+    },
+    /// What became of the requests of some sites. Said by itself, at most twice a second, of those
+    /// sites alone whose figures aren't what was said last: a house without requests says nothing.
+    /// On a new connection every site that isn't without requests is said.
+    Load {
+        /// At most [`SITES_PER_LOAD`]; the rest follows in another one.
+        sites: Vec<SiteLoad>,
+    },
+}
+
+/// The load of one site, over all threads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteLoad {
+    /// The site.
+    pub site_id: i64,
+    /// Requests that came since it was last said.
+    pub requests: u64,
+    /// Requests that wait in its queue now.
+    pub waiting: u64,
+    /// How long the first of them has waited, in milliseconds.
+    pub oldest_ms: u64,
+    /// Its instances that have requests, had some since, or failed some.
+    pub instances: Vec<InstanceLoad>,
+}
+
+/// The load of one instance, over all threads.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceLoad {
+    /// The instance.
+    pub incarnation: u64,
+    /// Requests it was given since the router knows it.
+    pub requests: u64,
+    /// Requests it has now, open tunnels among them.
+    pub in_flight: u64,
+    /// Requests it answered since it was last said: signs of life.
+    pub answered: u64,
+    /// Connections that it didn't take since it was last said.
+    pub refused: u64,
+    /// Connections that it broke off before an answer was whole, since it was last said.
+    pub broken: u64,
+    /// Answers that didn't begin in time, since it was last said.
+    pub late: u64,
 }
 
 /// How the fastrouter is to behave.
@@ -223,6 +274,12 @@ pub enum ServiceFrame {
     Ready(Vec<BackendFrame>),
     /// [`Service::Waiting`].
     Waiting,
+    /// [`Service::Asleep`].
+    Asleep {
+        /// Its paths that are answered without waking it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        answered: Vec<String>,
+    },
     /// [`Unavailable::Failed`].
     Failed,
     /// [`Unavailable::Rejected`].
@@ -242,6 +299,9 @@ pub struct BackendFrame {
     pub socket: PathBuf,
     /// [`Backend::protocol`].
     pub protocol: ProtocolFrame,
+    /// [`Backend::concurrency`]; absent: no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<NonZeroU32>,
 }
 
 /// A [`Protocol`] as it travels.
@@ -335,6 +395,9 @@ impl From<&Service> for ServiceFrame {
                 Self::Ready(backends.iter().map(BackendFrame::from).collect())
             }
             Service::Waiting => Self::Waiting,
+            Service::Asleep { answered } => Self::Asleep {
+                answered: answered.to_vec(),
+            },
             Service::Unavailable(Unavailable::Failed) => Self::Failed,
             Service::Unavailable(Unavailable::Rejected) => Self::Rejected,
             Service::Unavailable(Unavailable::Disabled) => Self::Disabled,
@@ -351,6 +414,9 @@ impl ServiceFrame {
                 Service::Ready(backends.into_iter().map(Backend::from).collect())
             }
             Self::Waiting => Service::Waiting,
+            Self::Asleep { answered } => Service::Asleep {
+                answered: answered.into(),
+            },
             Self::Failed => Service::Unavailable(Unavailable::Failed),
             Self::Rejected => Service::Unavailable(Unavailable::Rejected),
             Self::Disabled => Service::Unavailable(Unavailable::Disabled),
@@ -365,6 +431,7 @@ impl From<&Backend> for BackendFrame {
             incarnation: backend.incarnation.get(),
             socket: backend.socket.clone(),
             protocol: backend.protocol.into(),
+            concurrency: backend.concurrency,
         }
     }
 }
@@ -376,6 +443,7 @@ impl From<BackendFrame> for Backend {
             incarnation: Incarnation::new(frame.incarnation),
             socket: frame.socket,
             protocol: frame.protocol.into(),
+            concurrency: frame.concurrency,
         }
     }
 }
@@ -443,6 +511,7 @@ mod tests {
                 incarnation: Incarnation::new(9),
                 socket: "/run/x.sock".into(),
                 protocol: Protocol::Uwsgi,
+                concurrency: NonZeroU32::new(4),
             }]),
             queue: QueueBounds {
                 depth: 10,

@@ -126,7 +126,7 @@ async fn lease(record: &mut Record, site: SiteId, attempt: Try) -> Result<Lease,
                 news(record, route).await;
                 avoid = None;
             }
-            Service::Waiting => {
+            Service::Waiting | Service::Asleep { .. } => {
                 if place.is_none() {
                     place = Some(enter(record, route, route.queue.timeout)?);
                 }

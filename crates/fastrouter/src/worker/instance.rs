@@ -223,7 +223,7 @@ pub(crate) fn leads_to(table: &RouteTable, site: SiteId, incarnation: Incarnatio
             let mut backends = backends.iter();
             backends.any(|backend| backend.incarnation == incarnation)
         }
-        Some(Service::Waiting | Service::Unavailable(_)) | None => false,
+        Some(Service::Waiting | Service::Asleep { .. } | Service::Unavailable(_)) | None => false,
     }
 }
 

@@ -246,6 +246,7 @@ pub(crate) fn backends(protocol: ProtocolFrame, instances: &[(u64, PathBuf)]) ->
         incarnation: *incarnation,
         socket: socket.clone(),
         protocol,
+        concurrency: None,
     });
     ServiceFrame::Ready(backends.collect())
 }

@@ -2,6 +2,7 @@
 //! functions of the state and of nothing else.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -329,6 +330,7 @@ impl Instance {
             incarnation: process.incarnation,
             socket: process.socket.clone(),
             protocol: self.spec.protocol,
+            concurrency: NonZeroU32::new(self.spec.settings.instances.concurrency),
         })
     }
 }

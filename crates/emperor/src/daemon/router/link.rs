@@ -112,7 +112,8 @@ async fn admit(stream: UnixStream, allowed: AllowedPeer) -> Result<Connection, L
         FromRouter::Acknowledged { .. } => Err(LinkError::Unexpected("an acknowledgement")),
         FromRouter::ResendTable => Err(LinkError::Unexpected("a wish for the table")),
         FromRouter::Idle { .. } => Err(LinkError::Unexpected("an answer")),
-        FromRouter::Stats { .. } => Err(LinkError::Unexpected("figures")),
+        FromRouter::Stats { .. } | FromRouter::Load { .. } => Err(LinkError::Unexpected("figures")),
+        FromRouter::Wake { .. } => Err(LinkError::Unexpected("a wish to wake a site")),
     }
 }
 
@@ -200,6 +201,8 @@ async fn receive_all(
                 }
             }
             FromRouter::Stats { token, stats } => board.tell_stats(token, stats),
+            // No route says yet that a site sleeps, and nothing depends on its load.
+            FromRouter::Wake { .. } | FromRouter::Load { .. } => {}
         }
     }
 }

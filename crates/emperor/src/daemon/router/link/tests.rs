@@ -61,6 +61,7 @@ fn route(id: i64, incarnation: u64) -> SiteRoute {
             incarnation: Incarnation::new(incarnation),
             socket: "/run/s".into(),
             protocol: Protocol::Http,
+            concurrency: None,
         }]),
         queue: QueueBounds {
             depth: 1,
