@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use wire::frame::{self, FrameError};
 use wire::route::{FromRouter, PROTOCOL_VERSION, ROUTES_PER_PART, RouteFrame, ToRouter};
 
@@ -201,8 +201,8 @@ async fn receive_all(
                 }
             }
             FromRouter::Stats { token, stats } => board.tell_stats(token, stats),
-            // No route says yet that a site sleeps, and nothing depends on its load.
-            FromRouter::Wake { .. } | FromRouter::Load { .. } => {}
+            FromRouter::Wake { site_id } => debug!(site_id, "a site that sleeps for nobody"),
+            FromRouter::Load { sites } => debug!(sites = sites.len(), "load"),
         }
     }
 }
