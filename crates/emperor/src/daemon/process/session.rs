@@ -74,6 +74,33 @@ pub(crate) fn resident_bytes() -> HashMap<u32, u64> {
     bytes
 }
 
+/// Memory of one session by its leader's pid, where a page that `n` processes share counts `1/n` for
+/// each (PSS): what would be had back if all of them ended. `None`: nothing of it could be read.
+///
+/// The kernel walks the page tables of every member, so this costs milliseconds for a large
+/// instance: to be asked now and then, of those that have a bound. Blocks.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "asked for by recycling, which is on its way")
+)]
+pub(crate) fn pss_bytes(session: u32) -> Option<u64> {
+    let members = ProcessStat::all().filter(|process| process.session.cast_unsigned() == session);
+    // A member that ended meanwhile, or that may not be looked into, adds nothing.
+    members
+        .filter_map(|member| pss_of(member.pid))
+        .reduce(u64::saturating_add)
+}
+
+fn pss_of(pid: Pid) -> Option<u64> {
+    parse_pss(&read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?)
+}
+
+fn parse_pss(rollup: &str) -> Option<u64> {
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024)
+}
+
 fn page_bytes() -> u64 {
     let asked = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
     // 4 KiB is what almost every machine has, should it not say.
@@ -166,6 +193,13 @@ mod tests {
         assert_eq!(stat.pid, Pid::from_raw(7).unwrap());
         assert_eq!((stat.session, stat.is_zombie), (9, true));
         assert_eq!((stat.start_ticks, stat.resident_pages), (12345, 678));
+    }
+
+    #[test]
+    fn proportional_memory_is_the_line_of_that_name() {
+        let text = "55d-7ff ---p 00000000 00:00 0 [rollup]\nRss:   9 kB\nPss:      4211 kB\nPss_Dirty: 7 kB\n";
+        assert_eq!(parse_pss(text), Some(4211 * 1024));
+        assert_eq!(parse_pss("Pss_Dirty: 7 kB\n"), None);
     }
 
     #[test]

@@ -113,3 +113,30 @@ async fn memory_is_counted_for_the_whole_session() {
     instance.remove().await;
     assert!(!crate::daemon::process::resident_bytes().contains_key(&0xffff_ffff));
 }
+
+#[tokio::test]
+async fn memory_that_processes_of_a_session_share_is_counted_once() {
+    let house = House::open().await;
+    // Four processes on the same 32 MiB, which none of them writes to after the fork.
+    let program = "
+import os, time
+held = bytearray(os.urandom(1 << 20) * 32)
+for _ in range(3):
+    if os.fork() == 0:
+        time.sleep(600)
+print('up', flush=True)
+time.sleep(600)
+";
+    let instance = house.start(house.python(7, program)).await.unwrap();
+    assert_eq!(first_line(&house, 7).await, "up");
+    let shared = 32 << 20;
+    let proportional = crate::daemon::process::pss_bytes(instance.pid()).unwrap();
+    let resident = crate::daemon::process::resident_bytes()[&instance.pid()];
+    assert!(resident >= 4 * shared, "{resident}");
+    assert!(
+        proportional >= shared && proportional < 2 * shared,
+        "{proportional}"
+    );
+    instance.remove().await;
+    assert_eq!(crate::daemon::process::pss_bytes(0x7fff_ffff), None);
+}
