@@ -17,6 +17,9 @@ pub enum ExitReason {
         /// The kernel wrote a core file.
         core_dumped: bool,
     },
+    /// It ended, and nobody can say how: the kernel tells a parent alone, and this process was
+    /// started by an emperor before.
+    Unknown,
 }
 
 impl ExitReason {
@@ -43,6 +46,7 @@ impl fmt::Display for ExitReason {
                 }
                 Ok(())
             }
+            Self::Unknown => f.write_str("ended with an unknown exit status"),
         }
     }
 }
@@ -88,6 +92,7 @@ mod tests {
             (killed(9, false), "was killed by SIGKILL"),
             (killed(11, true), "was killed by SIGSEGV (core dumped)"),
             (killed(40, false), "was killed by signal 40"),
+            (ExitReason::Unknown, "ended with an unknown exit status"),
         ] {
             assert_eq!(reason.to_string(), words);
         }

@@ -107,7 +107,11 @@ impl Goal {
 
     fn aim_at(self, spec: Arc<VassalSpec>, next: RolloutNumber) -> Self {
         match self {
-            Self::Run { rollout, fallback } if rollout.spec.revision == spec.revision => {
+            Self::Run {
+                mut rollout,
+                fallback,
+            } if rollout.spec.revision == spec.revision => {
+                rollout.spec = spec;
                 Self::Run { rollout, fallback }
             }
             other @ (Self::Run { .. }
@@ -117,6 +121,8 @@ impl Goal {
             | Self::Shutdown { .. }) => match other.into_proven() {
                 // Taken back: what served is what is wanted again.
                 Some(mut proven) if proven.spec.revision == spec.revision => {
+                    // One that was adopted may know of its revision only what its row said.
+                    proven.spec = spec;
                     proven.retry_now();
                     Self::Run {
                         rollout: proven,

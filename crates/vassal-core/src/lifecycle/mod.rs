@@ -6,6 +6,7 @@
 //!
 //! | module | what it decides |
 //! |---|---|
+//! | `adoption` | how a life goes on that an earlier emperor began |
 //! | `goal` | what the vassal is after |
 //! | `rollout` | how the attempt to get there fares: backoff, giving up |
 //! | `hear` | what each event changes at once |
@@ -18,6 +19,7 @@
 //! having been heard at the right time, and the same instances lead to the same decision however
 //! they came about.
 
+mod adoption;
 mod event;
 mod goal;
 mod hear;
@@ -33,6 +35,7 @@ use std::time::{Duration, Instant};
 
 use site_model::{Generation, Incarnation, SiteId, SiteRoute};
 
+pub use adoption::{Inheritance, InheritedInstance, InstanceMemory, Memory, Setback, Stage};
 pub use event::{Effect, Event, Haste, Process, Ticket};
 use goal::Goal;
 use instance::{Carrier, Instance};
@@ -60,7 +63,11 @@ impl Lifecycle {
     /// Begins a life. `seed` spreads the pauses between tries: two vassals should not have the
     /// same.
     pub fn begin(id: SiteId, want: Want, seed: u64, now: Instant) -> (Self, Vec<Effect>) {
-        let nothing = Self {
+        Self::nothing(id, seed).on(Event::Wanted(want), now)
+    }
+
+    fn nothing(id: SiteId, seed: u64) -> Self {
+        Self {
             id,
             goal: Goal::Removed,
             instances: Vec::new(),
@@ -69,8 +76,7 @@ impl Lifecycle {
             next_rollout: 0,
             next_ticket: 0,
             rng: fastrand::Rng::with_seed(seed),
-        };
-        nothing.on(Event::Wanted(want), now)
+        }
     }
 
     /// Takes in what happened, and says what is to be done.

@@ -50,6 +50,13 @@ pub enum Failure {
         /// The end of its standard error.
         stderr: Vec<String>,
     },
+    /// What an emperor before this one met.
+    Earlier {
+        /// In its words.
+        told: String,
+        /// Whether another try may help.
+        prospect: Prospect,
+    },
 }
 
 impl Failure {
@@ -61,16 +68,17 @@ impl Failure {
                 after,
                 stderr,
             },
-            other @ (Self::NotSpawned { .. } | Self::NotReady { .. } | Self::Crashed { .. }) => {
-                other
-            }
+            other @ (Self::NotSpawned { .. }
+            | Self::NotReady { .. }
+            | Self::Crashed { .. }
+            | Self::Earlier { .. }) => other,
         }
     }
 
     /// Whether trying the same again may help.
     pub const fn prospect(&self) -> Prospect {
         match self {
-            Self::NotSpawned { prospect, .. } => *prospect,
+            Self::NotSpawned { prospect, .. } | Self::Earlier { prospect, .. } => *prospect,
             Self::EndedEarly { .. } | Self::NotReady { .. } | Self::Crashed { .. } => {
                 Prospect::MayPass
             }
@@ -82,6 +90,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotSpawned { error, .. } => f.write_str(error),
+            Self::Earlier { told, .. } => f.write_str(told),
             Self::EndedEarly { reason, stderr } => {
                 write!(f, "its process {reason} before it was ready")?;
                 write_lines(f, stderr)

@@ -103,11 +103,17 @@ impl Rollout {
                 (trouble.failures.saturating_add(1), 0)
             }
             (
-                Failure::NotSpawned { .. } | Failure::EndedEarly { .. } | Failure::NotReady { .. },
+                Failure::NotSpawned { .. }
+                | Failure::EndedEarly { .. }
+                | Failure::NotReady { .. }
+                | Failure::Earlier { .. },
                 Health::Good,
             ) => (1, 1),
             (
-                Failure::NotSpawned { .. } | Failure::EndedEarly { .. } | Failure::NotReady { .. },
+                Failure::NotSpawned { .. }
+                | Failure::EndedEarly { .. }
+                | Failure::NotReady { .. }
+                | Failure::Earlier { .. },
                 Health::Troubled(trouble),
             ) => (
                 trouble.failures.saturating_add(1),

@@ -33,19 +33,13 @@ impl Instance {
                     incarnation: process.incarnation,
                     spec: Arc::clone(&self.spec),
                 });
-                let patience = self
-                    .spec
-                    .settings
-                    .ready
-                    .timeout
-                    .saturating_add(PROBE_MARGIN);
                 Phase::Probing {
                     process,
                     permit: Permit::Held {
                         ticket,
                         until: later(now, PERMIT_HELD),
                     },
-                    give_up_at: later(now, patience),
+                    give_up_at: later(now, probe_patience(&self.spec)),
                 }
             }
             Phase::Spawning {
@@ -264,6 +258,11 @@ impl Permit {
             Self::Returned => {}
         }
     }
+}
+
+/// How long a probe may go on.
+pub(super) fn probe_patience(spec: &VassalSpec) -> Duration {
+    spec.settings.ready.timeout.saturating_add(PROBE_MARGIN)
 }
 
 fn signal(

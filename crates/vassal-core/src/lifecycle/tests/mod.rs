@@ -1,5 +1,6 @@
 //! The state machine, case by case and by simulation.
 
+mod adoption;
 pub(crate) mod fixture;
 mod simulation;
 mod story;

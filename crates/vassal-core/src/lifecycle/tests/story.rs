@@ -10,13 +10,17 @@
 //!
 //! A published route is answered with the next generation, as the publisher does.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use site_model::{Generation, Incarnation, Service, Unavailable};
 
 use super::fixture::{disabled, rejected, site_id, spec};
-use crate::lifecycle::{Effect, Event, Haste, Lifecycle, Process, Prospect, Ticket};
-use crate::{ExitReason, Want};
+use crate::lifecycle::{
+    Effect, Event, Haste, Inheritance, InheritedInstance, Lifecycle, Process, Prospect, Ticket,
+};
+use crate::{ExitReason, VassalSpec, Want};
 
 /// Tells a life and compares each step with what is expected: heard, effects, state.
 #[track_caller]
@@ -32,6 +36,8 @@ pub(super) fn check(steps: &[(&str, &str, &str)]) {
 /// A life that is told step by step.
 pub(super) struct Story {
     pub(super) life: Option<Lifecycle>,
+    /// What each incarnation was spawned with.
+    specs: BTreeMap<Incarnation, Arc<VassalSpec>>,
     now: Instant,
     generation: Generation,
 }
@@ -40,6 +46,7 @@ impl Default for Story {
     fn default() -> Self {
         Self {
             life: None,
+            specs: BTreeMap::new(),
             now: Instant::now(),
             generation: Generation::new(0),
         }
@@ -60,6 +67,36 @@ impl Story {
             (None, event) => panic!("{event:?} before a life began"),
         };
         self.life = Some(life);
+        let done: Vec<_> = effects.iter().map(|effect| self.done(effect)).collect();
+        done.join(", ")
+    }
+
+    /// The emperor dies, and so do some processes; the next one wants this. Says what is to be
+    /// done.
+    pub(super) fn adopt(&mut self, wanted: &str, dead: &[u64]) -> String {
+        let memory = self.life.take().unwrap().memory();
+        let instances = memory.instances.into_iter();
+        let inheritance = Inheritance {
+            instances: instances
+                .map(|(incarnation, memory)| InheritedInstance {
+                    memory,
+                    process: process(incarnation),
+                    spec: Arc::clone(&self.specs[&incarnation]),
+                    is_alive: !dead.contains(&incarnation.get()),
+                })
+                .collect(),
+            setback: memory.setback,
+            restarts: memory.restarts,
+        };
+        let words: Vec<_> = wanted.split_whitespace().collect();
+        let want = match event(&words) {
+            Event::Wanted(want) => Some(want),
+            Event::Removed => None,
+            other => panic!("{other:?} is no wish"),
+        };
+        let (life, effects) = Lifecycle::adopt(site_id(1), want, inheritance, 7, self.now);
+        self.life = Some(life);
+        self.generation = Generation::new(0);
         let done: Vec<_> = effects.iter().map(|effect| self.done(effect)).collect();
         done.join(", ")
     }
@@ -89,6 +126,7 @@ impl Story {
                 incarnation,
                 spec,
             } => {
+                self.specs.insert(*incarnation, Arc::clone(spec));
                 let revision = &spec.revision.to_string()[..2];
                 format!("spawn {incarnation} as #{number} of {revision}")
             }
@@ -147,12 +185,7 @@ fn event(words: &[&str]) -> Event {
             ticket: Ticket(ticket.parse().unwrap()),
             incarnation: incarnation(number),
         },
-        ["spawned", number] => Event::Spawned(Process {
-            incarnation: incarnation(number),
-            pid: 1,
-            socket: "/run/s".into(),
-            started_at: SystemTime::UNIX_EPOCH,
-        }),
+        ["spawned", number] => Event::Spawned(process(incarnation(number))),
         ["unspawned", number] => unspawned(number, Prospect::MayPass),
         ["impossible", number] => unspawned(number, Prospect::Lasting),
         ["ready", number] => Event::FoundReady(incarnation(number)),
@@ -170,6 +203,15 @@ fn event(words: &[&str]) -> Event {
         ["acked", generation] => Event::Acknowledged(Generation::new(generation.parse().unwrap())),
         ["after", _] => Event::Tick,
         _ => panic!("nothing is heard as {words:?}"),
+    }
+}
+
+fn process(incarnation: Incarnation) -> Process {
+    Process {
+        incarnation,
+        pid: 1,
+        socket: "/run/s".into(),
+        started_at: SystemTime::UNIX_EPOCH,
     }
 }
 

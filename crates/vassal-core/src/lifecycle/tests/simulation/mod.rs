@@ -1,7 +1,8 @@
 //! A seeded driver over `plan` and [`Lifecycle`]: rows are edited, processes die, events get lost,
-//! doubled and late, the clock jumps, database and router come and go; after each step everything
+//! doubled and late, the clock jumps, database, router and the emperor itself come and go; after each step everything
 //! that must hold is checked, and once the faults stop the house must come to rest as wanted.
 
+mod death;
 mod world;
 
 use std::collections::BTreeMap;
@@ -105,6 +106,7 @@ impl House {
             11 => self.world.router.connected = !self.world.router.connected,
             // One row is edited again and again.
             13..17 => self.edit(site_id(1)),
+            17 => self.die_and_be_followed(),
             12 => self.world.now += Duration::from_secs(self.world.rng.u64(0..4_000)),
             _ => {}
         }

@@ -23,8 +23,8 @@ pub(super) struct World {
     pub(super) processes: BTreeMap<Incarnation, Simulated>,
     pub(super) router: Router,
     /// Events on their way, by the moment they arrive.
-    network: BTreeMap<(Instant, u64), (SiteId, Event)>,
-    asking: VecDeque<(SiteId, Ticket)>,
+    pub(super) network: BTreeMap<(Instant, u64), (SiteId, Event)>,
+    pub(super) asking: VecDeque<(SiteId, Ticket)>,
     pub(super) holding: BTreeSet<(SiteId, Ticket)>,
     incarnation: Incarnation,
     sequence: u64,
@@ -36,6 +36,7 @@ pub(super) struct World {
 /// A process.
 pub(super) struct Simulated {
     pub(super) site: SiteId,
+    pub(super) spec: Arc<VassalSpec>,
     pub(super) state: State,
     pub(super) found_ready: bool,
     pub(super) told_to_end: Option<Instant>,
@@ -58,7 +59,7 @@ pub(super) struct Router {
     pub(super) generation: Generation,
     pub(super) in_force: Generation,
     pub(super) routes: BTreeMap<SiteId, Arc<SiteRoute>>,
-    idle_questions: BTreeSet<(SiteId, Incarnation)>,
+    pub(super) idle_questions: BTreeSet<(SiteId, Incarnation)>,
 }
 
 impl Simulated {
@@ -204,7 +205,7 @@ impl World {
         living.map(|(incarnation, _)| *incarnation)
     }
 
-    fn spawn(&mut self, site: SiteId, incarnation: Incarnation, spec: &VassalSpec) {
+    fn spawn(&mut self, site: SiteId, incarnation: Incarnation, spec: &Arc<VassalSpec>) {
         self.spawns.entry(site).or_default().push(self.now);
         if self.faults && (is_unspawnable(spec) || self.mishap(10)) {
             let prospects = [Prospect::Lasting, Prospect::MayPass];
@@ -219,6 +220,7 @@ impl World {
         let ignores_signals = self.mishap(2);
         let process = Simulated {
             site,
+            spec: Arc::clone(spec),
             state: State::Alive,
             found_ready: false,
             told_to_end: None,
@@ -228,9 +230,7 @@ impl World {
         self.processes.insert(incarnation, process);
         let process = Process {
             incarnation,
-            pid: 1,
-            socket: format!("/run/{incarnation}").into(),
-            started_at: SystemTime::UNIX_EPOCH,
+            ..a_process()
         };
         self.send_surely(site, &Event::Spawned(process), 100);
     }
@@ -328,6 +328,16 @@ impl World {
                 "a route to {backend:?}, which was told to end"
             );
         }
+    }
+}
+
+/// A process whose incarnation is to be filled in.
+pub(super) fn a_process() -> Process {
+    Process {
+        incarnation: Incarnation::new(0),
+        pid: 1,
+        socket: "/run/s".into(),
+        started_at: SystemTime::UNIX_EPOCH,
     }
 }
 
