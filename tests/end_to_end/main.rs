@@ -13,6 +13,7 @@ mod isolation;
 mod lifecycle;
 mod many;
 mod mistakes;
+mod private_cluster;
 mod quickstart;
 mod removals;
 mod rows;

@@ -266,6 +266,7 @@ fn ends_the_link(error: &LinkError) -> bool {
         | LinkError::OldSchema { .. }
         | LinkError::NewerSchema { .. }
         | LinkError::SessionEnded { .. }
+        | LinkError::Cluster(_)
         | LinkError::NotYet => true,
         LinkError::Rights { .. } | LinkError::Statement { .. } => false,
     }

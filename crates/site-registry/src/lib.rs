@@ -32,7 +32,7 @@
 //! | a notification to itself, after `LISTEN` | 5 s: then a proxy pools transactions |
 //! | a dead network | about 35 s: TCP keepalives, `TCP_USER_TIMEOUT` |
 //! | between two attempts | 100 ms doubled to 5 s; after a link that was had, 20 to 500 ms |
-//! | the first reading, before the snapshot on disk is used | 1 s, or the first failed attempt |
+//! | the first reading, before the snapshot on disk is used | 1 s, the first failed attempt, or the start of a private cluster |
 //!
 //! A server that is frozen while nothing is asked of it is noticed at the next statement, a resync
 //! at the latest. Nothing can be missed meanwhile: a server that answers nobody commits nothing.

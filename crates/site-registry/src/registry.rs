@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::board::Board;
+use crate::cluster::ClusterState;
 use crate::desired::Desired;
 use crate::edit::{Edit, EditError, NewSite, SiteChange};
 use crate::link::{ConnectionStatus, DatabaseTarget};
@@ -28,6 +29,9 @@ const COMMANDS: usize = 32;
 pub struct RegistryOptions {
     /// The database.
     pub target: DatabaseTarget,
+    /// How the private cluster is, where the database is in one: no connection is tried while it
+    /// doesn't run.
+    pub cluster: Option<watch::Receiver<ClusterState>>,
     /// This machine's name in `emperor.site_status`.
     pub node: String,
     /// Create or upgrade the schema at the first connection.
@@ -80,8 +84,8 @@ impl Registry {
     /// Starts the registry on the current tokio runtime, and returns at once.
     ///
     /// [`RegistryHandle::desired`] begins with [`Source::Nothing`](crate::Source::Nothing). It
-    /// becomes the first reading or, where PostgreSQL doesn't answer within a second, the snapshot
-    /// on disk.
+    /// becomes the first reading or, where PostgreSQL doesn't answer within a second or its private
+    /// cluster has to be started first, the snapshot on disk.
     pub fn start(mut options: RegistryOptions) -> Self {
         options
             .target

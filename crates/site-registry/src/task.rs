@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::board::Board;
+use crate::cluster::ClusterState;
 use crate::connected::Connected;
 use crate::desired::{Desired, Row, Source};
 use crate::edit::{Edit, EditError};
@@ -102,6 +103,9 @@ impl RegistryTask {
         let mut unreachable = Backoff::new(UNREACHABLE.0, UNREACHABLE.1);
         let mut lost = Backoff::new(LOST.0, LOST.1);
         loop {
+            if let Waited::Stopped = self.until_cluster_runs().await {
+                return;
+            }
             let attempt = Connected::open(Arc::clone(&self.options), !self.configured);
             // Boxed, so that the task is not as large as its largest moment.
             let attempt = Box::pin(attempt);
@@ -125,6 +129,31 @@ impl RegistryTask {
             let pause = tokio::time::sleep(delay);
             if let Waited::Stopped = self.answering(pause).await {
                 return;
+            }
+        }
+    }
+
+    /// Waits for the private cluster, where there is one, and says why it doesn't run.
+    async fn until_cluster_runs(&mut self) -> Waited<()> {
+        let Some(mut cluster) = self.options.cluster.clone() else {
+            return Waited::Done(());
+        };
+        loop {
+            let state = cluster.borrow_and_update().clone();
+            match state {
+                ClusterState::Running => return Waited::Done(()),
+                ClusterState::Seeking => {}
+                // Nobody can have changed a row of a server that doesn't run.
+                ClusterState::Starting => self.begin_with_snapshot().await,
+                ClusterState::Failed(cause) => {
+                    self.lost(LinkError::Cluster(cause.to_string())).await;
+                }
+            }
+            match self.answering(cluster.changed()).await {
+                Waited::Done(Ok(())) => {}
+                // Nobody keeps it any more; whether it runs shows when it is tried.
+                Waited::Done(Err(_)) => return Waited::Done(()),
+                Waited::Stopped => return Waited::Stopped,
             }
         }
     }
@@ -159,7 +188,7 @@ impl RegistryTask {
                 biased;
                 () = stop.cancelled() => return Waited::Stopped,
                 done = &mut awaited => return Waited::Done(done),
-                () = until(self.snapshot_due) => self.use_snapshot().await,
+                () = until(self.snapshot_due) => self.begin_with_snapshot().await,
                 Some(command) = self.channels.commands.recv() => self.answer_unlinked(command),
             }
         }
@@ -188,30 +217,31 @@ impl RegistryTask {
         ids
     }
 
-    /// Without PostgreSQL, what was known before this process is better than nothing.
-    async fn use_snapshot(&mut self) {
-        self.snapshot_due = None;
-        if self.ledger.desired().is_known() {
+    /// Without PostgreSQL, what was known before this process is better than nothing. It is looked
+    /// for once.
+    async fn begin_with_snapshot(&mut self) {
+        if self.snapshot_due.take().is_none() || self.ledger.desired().is_known() {
             return;
         }
         let path = self.options.snapshot_path.clone();
         let loaded = tokio::task::spawn_blocking(move || snapshot::load(&path)).await;
         match loaded {
             Ok(Ok(Some((rows, read_at)))) => {
-                tracing::warn!(
+                tracing::info!(
                     sites = rows.len(),
-                    "PostgreSQL doesn't answer; beginning with the snapshot of the last reading"
+                    "beginning with the snapshot of the last reading, until PostgreSQL answers"
                 );
                 self.ledger.restore(rows, read_at);
                 self.publish();
             }
-            Ok(Ok(None)) => tracing::warn!("PostgreSQL doesn't answer, and there is no snapshot"),
+            Ok(Ok(None)) => tracing::info!("there is no snapshot to begin with"),
             Ok(Err(error)) => tracing::error!(%error, "the snapshot can't be used"),
             Err(error) => tracing::error!(%error, "the snapshot can't be read"),
         }
     }
 
     async fn lost(&mut self, cause: LinkError) {
+        self.begin_with_snapshot().await;
         let state = ConnectionState::Lost(cause);
         let news = self.channels.connection.send_if_modified(|status| {
             let news = status.state != state;
@@ -220,14 +250,21 @@ impl RegistryTask {
         });
         if news {
             let status = self.channels.connection.borrow().clone();
-            tracing::warn!(
-                target = status.target,
-                cause = status.detail(),
-                "no link to PostgreSQL; everything goes on as last known"
-            );
-        }
-        if self.snapshot_due.is_some() {
-            self.use_snapshot().await;
+            let (target, cause) = (status.target.clone(), status.detail());
+            if self.ledger.desired().is_known() {
+                tracing::warn!(
+                    target,
+                    cause,
+                    "no link to PostgreSQL; everything goes on as last known"
+                );
+            } else {
+                tracing::error!(
+                    target,
+                    cause,
+                    "no link to PostgreSQL, and no snapshot of an earlier reading: no site runs \
+                     until there is one"
+                );
+            }
         }
     }
 

@@ -46,7 +46,10 @@ pub struct DatabaseStatus {
     pub detail: String,
     /// How full the server's notification queue is, 0 to 1.
     pub notification_queue_usage: f64,
-    /// When all rows were last read (RFC 3339).
+    /// Where the rows in force are from: `database`, `snapshot`, or `nothing` as long as none are
+    /// known.
+    pub rows: String,
+    /// When PostgreSQL held these rows, all of them (RFC 3339).
     pub last_read_at: Option<String>,
 }
 

@@ -32,8 +32,9 @@ use clap::Parser;
 use tracing::Level;
 
 use crate::config::{self, Config, Surroundings};
+use crate::daemon::{self, ClusterFailure};
 use crate::logging::{self, LogStyle};
-use crate::{daemon, quickstart, runtime};
+use crate::{quickstart, runtime};
 use args::{Cli, Command, LogFormat, Logging};
 pub(crate) use client::{Client, ClientError};
 use failure::{Failure, Status};
@@ -61,7 +62,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Run(command) => {
             logging::start(style(&command.logging), Level::INFO);
             let config = config::load(file, &Surroundings::of_this_process())?;
-            Ok(runtime::all_cores()?.block_on(daemon::run(config))?)
+            Ok(runtime::all_cores()?.block_on(daemon::run(config, ClusterFailure::Retried))?)
         }
         Command::Quickstart(command) => {
             // What it has to say, it says itself; of the log, only what is wrong.

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use site_model::{Alias, HostPattern, InstanceStatus, SiteId};
-use site_registry::{ConnectionStatus, EditError, NewSite, Row, SiteChange};
+use site_registry::{ConnectionStatus, EditError, NewSite, Row, SiteChange, Source as RowsSource};
 use vassal_core::diagnostic::Source;
 use vassal_core::resolve::{Rendering, TemplateInfo};
 use vassal_core::{InstanceContext, VassalSpec};
@@ -107,7 +107,7 @@ fn document(overview: &Overview, memory: &HashMap<u32, u64>) -> StatusDocument {
             pid: std::process::id(),
             node: overview.node.clone(),
             started_at: rfc3339(overview.started_at),
-            database: database(&overview.database),
+            database: database(&overview.database, overview.rows),
             removals_held: overview.removals_held.iter().map(|id| id.get()).collect(),
         },
         router: router(&overview.router),
@@ -125,13 +125,19 @@ fn rfc3339(time: SystemTime) -> String {
         .unwrap_or_default()
 }
 
-fn database(connection: &ConnectionStatus) -> DatabaseStatus {
+fn database(connection: &ConnectionStatus, rows: RowsSource) -> DatabaseStatus {
+    let (rows, kept_since) = match rows {
+        RowsSource::Nothing => ("nothing", None),
+        RowsSource::Snapshot { read_at } => ("snapshot", Some(read_at)),
+        RowsSource::Database { read_at: _ } => ("database", connection.last_read_at),
+    };
     DatabaseStatus {
+        rows: rows.to_owned(),
         state: connection.state.as_str().to_owned(),
         target: connection.target.clone(),
         detail: connection.detail(),
         notification_queue_usage: connection.notification_queue_usage,
-        last_read_at: connection.last_read_at.map(rfc3339),
+        last_read_at: kept_since.map(rfc3339),
     }
 }
 

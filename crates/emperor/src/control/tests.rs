@@ -152,6 +152,7 @@ fn status(sites: Vec<SiteDocument>) -> StatusDocument {
                 target: "db/sites".into(),
                 detail: String::new(),
                 notification_queue_usage: 0.0,
+                rows: "database".into(),
                 last_read_at: None,
             },
             removals_held: vec![],

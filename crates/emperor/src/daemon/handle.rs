@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use site_model::{SiteId, SiteStatus};
-use site_registry::{ConnectionStatus, EditError, RegistryHandle, Row};
+use site_registry::{ConnectionStatus, EditError, RegistryHandle, Row, Source};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use vassal_core::Catalog;
@@ -77,6 +77,8 @@ pub(crate) struct Overview {
     pub(crate) started_at: SystemTime,
     /// The link to PostgreSQL.
     pub(crate) database: ConnectionStatus,
+    /// Where the rows in force are from.
+    pub(crate) rows: Source,
     /// Sites that are kept although their rows are gone, until `emperor confirm-removals`.
     pub(crate) removals_held: Vec<SiteId>,
     /// The fastrouter.
@@ -128,6 +130,7 @@ impl Handle {
             node: self.shared.node.clone(),
             started_at: self.shared.started_at,
             database,
+            rows: desired.source,
             removals_held: held.flat_map(|held| held.ids.iter().copied()).collect(),
             router,
             sites: sites

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use site_registry::cluster::{ClusterError, ClusterOptions, Durability, PrivateCluster};
+use site_registry::cluster::{
+    ClusterError, ClusterOptions, ClusterState, Durability, PrivateCluster,
+};
 use site_registry::{
-    ConfiguredRow, DatabaseTarget, Registry, RegistryHandle, RegistryOptions, TargetError,
+    ConfiguredRow, ConnectionState, ConnectionStatus, DatabaseTarget, Registry, RegistryHandle,
+    RegistryOptions, TargetError,
 };
 use thiserror::Error;
 use tokio::net::UnixListener;
@@ -37,9 +40,9 @@ use crate::control;
 /// The database can't be had.
 #[derive(Debug, Error)]
 pub(crate) enum OpenError {
-    /// The private cluster doesn't run.
+    /// The private cluster can't be had.
     #[error(transparent)]
-    Cluster(#[from] ClusterError),
+    Cluster(#[from] Arc<ClusterError>),
     /// `database.url` is no URL.
     #[error("database.url: {0}")]
     Url(#[from] TargetError),
@@ -79,8 +82,9 @@ struct Part {
 }
 
 impl House {
-    /// Starts the fastrouter, then reaches the database, then starts what follows it.
-    pub(super) async fn open(config: &Config, foundation: Foundation) -> Result<Self, OpenError> {
+    /// Starts everything at once: the fastrouter takes connections and the control API answers while
+    /// the database is being reached.
+    pub(super) fn open(config: &Config, foundation: Foundation) -> Result<Self, OpenError> {
         let Foundation {
             lock,
             catalog,
@@ -100,8 +104,8 @@ impl House {
             threads: config.router.threads,
         };
         let router = RouterParts::start(link, options, &board);
-        let (cluster, target) = database(config).await?;
-        let registry = Registry::start(registry_options(config, target));
+        let (cluster, target) = database(config)?;
+        let registry = Registry::start(registry_options(config, target, cluster.as_ref()));
         let statuses = Arc::new(StatusBoard::new(registry.handle()));
         let vassals = vassal::House {
             spawner: launcher,
@@ -134,13 +138,34 @@ impl House {
     }
 
     /// Resolves once requests are served as the rows want it: the router is connected, and desired
-    /// state was told to the vassals.
+    /// state was told to the vassals. Where the database can't be had and there is no snapshot
+    /// either, nothing more can be done: a service manager that went on waiting would only end what
+    /// tries.
     pub(super) fn ready(&self) -> impl Future<Output = ()> + 'static {
         let (mut peer, mut settled) = (self.board.peer(), self.supervisor.settled.clone());
+        let registry = self.registry.handle();
         async move {
             // Who sends these is gone only when the house is, and then nobody waits for it.
-            drop(settled.wait_for(|settled| *settled).await);
+            tokio::select! {
+                settled = settled.wait_for(|settled| *settled) => drop(settled),
+                () = without_rows(&registry) => {}
+            }
             drop(peer.wait_for(Option::is_some).await);
+        }
+    }
+
+    /// Resolves when the private cluster doesn't start, with the cause; never without one. Cancel
+    /// safe.
+    pub(super) fn cluster_failed(&self) -> impl Future<Output = Arc<ClusterError>> + 'static {
+        let state = self.cluster.as_ref().map(PrivateCluster::state);
+        async move {
+            if let Some(mut state) = state {
+                let failed = |state: &ClusterState| matches!(state, ClusterState::Failed(_));
+                if let Ok(ClusterState::Failed(cause)) = state.wait_for(failed).await.as_deref() {
+                    return Arc::clone(cause);
+                }
+            }
+            std::future::pending().await
         }
     }
 
@@ -262,24 +287,40 @@ impl Part {
     }
 }
 
-async fn database(config: &Config) -> Result<(Option<PrivateCluster>, DatabaseTarget), OpenError> {
+/// Resolves once the database can't be had and nothing is known of an earlier reading.
+async fn without_rows(registry: &RegistryHandle) {
+    let is_lost = |status: &ConnectionStatus| matches!(status.state, ConnectionState::Lost(_));
+    drop(registry.connection().wait_for(is_lost).await);
+    // Before a link is called lost, the snapshot is looked for.
+    if registry.desired().borrow().is_known() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Begins to run the private cluster, where no URL is given.
+fn database(config: &Config) -> Result<(Option<PrivateCluster>, DatabaseTarget), OpenError> {
     if let Some(url) = &config.database.url {
         return Ok((None, DatabaseTarget::parse(url.expose())?));
     }
-    let cluster = PrivateCluster::start(&ClusterOptions {
+    let cluster = PrivateCluster::begin(ClusterOptions {
         dir: config.cluster_dir(),
         socket_dir: config.cluster_socket_dir(),
         fallback_owner: None,
         durability: Durability::Full,
-    })
-    .await?;
+    });
+    let cluster = cluster.map_err(Arc::new)?;
     let target = cluster.target();
     Ok((Some(cluster), target))
 }
 
-fn registry_options(config: &Config, target: DatabaseTarget) -> RegistryOptions {
+fn registry_options(
+    config: &Config,
+    target: DatabaseTarget,
+    cluster: Option<&PrivateCluster>,
+) -> RegistryOptions {
     RegistryOptions {
         target,
+        cluster: cluster.map(PrivateCluster::state),
         node: config.node.clone(),
         migrate: config.database.migrate,
         resync_interval: config.database.resync_interval,

@@ -31,4 +31,4 @@ mod vassal;
 pub(crate) use catalog::assemble;
 pub(crate) use foundation::FoundationError;
 pub(crate) use handle::{Handle, Overview, RouterOverview, Selection, SiteEntry, Stopping};
-pub(crate) use run::{RunError, run};
+pub(crate) use run::{ClusterFailure, RunError, run};

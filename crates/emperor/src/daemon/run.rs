@@ -2,7 +2,8 @@
 //!
 //! The order of the beginning: everything that can be refused comes before anything that others
 //! could notice; listening sockets before the database, so that clients wait instead of being
-//! refused while it is reached. The order of the end is the reverse: no new requests, then no
+//! refused while it is reached. The database itself is never waited for: without it the sites of the
+//! last reading are served. The order of the end is the reverse: no new requests, then no
 //! workers, then no database.
 
 use std::sync::Arc;
@@ -41,19 +42,22 @@ pub(crate) enum RunError {
     Broken(&'static str),
 }
 
+/// What it means that the private cluster doesn't start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClusterFailure {
+    /// The sites of the last reading are served, and it is tried again.
+    Retried,
+    /// Somebody is looking on who should rather be told: the daemon ends with the cause.
+    Fatal,
+}
+
 /// Runs the daemon until it is told to end.
-pub(crate) async fn run(config: Config) -> Result<(), RunError> {
+pub(crate) async fn run(config: Config, on_failure: ClusterFailure) -> Result<(), RunError> {
     let mut signals = Signals::follow()?;
     let foundation = Foundation::lay(&config).await?;
-    let opened = tokio::select! {
-        opened = House::open(&config, foundation) => opened?,
-        () = signals.stop() => return Ok(()),
-    };
-    let mut daemon = Daemon {
-        config,
-        house: opened,
-    };
-    let ended = daemon.follow(&mut signals).await;
+    let house = House::open(&config, foundation)?;
+    let mut daemon = Daemon { config, house };
+    let ended = daemon.follow(&mut signals, on_failure).await;
     notify(&[sd_notify::NotifyState::Stopping]);
     daemon.close(&mut signals).await;
     ended
@@ -66,7 +70,13 @@ struct Daemon {
 
 impl Daemon {
     /// Serves until it is told to end, or something breaks.
-    async fn follow(&mut self, signals: &mut Signals) -> Result<(), RunError> {
+    async fn follow(
+        &mut self,
+        signals: &mut Signals,
+        on_failure: ClusterFailure,
+    ) -> Result<(), RunError> {
+        let cluster_failed = self.house.cluster_failed();
+        let mut cluster_failed = std::pin::pin!(cluster_failed);
         let ready = self.house.ready();
         let mut ready = std::pin::pin!(ready);
         let mut announced = false;
@@ -81,6 +91,9 @@ impl Daemon {
                     Asked::End => return Ok(()),
                     Asked::Reread => self.reload().await,
                 },
+                cause = &mut cluster_failed, if on_failure == ClusterFailure::Fatal => {
+                    return Err(OpenError::Cluster(cause).into());
+                }
                 part = self.house.broken() => return Err(RunError::Broken(part)),
             }
         }

@@ -21,8 +21,8 @@ use wire::control::StatusDocument;
 
 use crate::cli::{Client, ClientError};
 use crate::config::{self, Config, ConfigError, Surroundings};
-use crate::daemon;
 use crate::daemon::router::socket;
+use crate::daemon::{self, ClusterFailure};
 
 use guide::GuideError;
 use place::Place;
@@ -99,7 +99,7 @@ async fn check_programs() -> Result<(), QuickstartError> {
 /// The daemon, and the guide beside it.
 async fn house(config: Config, place: &Place, progress: &Progress) -> Result<(), QuickstartError> {
     let shown = config.clone();
-    let mut daemon = std::pin::pin!(daemon::run(config));
+    let mut daemon = std::pin::pin!(daemon::run(config, ClusterFailure::Fatal));
     tokio::select! {
         ended = &mut daemon => {
             progress.break_off()?;

@@ -40,7 +40,7 @@ pub enum ClusterError {
     /// The emperor is root, PostgreSQL refuses to run as root, and there is nobody else.
     #[error(
         "PostgreSQL doesn't run as root, and there is no user \"postgres\"; create one: useradd \
-         --system postgres"
+         --system postgres (a number without an account won't do: initdb looks its name up)"
     )]
     NoOwner,
     /// The user that PostgreSQL runs as can't get to the folder.

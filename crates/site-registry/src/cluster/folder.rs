@@ -35,7 +35,6 @@ pub(crate) struct Folders {
 impl Folders {
     /// Makes what is missing, gives it to the owner, and makes sure the owner gets there.
     pub(crate) fn prepare(options: &ClusterOptions) -> Result<Self, ClusterError> {
-        check_socket_path(&options.socket_dir)?;
         let owner = choose_owner(options)?;
         make_private(&options.dir, owner)?;
         make_private(&options.socket_dir, owner)?;
@@ -89,7 +88,7 @@ pub(crate) fn failed<'a>(
     }
 }
 
-fn check_socket_path(dir: &Path) -> Result<(), ClusterError> {
+pub(crate) fn check_socket_path(dir: &Path) -> Result<(), ClusterError> {
     let path = dir.join(SOCKET_FILE);
     let length = path.as_os_str().as_bytes().len();
     if length > MAX_SOCKET_PATH {

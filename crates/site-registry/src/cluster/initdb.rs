@@ -36,6 +36,8 @@ pub(crate) async fn initdb(
         .open(&output)
         .map_err(failed("open", &output))?;
     let mut command = command(&programs.initdb(), folders.owner, &log)?;
+    // Told to end meanwhile, the daemon leaves nobody behind; what is unfinished is removed next time.
+    command.kill_on_drop(true);
     command.arg("-D").arg(&unfinished).args([
         "-U",
         ROLE,

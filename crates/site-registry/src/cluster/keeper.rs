@@ -1,31 +1,25 @@
-//! Starting a private cluster, keeping it running, and stopping it.
+//! Keeping a private cluster running: started, started again whenever it ends, and stopped.
 
-use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::folder::Folders;
-use super::initdb::initdb;
-use super::postmaster::{LockFile, Postmaster, last_lines, remove_stale_locks};
-use super::{
-    ClusterError, ClusterOptions, DATABASE, Durability, Programs, ROLE, find_programs, url,
-};
-use crate::link::{Backoff, DatabaseTarget, Doing, LinkError, Session, bounded};
+use super::folder::check_socket_path;
+use super::postmaster::Postmaster;
+use super::server::Server;
+use super::{ClusterError, ClusterOptions, DATABASE, ROLE, url};
+use crate::link::{Backoff, DatabaseTarget};
 
-/// The oldest server the schema works on.
-const OLDEST_MAJOR: u32 = 13;
-/// A server that recovers from a crash may have much to read again.
-const READY_WITHIN: Duration = Duration::from_mins(5);
-/// Between two attempts to connect to a server that starts.
-const READY_BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
-/// Between two starts of a server that ends by itself.
+/// Between two starts of a server that doesn't start or ends by itself.
 const RESTART_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
 /// A server that ran for less ends again and again.
 const LASTED: Duration = Duration::from_mins(1);
 
-/// A private cluster that runs, and is started again when it ends by itself.
+/// A private cluster that is kept running: started, and started again when it doesn't start or ends
+/// by itself.
 ///
 /// Dropping it leaves the server running, as the death of the daemon does; [`stop`](Self::stop) is
 /// what ends it.
@@ -33,45 +27,76 @@ const LASTED: Duration = Duration::from_mins(1);
 pub struct PrivateCluster {
     target: DatabaseTarget,
     url: String,
-    programs: Programs,
+    state: watch::Receiver<ClusterState>,
     stop: CancellationToken,
     keeper: AbortOnDropHandle<Result<(), ClusterError>>,
 }
 
+/// How a private cluster is.
+#[derive(Debug, Clone)]
+pub enum ClusterState {
+    /// A server is looked for that a daemon before left running.
+    Seeking,
+    /// There is none; one is being started.
+    Starting,
+    /// It takes connections, and the database exists.
+    Running,
+    /// It doesn't start. Tried again.
+    Failed(Arc<ClusterError>),
+}
+
 impl PrivateCluster {
-    /// Finds the programs, makes the cluster where there is none, starts the server or adopts the
-    /// one that runs, and returns when it takes connections and the database exists.
+    /// Begins to keep the cluster running, and returns at once. What goes wrong then is told by
+    /// [`state`](Self::state), and tried again with growing pauses.
     ///
-    /// Not cancel safe in the sense that a server may have been started when the future is dropped;
-    /// the next start adopts it.
-    pub async fn start(options: &ClusterOptions) -> Result<Self, ClusterError> {
-        let folders = Folders::prepare(options)?;
-        let programs = choose_programs(&folders).await?;
-        if !folders.is_initialised() {
-            tracing::info!(dir = %folders.data.display(), "making a private PostgreSQL cluster");
-            initdb(&folders, &programs, options.durability).await?;
-        }
-        let cluster = Keeper {
-            folders,
-            programs: programs.clone(),
-            durability: options.durability,
-        };
-        let postmaster = cluster.run_server().await?;
-        tracing::info!(
-            pid = postmaster.pid(),
-            dir = %cluster.folders.data.display(),
-            "the private PostgreSQL takes connections"
-        );
-        let sockets = cluster.folders.sockets.clone();
+    /// # Errors
+    ///
+    /// What no attempt can mend, because only other options can.
+    pub fn begin(options: ClusterOptions) -> Result<Self, ClusterError> {
+        check_socket_path(&options.socket_dir)?;
+        // Where it can't be made absolute, the working folder is gone, and nothing relative is found.
+        let sockets = std::path::absolute(&options.socket_dir);
+        let sockets = sockets.unwrap_or_else(|_| options.socket_dir.clone());
         let stop = CancellationToken::new();
-        let keeper = tokio::spawn(cluster.keep(postmaster, stop.clone()));
+        let (sender, state) = watch::channel(ClusterState::Seeking);
+        let keeper = Keeper {
+            options,
+            state: sender,
+            stop: stop.clone(),
+        };
         Ok(Self {
             target: DatabaseTarget::unix(&sockets, ROLE, DATABASE),
             url: url(&sockets),
-            programs,
+            state,
             stop,
-            keeper: AbortOnDropHandle::new(keeper),
+            keeper: AbortOnDropHandle::new(tokio::spawn(keeper.keep())),
         })
+    }
+
+    /// The same, and returns when the server takes connections.
+    ///
+    /// # Errors
+    ///
+    /// Why the first attempt failed. There is no second one then.
+    pub async fn start(options: ClusterOptions) -> Result<Self, Arc<ClusterError>> {
+        let mut cluster = Self::begin(options)?;
+        let settled = |state: &ClusterState| match state {
+            ClusterState::Seeking | ClusterState::Starting => false,
+            ClusterState::Running | ClusterState::Failed(_) => true,
+        };
+        let state = cluster.state.wait_for(settled).await;
+        match state.as_deref() {
+            Ok(ClusterState::Failed(cause)) => Err(Arc::clone(cause)),
+            Ok(ClusterState::Seeking | ClusterState::Starting | ClusterState::Running) | Err(_) => {
+                drop(state);
+                Ok(cluster)
+            }
+        }
+    }
+
+    /// How it is: a level.
+    pub fn state(&self) -> watch::Receiver<ClusterState> {
+        self.state.clone()
     }
 
     /// The database, for [`RegistryOptions`](crate::RegistryOptions).
@@ -84,11 +109,6 @@ impl PrivateCluster {
         &self.url
     }
 
-    /// The programs it runs with; `psql` is among them.
-    pub fn programs(&self) -> &Programs {
-        &self.programs
-    }
-
     /// Stops the server: a second for its clients to leave, then with their transactions rolled
     /// back. To be called after the registry's sessions are closed.
     pub async fn stop(self) -> Result<(), ClusterError> {
@@ -98,181 +118,88 @@ impl PrivateCluster {
     }
 }
 
-/// The programs that fit the data folder; for a new one, the newest.
-async fn choose_programs(folders: &Folders) -> Result<Programs, ClusterError> {
-    let found = find_programs(std::env::var_os("PATH").as_deref()).await;
-    if found.is_empty() {
-        return Err(ClusterError::NoPrograms);
-    }
-    let versions = || {
-        let texts: Vec<_> = found.iter().map(|p| p.major.to_string()).collect();
-        texts.join(", ")
-    };
-    if folders.is_initialised() {
-        let made_by = folders.made_by()?;
-        let fits = found.iter().find(|p| p.major.to_string() == made_by);
-        return fits.cloned().ok_or_else(|| ClusterError::OtherMajor {
-            dir: folders.data.clone(),
-            made_by,
-            found: versions(),
-        });
-    }
-    let newest = found.iter().find(|p| p.major >= OLDEST_MAJOR);
-    newest
-        .cloned()
-        .ok_or_else(|| ClusterError::TooOld { found: versions() })
-}
-
 /// Owns the server's process.
 struct Keeper {
-    folders: Folders,
-    programs: Programs,
-    durability: Durability,
+    options: ClusterOptions,
+    state: watch::Sender<ClusterState>,
+    stop: CancellationToken,
 }
 
 impl Keeper {
-    /// Starts the server again whenever it ends, until it is to stop.
-    async fn keep(
-        self,
-        mut postmaster: Postmaster,
-        stop: CancellationToken,
-    ) -> Result<(), ClusterError> {
+    /// Starts the server, again whenever it ends, until it is to stop.
+    async fn keep(self) -> Result<(), ClusterError> {
         let mut backoff = Backoff::new(RESTART_BACKOFF.0, RESTART_BACKOFF.1);
         loop {
+            let (server, mut postmaster) = tokio::select! {
+                started = self.start(&mut backoff) => started,
+                () = self.stop.cancelled() => return self.stop_what_runs().await,
+            };
             let began = Instant::now();
             tokio::select! {
-                () = stop.cancelled() => return postmaster.stop(&self.folders.data).await,
+                () = self.stop.cancelled() => return server.stop(postmaster).await,
                 () = postmaster.ended() => {}
             }
             tracing::error!(
-                last_lines = last_lines(&self.folders.log),
+                last_lines = server.last_lines(),
                 "the private PostgreSQL ended by itself; starting it again"
             );
+            self.state.send_replace(ClusterState::Starting);
             if began.elapsed() > LASTED {
                 backoff.reset();
             }
-            postmaster = tokio::select! {
-                started = self.start_again(&mut backoff) => started,
-                () = stop.cancelled() => return self.stop_what_runs().await,
-            };
+            tokio::select! {
+                () = tokio::time::sleep(backoff.next_delay()) => {}
+                () = self.stop.cancelled() => return Ok(()),
+            }
         }
     }
 
     /// Starts the server, however many attempts it takes.
-    async fn start_again(&self, backoff: &mut Backoff) -> Postmaster {
+    async fn start(&self, backoff: &mut Backoff) -> (Server, Postmaster) {
         loop {
-            tokio::time::sleep(backoff.next_delay()).await;
-            match self.run_server().await {
+            let cause = match self.attempt().await {
                 Ok(started) => return started,
-                Err(error) => tracing::error!(%error, "the private PostgreSQL doesn't start"),
-            }
-        }
-    }
-
-    /// Stops a server that was being started.
-    async fn stop_what_runs(&self) -> Result<(), ClusterError> {
-        match Postmaster::find(&self.folders)? {
-            Some(running) => running.stop(&self.folders.data).await,
-            None => Ok(()),
-        }
-    }
-
-    /// A server that takes connections and has the database: the one that runs, or a new one.
-    async fn run_server(&self) -> Result<Postmaster, ClusterError> {
-        if let Some(running) = self.adoptable().await? {
-            match self.made_ready(running).await {
-                Ok(ready) => return Ok(ready),
-                Err(error) => tracing::warn!(%error, "the server that runs is of no use"),
-            }
-        }
-        remove_stale_locks(&self.folders).await?;
-        let started = Postmaster::spawn(&self.folders, &self.programs, self.durability)?;
-        self.made_ready(started).await
-    }
-
-    /// Waits until the server can be used. One that can't must not lie in the way of the next.
-    async fn made_ready(&self, mut postmaster: Postmaster) -> Result<Postmaster, ClusterError> {
-        match self.ready(&mut postmaster).await {
-            Ok(()) => Ok(postmaster),
-            Err(error) => {
-                postmaster.stop(&self.folders.data).await?;
-                Err(error)
-            }
-        }
-    }
-
-    /// The server that a daemon before left running, if its socket is where it is sought now.
-    async fn adoptable(&self) -> Result<Option<Postmaster>, ClusterError> {
-        let Some(running) = Postmaster::find(&self.folders)? else {
-            return Ok(None);
-        };
-        let lock = LockFile::read(&self.folders.lock())?;
-        if lock.is_some_and(|lock| lock.sockets == self.folders.sockets)
-            && self.folders.socket().exists()
-        {
-            tracing::info!(
-                pid = running.pid(),
-                "adopting the private PostgreSQL that runs"
-            );
-            return Ok(Some(running));
-        }
-        tracing::info!(
-            pid = running.pid(),
-            "the private PostgreSQL has its socket elsewhere; starting it anew"
-        );
-        running.stop(&self.folders.data).await?;
-        Ok(None)
-    }
-
-    /// Waits until the database is there.
-    async fn ready(&self, postmaster: &mut Postmaster) -> Result<(), ClusterError> {
-        let mut backoff = Backoff::new(READY_BACKOFF.0, READY_BACKOFF.1);
-        let began = Instant::now();
-        loop {
-            let attempt = ensure_database(&self.folders.sockets);
-            let cause = tokio::select! {
-                made = attempt => match made {
-                    Ok(()) => return Ok(()),
-                    Err(cause) => cause,
-                },
-                () = postmaster.ended() => return Err(self.ended()),
+                Err(cause) => cause,
             };
-            if began.elapsed() > READY_WITHIN {
-                return Err(ClusterError::NotReady {
-                    seconds: READY_WITHIN.as_secs(),
-                    cause,
-                    log: self.folders.log.clone(),
-                    lines: last_lines(&self.folders.log),
-                });
-            }
-            tokio::select! {
-                () = tokio::time::sleep(backoff.next_delay()) => {}
-                () = postmaster.ended() => return Err(self.ended()),
-            }
+            let delay = backoff.next_delay();
+            tracing::error!(%cause, again_in = ?delay, "the private PostgreSQL doesn't start");
+            self.state
+                .send_replace(ClusterState::Failed(Arc::new(cause)));
+            tokio::time::sleep(delay).await;
         }
     }
 
-    fn ended(&self) -> ClusterError {
-        ClusterError::Ended {
-            log: self.folders.log.clone(),
-            lines: last_lines(&self.folders.log),
-        }
+    async fn attempt(&self) -> Result<(Server, Postmaster), ClusterError> {
+        let server = Server::prepare(&self.options)?;
+        let postmaster = if let Some(running) = server.adopt().await? {
+            running
+        } else {
+            self.say_starting();
+            server.start().await?
+        };
+        let dir = self.options.dir.display();
+        tracing::info!(pid = postmaster.pid(), %dir, "the private PostgreSQL takes connections");
+        self.state.send_replace(ClusterState::Running);
+        Ok((server, postmaster))
     }
-}
 
-/// Creates the database where it doesn't exist.
-async fn ensure_database(sockets: &Path) -> Result<(), LinkError> {
-    match Session::open(&DatabaseTarget::unix(sockets, ROLE, DATABASE)).await {
-        Ok(session) => {
-            session.close().await;
-            return Ok(());
-        }
-        Err(LinkError::NoDatabase(_)) => {}
-        Err(error) => return Err(error),
+    /// A cause that is known is not forgotten while the next attempt is made.
+    fn say_starting(&self) {
+        self.state.send_if_modified(|state| match state {
+            ClusterState::Seeking => {
+                *state = ClusterState::Starting;
+                true
+            }
+            ClusterState::Starting | ClusterState::Running | ClusterState::Failed(_) => false,
+        });
     }
-    let session = Session::open(&DatabaseTarget::unix(sockets, ROLE, "postgres")).await?;
-    let create = format!("CREATE DATABASE {DATABASE}");
-    let made = bounded(Doing::Migrating, session.client.batch_execute(&create)).await;
-    session.close().await;
-    made
+
+    /// Stops a server that was being started. Where not even its folders can be had, which was told
+    /// when it was tried, there is none.
+    async fn stop_what_runs(&self) -> Result<(), ClusterError> {
+        match Server::prepare(&self.options) {
+            Ok(server) => server.stop_what_runs().await,
+            Err(_) => Ok(()),
+        }
+    }
 }

@@ -8,7 +8,9 @@
 //!
 //! The server outlives a daemon that is killed: the next one finds it by `postmaster.pid`, makes
 //! sure through `/proc` that the process is the one meant, and adopts it. A daemon that ends in
-//! order stops it. It is in a process group of its own, so that Ctrl-C reaches the daemon alone.
+//! order stops it. One that doesn't start, whatever the cause, is tried again for ever with growing
+//! pauses, and [`PrivateCluster::state`] says why it doesn't run; the daemon goes on meanwhile with
+//! what it knows. It is in a process group of its own, so that Ctrl-C reaches the daemon alone.
 //!
 //! Knows nothing of schema or sites; the registry connects to it as to any other server.
 
@@ -18,11 +20,12 @@ mod initdb;
 mod keeper;
 mod postmaster;
 mod programs;
+mod server;
 
 use std::path::{Path, PathBuf};
 
 pub use error::ClusterError;
-pub use keeper::PrivateCluster;
+pub use keeper::{ClusterState, PrivateCluster};
 pub use programs::{Programs, find_programs};
 
 /// The role that initdb makes, and the database that is made for it.

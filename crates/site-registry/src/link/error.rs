@@ -128,6 +128,9 @@ pub enum LinkError {
         /// What is known about why.
         message: String,
     },
+    /// The private cluster doesn't run.
+    #[error("the private PostgreSQL doesn't run: {0}")]
+    Cluster(String),
     /// No session was opened yet.
     #[error("the first connection is still being made")]
     NotYet,
@@ -139,6 +142,7 @@ impl LinkError {
         match self {
             Self::Unreachable(_) => "check database.url and that the server runs; retried forever",
             Self::TimedOut { .. } | Self::SessionEnded { .. } | Self::NotYet => "retried forever",
+            Self::Cluster(_) => "it is tried again by itself, with pauses of up to a minute",
             Self::LoginRefused(_) => "check user and password in database.url and pg_hba.conf",
             Self::NoDatabase(_) => "create it with createdb, or correct database.url",
             Self::Tls(_) => "check sslmode and sslrootcert in database.url",

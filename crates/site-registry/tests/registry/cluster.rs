@@ -3,8 +3,9 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
-use site_registry::cluster::{ClusterError, Durability, PrivateCluster};
+use site_registry::cluster::{ClusterError, ClusterState, Durability, PrivateCluster};
 use tokio_postgres::NoTls;
 
 use crate::support::{OwnCluster, command, connect, signal, soon};
@@ -13,8 +14,8 @@ fn is_running(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }
 
-async fn refusal(own: &OwnCluster) -> ClusterError {
-    match PrivateCluster::start(&own.options).await {
+async fn refusal(own: &OwnCluster) -> Arc<ClusterError> {
+    match PrivateCluster::start(own.options.clone()).await {
         Ok(cluster) => panic!("{cluster:?} was started"),
         Err(error) => error,
     }
@@ -168,7 +169,7 @@ async fn a_server_that_does_not_start_is_told_with_its_last_words() {
     let settings = own.options.dir.join("data/postgresql.conf");
     std::fs::write(settings, "no_such_setting = 1\n").unwrap();
     let error = refusal(&own).await;
-    assert!(matches!(error, ClusterError::Ended { .. }), "{error:?}");
+    assert!(matches!(*error, ClusterError::Ended { .. }), "{error:?}");
     assert!(error.to_string().contains("no_such_setting"), "{error}");
 }
 
@@ -191,7 +192,31 @@ async fn a_folder_that_cannot_be_made_is_named() {
     own.options.dir = file.join("postgres");
     let error = refusal(&own).await;
     assert!(
-        matches!(&error, ClusterError::File { path, .. } if *path == own.options.dir),
+        matches!(&*error, ClusterError::File { path, .. } if *path == own.options.dir),
         "{error:?}"
     );
+}
+
+#[tokio::test]
+async fn a_socket_that_only_another_configuration_can_place_is_refused_at_once() {
+    let mut own = OwnCluster::new();
+    own.options.socket_dir = own.dir.path().join("x".repeat(107));
+    let error = PrivateCluster::begin(own.options.clone()).unwrap_err();
+    assert!(
+        matches!(error, ClusterError::SocketPath { .. }),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_stopped_while_it_cannot_start_ends() {
+    let mut own = OwnCluster::new();
+    let file = own.dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    own.options.dir = file.join("postgres");
+    let cluster = PrivateCluster::begin(own.options.clone()).unwrap();
+    let mut state = cluster.state();
+    let failed = state.wait_for(|state| matches!(state, ClusterState::Failed(_)));
+    drop(soon("the failure", failed).await.unwrap());
+    soon("the end", cluster.stop()).await.unwrap();
 }

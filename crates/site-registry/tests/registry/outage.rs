@@ -1,16 +1,19 @@
 //! Sessions that end, servers that stop, hang or fail over: nothing is lost and nothing stalls.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use site_model::{SiteState, SiteStatus};
-use site_registry::cluster::url;
-use site_registry::{ConnectionState, DatabaseTarget, EditError, LinkError, migrate};
+use site_registry::cluster::{ClusterState, PrivateCluster, url};
+use site_registry::{
+    ConnectionState, DatabaseTarget, Desired, EditError, LinkError, Source, migrate,
+};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 
 use crate::support::{
-    Database, OwnCluster, Running, connect, options, site, site_id, soon, until_true,
+    Database, OwnCluster, Running, connect, open_folder, options, site, site_id, soon, until_true,
 };
 
 fn ready(id: i64) -> SiteStatus {
@@ -97,6 +100,72 @@ async fn a_server_that_restarts_disturbs_nothing_and_is_told_everything_again() 
     cluster.stop().await.unwrap();
 }
 
+/// A cluster with one row, stopped, and the snapshot of it.
+async fn stopped_with_a_row() -> (OwnCluster, PathBuf) {
+    let own = OwnCluster::new();
+    let cluster = own.start().await;
+    let snapshot = own.dir.path().join("snapshot.json");
+    let mut running = Running::start(options(cluster.target(), &snapshot)).await;
+    connect(cluster.url())
+        .await
+        .batch_execute("INSERT INTO emperor.sites (id, slug) VALUES (1, 'a')")
+        .await
+        .unwrap();
+    running
+        .until("the row", |desired| desired.rows.len() == 1)
+        .await;
+    running.registry.shutdown().await;
+    cluster.stop().await.unwrap();
+    (own, snapshot)
+}
+
+#[tokio::test]
+async fn a_cluster_that_does_not_start_leaves_the_snapshot_in_force_until_it_does() {
+    let (own, snapshot) = stopped_with_a_row().await;
+    let settings = own.options.dir.join("data/postgresql.conf");
+    let sound = std::fs::read_to_string(&settings).unwrap();
+    std::fs::write(&settings, "no_such_setting = 1\n").unwrap();
+
+    let cluster = PrivateCluster::begin(own.options.clone()).unwrap();
+    let mut options = options(cluster.target(), &snapshot);
+    options.cluster = Some(cluster.state());
+    let mut running = Running::start_unread(options);
+    let mut connection = running.registry.handle().connection();
+    let lost = connection.wait_for(|status| status.state.as_str() == "lost");
+    let detail = soon("the cause", lost).await.unwrap().detail();
+    for words in ["no_such_setting", "postgres.log", "tried again by itself"] {
+        assert!(detail.contains(words), "{detail}");
+    }
+    let is_snapshot = |desired: &Desired| matches!(desired.source, Source::Snapshot { .. });
+    running.until("the snapshot", is_snapshot).await;
+    assert!(running.site(1).is_some());
+
+    std::fs::write(&settings, sound).unwrap();
+    let is_reading = |desired: &Desired| matches!(desired.source, Source::Database { .. });
+    running.until("a reading", is_reading).await;
+    running.registry.shutdown().await;
+    cluster.stop().await.unwrap();
+}
+
+/// Time stands still but for the registry's own waits, so none of them came before the snapshot.
+#[tokio::test(start_paused = true)]
+async fn the_snapshot_is_in_force_while_the_cluster_starts() {
+    let dir = open_folder();
+    let snapshot = dir.path().join("snapshot.json");
+    let document = r#"{"version": 1, "read_at": {"secs_since_epoch": 1, "nanos_since_epoch": 0},
+        "rows": [{"rejected": {"id": 1, "slug": "a", "column": "slug", "detail": "x"}}]}"#;
+    std::fs::write(&snapshot, document).unwrap();
+    let nobody = DatabaseTarget::parse("postgresql://emperor@%2Fnowhere/sites").unwrap();
+    let (_keeper, state) = watch::channel(ClusterState::Starting);
+    let mut options = options(nobody, &snapshot);
+    options.cluster = Some(state);
+    let began = tokio::time::Instant::now();
+    let mut running = Running::start_unread(options);
+    let snapshot = running.desired.wait_for(|desired| desired.is_known()).await;
+    assert_eq!(snapshot.unwrap().rows.len(), 1);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
 #[tokio::test]
 async fn a_server_that_takes_connections_and_says_nothing_stalls_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -148,7 +217,7 @@ struct Network {
 }
 
 impl Network {
-    async fn to(socket: std::path::PathBuf) -> Self {
+    async fn to(socket: PathBuf) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (frozen, receiver) = watch::channel(false);
@@ -162,7 +231,7 @@ impl Network {
     }
 }
 
-async fn carry(mut near: TcpStream, socket: std::path::PathBuf, mut frozen: watch::Receiver<bool>) {
+async fn carry(mut near: TcpStream, socket: PathBuf, mut frozen: watch::Receiver<bool>) {
     let mut far = UnixStream::connect(socket).await.unwrap();
     let mut until = frozen.clone();
     tokio::select! {
@@ -231,7 +300,7 @@ async fn a_failover_is_followed_to_the_host_that_takes_writes() {
     let path = one.dir.path().join("snapshot.json");
     let mut running = Running::start(options(target.unwrap(), &path)).await;
     let slug = |wanted: &'static str| {
-        move |d: &site_registry::Desired| site(d, 1).is_some_and(|s| s.slug.as_str() == wanted)
+        move |d: &Desired| site(d, 1).is_some_and(|s| s.slug.as_str() == wanted)
     };
     running.until("the first host", slug("first")).await;
 

@@ -55,7 +55,7 @@ impl OwnCluster {
     }
 
     pub(crate) async fn start(&self) -> PrivateCluster {
-        PrivateCluster::start(&self.options).await.unwrap()
+        PrivateCluster::start(self.options.clone()).await.unwrap()
     }
 
     /// The number in `postmaster.pid`.
@@ -115,7 +115,7 @@ static DATABASES: AtomicU32 = AtomicU32::new(0);
 
 async fn start_shared() -> Shared {
     let dir = open_folder().keep();
-    let cluster = PrivateCluster::start(&cluster_options(&dir)).await.unwrap();
+    let cluster = PrivateCluster::start(cluster_options(&dir)).await.unwrap();
     let url = cluster.url().to_owned();
     // Dropped without being stopped, the server goes on.
     drop(cluster);
@@ -197,6 +197,7 @@ impl Database {
 pub(crate) fn options(target: DatabaseTarget, snapshot: &Path) -> RegistryOptions {
     RegistryOptions {
         target,
+        cluster: None,
         node: "node1".into(),
         migrate: true,
         resync_interval: Duration::from_mins(5),

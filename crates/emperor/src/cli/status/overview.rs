@@ -21,7 +21,7 @@ const NAMED: usize = 10;
 pub(super) fn render(status: &StatusDocument, now: Timestamp) -> String {
     let mut text = header(status, now);
     text.push('\n');
-    text.push_str(&summary(&status.sites));
+    text.push_str(&summary(status));
     text.push('\n');
     if !status.sites.is_empty() {
         text.push('\n');
@@ -66,8 +66,19 @@ fn database(database: &DatabaseStatus, now: Timestamp) -> String {
         _ => Tone::Bad,
     };
     let mut words = format!("{} {}", tone.paint(&database.state), database.target);
-    if let Some(read) = &database.last_read_at {
-        let _ = write!(words, ", read {} ago", since(Some(read), now));
+    let ago = since(database.last_read_at.as_deref(), now);
+    match (database.rows.as_str(), ago.as_str()) {
+        ("snapshot", ago) => {
+            let _ = write!(
+                words,
+                "; the sites are those of the snapshot read {ago} ago"
+            );
+        }
+        ("nothing", _) => words.push_str("; its rows are not known yet"),
+        (_, "") => {}
+        (_, ago) => {
+            let _ = write!(words, ", read {ago} ago");
+        }
     }
     push_cause(&mut words, &database.detail, tone);
     words
@@ -129,7 +140,11 @@ fn removals(held: &[i64]) -> String {
 }
 
 /// `5 sites: 1 failed, 4 ready`
-fn summary(sites: &[SiteDocument]) -> String {
+fn summary(status: &StatusDocument) -> String {
+    let sites = &status.sites;
+    if sites.is_empty() && status.emperor.database.rows == "nothing" {
+        return "No site is known before the database answers.".to_owned();
+    }
     if sites.is_empty() {
         return "No sites yet. Add one: emperor site add NAME --template TEMPLATE".to_owned();
     }

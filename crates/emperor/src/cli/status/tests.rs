@@ -34,7 +34,8 @@ fn house(sites: &Value) -> StatusDocument {
             "started_at": "2026-01-01T08:00:00Z",
             "database": {
                 "state": "connected", "target": "db:5432/sites", "detail": "",
-                "notification_queue_usage": 0.0, "last_read_at": "2026-01-01T11:59:48Z",
+                "notification_queue_usage": 0.0, "rows": "database",
+                "last_read_at": "2026-01-01T11:59:48Z",
             },
             "removals_held": [],
         },
