@@ -9,6 +9,7 @@ use wire::route::{InstanceStats, QueueStats, RouterStats};
 
 use crate::order::{Order, ThreadStats};
 use crate::settings::Settings;
+use crate::shared::Shared;
 
 /// A serving thread has ended although nobody told it to. The router can't keep what it promised
 /// of all its threads; it ends, and the emperor starts another.
@@ -20,12 +21,13 @@ pub(crate) struct ThreadLost;
 #[derive(Debug, Clone)]
 pub(crate) struct Fleet {
     threads: Vec<mpsc::Sender<Order>>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Fleet {
     /// Addresses these threads.
-    pub(crate) fn new(threads: Vec<mpsc::Sender<Order>>) -> Self {
-        Self { threads }
+    pub(crate) fn new(threads: Vec<mpsc::Sender<Order>>, shared: Arc<Shared>) -> Self {
+        Self { threads, shared }
     }
 
     /// Gives every thread a table, and returns once all have it in force.
@@ -60,7 +62,20 @@ impl Fleet {
 
     /// The figures of all threads, summed.
     pub(crate) async fn stats(&self) -> Result<RouterStats, ThreadLost> {
-        Ok(sum(self.ask_all(Order::Stats).await?))
+        // First who waits, then who is in flight: so those who wait are among them.
+        let queues = self.queues();
+        let stats = sum(self.ask_all(Order::Stats).await?);
+        Ok(RouterStats { queues, ..stats })
+    }
+
+    fn queues(&self) -> Vec<QueueStats> {
+        let queues = self.shared.queues.figures().into_iter();
+        let stats = queues.map(|(site, figures)| QueueStats {
+            site_id: site.get(),
+            waiting: figures.waiting,
+            oldest_ms: u64::try_from(figures.oldest.as_millis()).unwrap_or(u64::MAX),
+        });
+        stats.collect()
     }
 
     /// Has every thread end what it has and return.
@@ -94,7 +109,7 @@ impl Fleet {
     }
 }
 
-/// The generation is filled in by the link, which knows it.
+/// The generation and the queues are filled in by those who know them.
 fn sum(threads: Vec<ThreadStats>) -> RouterStats {
     let mut all = ThreadStats::default();
     for thread in threads {
@@ -105,11 +120,6 @@ fn sum(threads: Vec<ThreadStats>) -> RouterStats {
             let known = all.instances.entry(incarnation).or_default();
             known.requests += figures.requests;
             known.in_flight += figures.in_flight;
-        }
-        for (site, figures) in thread.queues {
-            let known = all.queues.entry(site).or_default();
-            known.waiting += figures.waiting;
-            known.oldest = known.oldest.max(figures.oldest);
         }
     }
     on_the_wire(all)
@@ -124,18 +134,13 @@ fn on_the_wire(all: ThreadStats) -> RouterStats {
             requests: figures.requests,
             in_flight: figures.in_flight,
         });
-    let queues = all.queues.into_iter().map(|(site, figures)| QueueStats {
-        site_id: site.get(),
-        waiting: figures.waiting,
-        oldest_ms: u64::try_from(figures.oldest.as_millis()).unwrap_or(u64::MAX),
-    });
     RouterStats {
         connections: all.connections,
         requests: all.requests,
         in_flight: all.in_flight,
         generation: 0,
         instances: instances.collect(),
-        queues: queues.collect(),
+        queues: Vec::new(),
     }
 }
 
@@ -173,6 +178,7 @@ mod tests {
     async fn a_thread_that_is_gone_is_noticed() {
         let (thread, orders) = mpsc::channel(1);
         drop(orders);
-        assert_eq!(Fleet::new(vec![thread]).stats().await, Err(ThreadLost));
+        let fleet = Fleet::new(vec![thread], Arc::new(Shared::new(1)));
+        assert_eq!(fleet.stats().await, Err(ThreadLost));
     }
 }

@@ -4,13 +4,14 @@
 //! counting a request is two plain stores on a cache line that nobody else holds. Whoever wants
 //! the sum reads all cells.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use site_model::Incarnation;
 
 use crate::order::InstanceFigures;
+use crate::weak::WeakMap;
 
 /// A counter with one writer. On a cache line of its own, or two with the prefetched neighbour.
 #[derive(Debug, Default)]
@@ -24,6 +25,9 @@ struct Cell {
 #[derive(Debug)]
 pub(crate) struct Gauge {
     cells: Box<[Cell]>,
+    /// Places taken of a bounded instance. All threads write to it: a bound that is to hold needs
+    /// one number. An instance without a bound never touches it.
+    taken: AtomicU32,
 }
 
 impl Gauge {
@@ -32,7 +36,28 @@ impl Gauge {
             cells: std::iter::repeat_with(Cell::default)
                 .take(threads)
                 .collect(),
+            taken: AtomicU32::new(0),
         }
+    }
+
+    /// Whether the instance has room for another request, if it takes so many at a time.
+    pub(crate) fn has_room(&self, most: NonZeroU32) -> bool {
+        self.taken.load(Ordering::SeqCst) < most.get()
+    }
+
+    /// Takes a place at the instance, unless all are taken.
+    pub(crate) fn take_place(&self, most: NonZeroU32) -> bool {
+        let more = |taken| (taken < most.get()).then_some(taken + 1);
+        let taken = self
+            .taken
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
+        taken.is_ok()
+    }
+
+    /// Gives a place back. Whoever enters the queue afterwards finds it free; whoever has entered
+    /// before is to be called.
+    pub(crate) fn leave_place(&self) {
+        self.taken.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// A request begins on this thread.
@@ -74,18 +99,8 @@ fn add(counter: &AtomicU64, change: i64) {
 #[derive(Debug)]
 pub(crate) struct Gauges {
     threads: usize,
-    known: Mutex<Known>,
+    known: Mutex<WeakMap<Incarnation, Gauge>>,
 }
-
-#[derive(Debug, Default)]
-struct Known {
-    by_incarnation: HashMap<Incarnation, Weak<Gauge>>,
-    /// When there are so many, those that nobody holds any more are forgotten.
-    sweep_at: usize,
-}
-
-/// Below this, forgetting isn't worth a look.
-const MIN_SWEEP: usize = 64;
 
 impl Gauges {
     pub(crate) fn new(threads: usize) -> Self {
@@ -99,27 +114,7 @@ impl Gauges {
     pub(crate) fn of(&self, incarnation: Incarnation) -> Arc<Gauge> {
         // Nothing that holds the lock can leave the map half changed.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = known.by_incarnation.get(&incarnation);
-        if let Some(gauge) = found.and_then(Weak::upgrade) {
-            return gauge;
-        }
-        known.forget_unused();
-        let gauge = Arc::new(Gauge::new(self.threads));
-        known
-            .by_incarnation
-            .insert(incarnation, Arc::downgrade(&gauge));
-        gauge
-    }
-}
-
-impl Known {
-    fn forget_unused(&mut self) {
-        if self.by_incarnation.len() < self.sweep_at.max(MIN_SWEEP) {
-            return;
-        }
-        self.by_incarnation
-            .retain(|_, gauge| gauge.strong_count() > 0);
-        self.sweep_at = 2 * self.by_incarnation.len();
+        known.get_or_insert_with(incarnation, || Gauge::new(self.threads))
     }
 }
 
@@ -148,15 +143,12 @@ mod tests {
     }
 
     #[test]
-    fn gauges_that_nobody_holds_are_forgotten() {
-        let gauges = Gauges::new(1);
-        let kept = gauges.of(Incarnation::new(0));
-        for number in 1..1000 {
-            drop(gauges.of(Incarnation::new(number)));
-        }
-        kept.begin(0);
-        assert_eq!(gauges.of(Incarnation::new(0)).in_flight(), 1);
-        let known = gauges.known.lock().unwrap();
-        assert!(known.by_incarnation.len() <= 2 * MIN_SWEEP);
+    fn a_bounded_instance_has_so_many_places() {
+        let gauge = Gauge::new(1);
+        let most = NonZeroU32::new(2).unwrap();
+        assert!(gauge.take_place(most) && gauge.take_place(most));
+        assert!(!gauge.has_room(most) && !gauge.take_place(most));
+        gauge.leave_place();
+        assert!(gauge.has_room(most) && gauge.take_place(most));
     }
 }

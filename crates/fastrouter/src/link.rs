@@ -142,6 +142,7 @@ impl Follower {
         info!("connected to the emperor");
         (self.arriving, self.standing) = (None, Standing::Following);
         let mut answers = Answers::new();
+        let shared = Arc::clone(&self.fleet.shared);
         loop {
             tokio::select! {
                 message = reader.next() => match message? {
@@ -152,6 +153,9 @@ impl Follower {
                         }
                     }
                 },
+                site = shared.wakes.next() => {
+                    writer.say(&FromRouter::Wake { site_id: site.get() }).await?;
+                }
                 Some(answer) = answers.join_next() => {
                     // A task that panicked was about to say that a thread is gone.
                     writer.say(&answer.unwrap_or(Err(ThreadLost))?).await?;

@@ -1,7 +1,8 @@
 //! The fastrouter: accepts requests and hands them to the instances of their site.
 //!
-//! It is started by the emperor, with its listening sockets inherited, and told over the link which site has which hosts and instances. It knows no database, no template and no
-//! process; it goes on serving its last table while the emperor is away.
+//! It is started by the emperor, with its listening sockets inherited, and told over the link which
+//! site has which hosts and instances. It knows no database, no template and no process; it goes on
+//! serving its last table while the emperor is away.
 //!
 //! | module | what |
 //! |---|---|
@@ -10,7 +11,7 @@
 //! | [`client`] | the side of a client: guarded bytes to hyper |
 //! | [`request`] | the life of a request, phase by phase |
 //! | [`worker`] | the side of a worker: instances, connections, one exchange |
-//! | [`shared`] | the little that threads share |
+//! | [`shared`], [`gauge`], [`queue`], [`wakes`] | the little that threads share |
 
 mod client;
 mod deadline;
@@ -20,6 +21,7 @@ mod link;
 mod listeners;
 mod log;
 mod order;
+mod queue;
 mod request;
 mod settings;
 mod shared;
@@ -27,6 +29,8 @@ mod signals;
 mod thread;
 mod tunnel;
 mod waiting;
+mod wakes;
+mod weak;
 mod worker;
 
 use std::io;
@@ -77,6 +81,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter())
         .with_writer(io::stderr)
+        .with_ansi(false)
         .init();
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -99,9 +104,10 @@ fn run(arguments: &Arguments) -> Result<(), Fatal> {
         count => count,
     };
     let writer = inherited.access_log.map(Writer::start).transpose()?;
-    let (threads, orders) = start(&inherited.listeners, writer.as_ref(), count)?;
+    let shared = Arc::new(Shared::new(count));
+    let (threads, orders) = start(&inherited.listeners, writer.as_ref(), count, &shared)?;
     info!(threads = count, "waiting for the emperor's table");
-    let ended = control(&arguments.link, orders, threads);
+    let ended = control(&arguments.link, &Fleet::new(orders, shared), threads);
     if let Some(writer) = writer {
         writer.finish();
     }
@@ -114,15 +120,15 @@ fn start(
     listeners: &[Listener],
     writer: Option<&Writer>,
     count: usize,
+    shared: &Arc<Shared>,
 ) -> io::Result<(Vec<Thread>, Vec<mpsc::Sender<Order>>)> {
-    let shared = Arc::new(Shared::new(count));
     let (mut threads, mut senders) = (Vec::new(), Vec::new());
     for index in 0..count {
         let (sender, orders) = mpsc::channel(ORDER_BOUND);
         let clones = listeners.iter().map(Listener::try_clone);
         let outfit = Outfit {
             index,
-            shared: Arc::clone(&shared),
+            shared: Arc::clone(shared),
             listeners: clones.collect::<io::Result<_>>()?,
             lines: writer.map_or_else(Lines::nowhere, Writer::lines),
             orders,
@@ -135,16 +141,11 @@ fn start(
 }
 
 /// Follows the emperor and listens for signals, until every thread has drained.
-fn control(
-    link: &Path,
-    orders: Vec<mpsc::Sender<Order>>,
-    threads: Vec<Thread>,
-) -> Result<(), Fatal> {
+fn control(link: &Path, fleet: &Fleet, threads: Vec<Thread>) -> Result<(), Fatal> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let fleet = Fleet::new(orders);
         tokio::select! {
             followed = link::follow(link, fleet.clone()) => match followed {
                 Followed::Drained => {}

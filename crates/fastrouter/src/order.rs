@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use site_model::{Incarnation, RouteTable, SiteId};
 use tokio::sync::oneshot;
@@ -56,8 +55,6 @@ pub(crate) struct ThreadStats {
     pub(crate) in_flight: u64,
     /// Per instance that was given a request and that the table leads to or that still has some.
     pub(crate) instances: BTreeMap<Incarnation, InstanceFigures>,
-    /// Per site with waiting requests.
-    pub(crate) queues: BTreeMap<SiteId, QueueFigures>,
 }
 
 /// Figures of one instance on one thread.
@@ -67,13 +64,4 @@ pub(crate) struct InstanceFigures {
     pub(crate) requests: u64,
     /// Requests it has now.
     pub(crate) in_flight: u64,
-}
-
-/// Figures of one site's queue on one thread.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct QueueFigures {
-    /// How many wait.
-    pub(crate) waiting: u64,
-    /// How long the first of them has.
-    pub(crate) oldest: Duration,
 }

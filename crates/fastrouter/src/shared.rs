@@ -1,17 +1,19 @@
-//! The little that the threads share: gauges, the depth of queues, and how many connections are
+//! The little that the threads share: gauges, queues, whom to wake, and how many connections are
 //! open. Everything else of a request stays on its thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::gauge::Gauges;
-use crate::waiting::Depths;
+use crate::queue::Queues;
+use crate::wakes::Wakes;
 
 /// What the threads share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) gauges: Gauges,
-    pub(crate) depths: Arc<Depths>,
+    pub(crate) queues: Queues,
+    pub(crate) wakes: Wakes,
     /// Open client connections over all threads.
     connections: AtomicU64,
 }
@@ -20,7 +22,8 @@ impl Shared {
     pub(crate) fn new(threads: usize) -> Self {
         Self {
             gauges: Gauges::new(threads),
-            depths: Arc::default(),
+            queues: Queues::default(),
+            wakes: Wakes::default(),
             connections: AtomicU64::new(0),
         }
     }

@@ -308,7 +308,6 @@ impl Thread {
             requests: self.requests.get(),
             in_flight: self.in_flight.get(),
             instances: self.instances.figures(),
-            queues: self.waiting.figures(),
         }
     }
 }

@@ -1,65 +1,15 @@
-//! The queues of sites that nothing is ready for yet.
+//! News of sites: who waits on one thread for a table that says something else.
 //!
-//! A request waits on the thread that accepted it, in the order of arrival, until the table says
-//! something else about its site. How many may wait is counted per site over all threads, under a
-//! lock that only waiting requests ever take.
+//! Tables come to each thread in its own time, so each keeps its own list. The order in which
+//! requests get their turn is that of the site's [`queue`](crate::queue).
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
 
 use site_model::{RouteTable, SiteId, SiteRoute};
-
-use crate::order::QueueFigures;
-
-/// How many wait per site, over all threads.
-#[derive(Debug, Default)]
-pub(crate) struct Depths(Mutex<HashMap<SiteId, u32>>);
-
-/// A site has as many waiting requests as it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct QueueFull;
-
-/// A place in a site's queue; dropping it leaves the queue.
-#[derive(Debug)]
-pub(crate) struct Place {
-    depths: Arc<Depths>,
-    site: SiteId,
-}
-
-impl Depths {
-    /// Takes a place in a site's queue.
-    pub(crate) fn enter(self: &Arc<Self>, route: &SiteRoute) -> Result<Place, QueueFull> {
-        let mut sites = self.lock();
-        let depth = sites.get(&route.id).copied().unwrap_or(0);
-        if depth >= route.queue.depth {
-            return Err(QueueFull);
-        }
-        sites.insert(route.id, depth + 1);
-        Ok(Place {
-            depths: Arc::clone(self),
-            site: route.id,
-        })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<SiteId, u32>> {
-        // Nothing that holds the lock can leave the map half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut sites = self.depths.lock();
-        match sites.get_mut(&self.site) {
-            Some(depth) if *depth > 1 => *depth -= 1,
-            Some(_) | None => drop(sites.remove(&self.site)),
-        }
-    }
-}
 
 /// Who waits on one thread for news of a site, in the order of arrival.
 #[derive(Debug, Default)]
@@ -72,7 +22,6 @@ pub(crate) struct Waiting {
 struct Waiter {
     /// What it knows of the site.
     known: Arc<SiteRoute>,
-    since: Instant,
     waker: Option<Waker>,
 }
 
@@ -91,7 +40,6 @@ impl Waiting {
         self.next.set(id + 1);
         let waiter = Waiter {
             known: Arc::clone(route),
-            since: Instant::now(),
             waker: None,
         };
         let mut sites = self.sites.borrow_mut();
@@ -118,22 +66,6 @@ impl Waiting {
             !waiters.is_empty()
         });
         woken.into_iter().for_each(Waker::wake);
-    }
-}
-
-impl Waiting {
-    /// All queues that aren't empty.
-    pub(crate) fn figures(&self) -> BTreeMap<SiteId, QueueFigures> {
-        let sites = self.sites.borrow();
-        let queues = sites.iter().filter_map(|(site, waiters)| {
-            let (_, first) = waiters.first_key_value()?;
-            let figures = QueueFigures {
-                waiting: waiters.len() as u64,
-                oldest: first.since.elapsed(),
-            };
-            Some((*site, figures))
-        });
-        queues.collect()
     }
 }
 
@@ -189,23 +121,6 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_takes_its_depth_and_a_place_that_is_left_is_free_again() {
-        let depths = Arc::new(Depths::default());
-        let (one, other) = (route(1, Service::Waiting), route(2, Service::Waiting));
-        let first = depths.enter(&one).unwrap();
-        let second = depths.enter(&one).unwrap();
-        assert_eq!(depths.enter(&one).unwrap_err(), QueueFull);
-        assert!(
-            depths.enter(&other).is_ok(),
-            "each site has a queue of its own"
-        );
-        drop(first);
-        drop(depths.enter(&one).unwrap());
-        drop(second);
-        assert!(depths.lock().is_empty());
-    }
-
-    #[test]
     fn only_news_of_its_own_site_ends_a_wait() {
         let routes = [route(1, Service::Waiting), route(2, Service::Waiting)];
         let before = RouteTable::new(Generation::new(1), routes).unwrap();
@@ -224,7 +139,7 @@ mod tests {
         waiting.tell(&after);
         assert!(changed.poll(&mut cx).is_ready());
         assert!(same.poll(&mut cx).is_pending());
-        assert_eq!(waiting.figures().len(), 1);
+        assert_eq!(waiting.sites.borrow().len(), 1);
         drop((changed, same));
         assert!(waiting.sites.borrow().is_empty());
     }

@@ -9,6 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::*;
 use crate::order::{Order, ThreadStats};
 use crate::settings::tests::on_the_wire;
+use crate::shared::Shared;
 
 struct House {
     listener: UnixListener,
@@ -22,7 +23,7 @@ fn house() -> House {
     let path = folder.path().join("link");
     let listener = UnixListener::bind(&path).unwrap();
     let (thread, orders) = mpsc::channel(1);
-    let fleet = Fleet::new(vec![thread]);
+    let fleet = Fleet::new(vec![thread], Arc::new(Shared::new(1)));
     let following = tokio::spawn(async move { follow(&path, fleet).await });
     House {
         listener,

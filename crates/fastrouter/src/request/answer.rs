@@ -99,6 +99,14 @@ impl Answer {
         Self::own(record, StatusCode::MOVED_PERMANENTLY, headers, has_body)
     }
 
+    /// 204 in place of a site that sleeps.
+    pub(super) fn asleep(record: Record) -> Response<Self> {
+        let mut headers = HeaderMap::new();
+        headers.insert(X_REQUEST_ID, record.id().clone());
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Self::response(record, StatusCode::NO_CONTENT, headers, Content::Nothing)
+    }
+
     /// An error page.
     pub(super) fn failure(mut record: Record, cause: Cause, has_body: bool) -> Response<Self> {
         let mut headers = HeaderMap::new();

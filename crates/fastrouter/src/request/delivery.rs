@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use super::cause::MAX_GATHERED_BYTES;
 use super::{Cause, Outcome, Record};
-use crate::waiting::{Place, QueueFull};
-use crate::worker::{Delivery, Exchange, Failure, Lease, Upload};
+use crate::queue::{Place, QueueFull, Stance};
+use crate::worker::{Delivery, Exchange, Failure, Lease, NoLease, Upload};
 
 /// How long a request waits for news of a site whose only instance has just been found dead. The
 /// emperor notices the same death by itself and says so within milliseconds.
@@ -104,7 +104,7 @@ async fn framed_for(lease: &Lease, record: &Record, upload: Upload) -> Result<Up
     }
 }
 
-/// Takes an instance of the site, waiting in the site's queue where nothing is ready.
+/// Takes an instance of the site, waiting in the site's queue where none takes it yet.
 async fn lease(record: &mut Record, site: SiteId, attempt: Try) -> Result<Lease, Cause> {
     let thread = Rc::clone(&record.connection.thread);
     let mut avoid = match attempt {
@@ -118,32 +118,48 @@ async fn lease(record: &mut Record, site: SiteId, attempt: Try) -> Result<Lease,
         let route = table.site(site).ok_or(Cause::UnknownHost)?;
         match &route.service {
             Service::Ready(backends) => {
-                if let Some(lease) = thread.instances.lease(route, backends, avoid) {
-                    return Ok(lease);
+                let lease = thread
+                    .instances
+                    .lease(route, backends, avoid, place.as_ref());
+                match lease {
+                    Ok(lease) => return Ok(lease),
+                    Err(NoLease::Busy) => {}
+                    Err(NoLease::NoOther) => {
+                        // Only the one that was found dead is known. Without news it is worth one
+                        // more knock.
+                        place = None;
+                        let aside = enter(record, route, Stance::Aside, NEWS_WAIT)?;
+                        wait(record, route, &aside).await;
+                        avoid = None;
+                        continue;
+                    }
                 }
-                // Only the one that was found dead is known. Without news it is worth one more knock.
-                let _place = enter(record, route, NEWS_WAIT)?;
-                news(record, route).await;
-                avoid = None;
             }
-            Service::Waiting | Service::Asleep { .. } => {
-                if place.is_none() {
-                    place = Some(enter(record, route, route.queue.timeout)?);
-                }
-                match news(record, route).await {
-                    Wait::News => {}
-                    Wait::TooLong => return Err(Cause::QueueTimeout),
-                }
-            }
+            Service::Waiting => {}
+            Service::Asleep { .. } => thread.shared.wakes.wish(route),
             Service::Unavailable(why) => return Err(Cause::Unavailable(*why)),
+        }
+        let place = match &mut place {
+            Some(place) => place,
+            none => none.insert(enter(record, route, Stance::InLine, route.queue.timeout)?),
+        };
+        match wait(record, route, place).await {
+            Wait::Over => {}
+            Wait::TooLong => return Err(Cause::QueueTimeout),
         }
     }
 }
 
 /// Takes a place in the site's queue, to be held for so long.
-fn enter(record: &Record, route: &SiteRoute, bound: Duration) -> Result<Place, Cause> {
+fn enter(
+    record: &Record,
+    route: &SiteRoute,
+    stance: Stance,
+    bound: Duration,
+) -> Result<Place, Cause> {
     let connection = &record.connection;
-    let place = connection.thread.shared.depths.enter(route);
+    let queue = connection.thread.shared.queues.of(route.id);
+    let place = queue.enter(route.queue.depth, stance);
     let place = place.map_err(|QueueFull| Cause::QueueFull)?;
     connection.worker_alarm.set(bound);
     Ok(place)
@@ -152,18 +168,22 @@ fn enter(record: &Record, route: &SiteRoute, bound: Duration) -> Result<Place, C
 /// How a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wait {
-    News,
+    /// There is another route of the site, or a turn.
+    Over,
     TooLong,
 }
 
-/// Waits for another route of the site, until the time is up that was set on entering the queue.
-async fn news(record: &mut Record, route: &Arc<SiteRoute>) -> Wait {
+/// Waits until it is worth looking at the site again, or until the time is up that was set on
+/// entering the queue.
+async fn wait(record: &mut Record, route: &Arc<SiteRoute>, place: &Place) -> Wait {
     let since = Instant::now();
     let news = record.connection.thread.waiting.news_of(route);
     let alarm = &record.connection.worker_alarm;
-    let wait = poll_fn(|cx| match news.poll(cx) {
-        Poll::Ready(()) => Poll::Ready(Wait::News),
-        Poll::Pending => alarm.poll(cx).map(|()| Wait::TooLong),
+    let wait = poll_fn(|cx| {
+        if news.poll(cx).is_ready() || place.poll_call(cx).is_ready() {
+            return Poll::Ready(Wait::Over);
+        }
+        alarm.poll(cx).map(|()| Wait::TooLong)
     });
     let wait = wait.await;
     record.waited(since.elapsed());

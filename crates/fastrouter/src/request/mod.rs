@@ -15,12 +15,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{Request, Response, header};
+use http::{Method, Request, Response, header};
 use http_edge::forward::{self, Forwarded, connection_says};
 use http_edge::host::port_of;
 use http_edge::upstream::{AnswerHead, RequestBody, RequestHead, Upgrade};
 use hyper::body::{Body, Incoming};
-use site_model::{Match, SiteRoute};
+use site_model::{Match, Service, SiteRoute};
 
 pub(crate) use self::answer::Answer;
 pub(crate) use self::cause::Cause;
@@ -35,6 +35,8 @@ enum Outcome {
     Worker(AnswerHead, Box<Exchange>),
     /// 301 to another URL.
     Redirect(String),
+    /// 204 in place of a site that sleeps.
+    Asleep,
 }
 
 /// Answers one request.
@@ -49,6 +51,7 @@ pub(crate) async fn answer(
     match outcome(&mut record, body, refusal).await {
         Ok(Outcome::Worker(head, exchange)) => Answer::of_worker(record, head, exchange),
         Ok(Outcome::Redirect(location)) => Answer::redirect(record, &location, has_body),
+        Ok(Outcome::Asleep) => Answer::asleep(record),
         Err(cause) => Answer::failure(record, cause, has_body),
     }
 }
@@ -76,8 +79,20 @@ async fn outcome(
         Match::Unknown => return Err(Cause::UnknownHost),
     };
     record.is_for(route.id);
+    if is_answered_asleep(&route.service, &record.head) {
+        return Ok(Outcome::Asleep);
+    }
     let upload = upload(&record.head, body, &current.settings)?;
     delivery::deliver(record, route.id, upload).await
+}
+
+/// Whether a request is one of those that need not wake a site that sleeps.
+fn is_answered_asleep(service: &Service, head: &Parts) -> bool {
+    let Service::Asleep { answered } = service else {
+        return false;
+    };
+    let path = head.uri.path();
+    matches!(head.method, Method::GET | Method::HEAD) && answered.iter().any(|known| known == path)
 }
 
 /// Where a redirecting alias leads: the canonical host, and all else as the client asked for it.

@@ -17,7 +17,7 @@ use http_edge::upstream::{
 };
 use tokio::net::UnixStream;
 
-use super::instance::Lease;
+use super::lease::Lease;
 use super::link::{Link, Unreachable};
 use super::upload::{Upload, UploadError};
 use crate::client::Connection;

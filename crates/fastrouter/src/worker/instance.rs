@@ -12,10 +12,12 @@ use http_edge::upstream::{Codec, UnspokenProtocol};
 use site_model::{Backend, Incarnation, RouteTable, Service, SiteId, SiteRoute};
 use tokio::sync::Notify;
 
+use super::lease::{Candidate, Lease, NoLease, least_busy};
 use super::link::Link;
 use crate::deadline::{Alarm, Deadlines, Moment};
 use crate::gauge::Gauge;
 use crate::order::InstanceFigures;
+use crate::queue::{Place, Queue};
 use crate::shared::Shared;
 
 /// How long a connection may wait for its next request. Servers close idle connections after two
@@ -50,9 +52,11 @@ pub(crate) struct Instance {
     pub(crate) incarnation: Incarnation,
     pub(crate) socket: PathBuf,
     pub(crate) codec: Result<Codec, UnspokenProtocol>,
-    thread: usize,
+    pub(super) thread: usize,
     request_ended: Rc<Notify>,
-    gauge: Arc<Gauge>,
+    pub(super) gauge: Arc<Gauge>,
+    /// The site's, whose first is to be called when a place becomes free here.
+    pub(super) queue: Arc<Queue>,
     idle: RefCell<Vec<(Moment, Link)>>,
     standing: Cell<Standing>,
 }
@@ -63,10 +67,6 @@ enum Standing {
     InService,
     Retired,
 }
-
-/// One request in flight at an instance, counted until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Lease(Rc<Instance>);
 
 impl Instances {
     pub(crate) fn new(thread: usize, shared: Arc<Shared>, deadlines: &Rc<Deadlines>) -> Self {
@@ -82,26 +82,28 @@ impl Instances {
         }
     }
 
-    /// Takes the instance with the fewest requests in flight, over all threads; `None` where there
-    /// is none but the one to avoid.
+    /// Takes the instance with the fewest requests in flight, over all threads, of those that have
+    /// room. A bounded one has none for a request that others have come before.
     pub(crate) fn lease(
         &self,
         route: &SiteRoute,
         backends: &[Backend],
         avoid: Option<Incarnation>,
-    ) -> Option<Lease> {
+        place: Option<&Place>,
+    ) -> Result<Lease, NoLease> {
         if let [only] = backends {
-            let wanted = avoid != Some(only.incarnation);
-            return wanted.then(|| Lease::new(self.instance(route, only)));
+            if avoid == Some(only.incarnation) {
+                return Err(NoLease::NoOther);
+            }
+            return Candidate::new(self.instance(route, only), only).take(place);
         }
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
         let from = turn % backends.len().max(1);
         let in_turn = backends[from..].iter().chain(&backends[..from]);
         let others = in_turn.filter(|backend| avoid != Some(backend.incarnation));
-        let instances = others.map(|backend| self.instance(route, backend));
-        let least = instances.min_by_key(|instance| instance.gauge.in_flight());
-        least.map(Lease::new)
+        let candidates = others.map(|other| Candidate::new(self.instance(route, other), other));
+        least_busy(candidates, place)
     }
 
     /// Lets go of what the table doesn't lead to any more. Requests in flight keep what they need.
@@ -210,8 +212,18 @@ impl Instances {
             thread: self.thread,
             request_ended: Rc::clone(&self.request_ended),
             gauge: self.shared.gauges.of(backend.incarnation),
+            queue: self.shared.queues.of(site),
             idle: RefCell::default(),
             standing: Cell::new(Standing::InService),
+        }
+    }
+}
+
+impl Instance {
+    /// Somebody may be waiting for the last request of an instance that is out of service.
+    pub(super) fn request_ended(&self) {
+        if self.standing.get() == Standing::Retired {
+            self.request_ended.notify_one();
         }
     }
 }
@@ -224,26 +236,5 @@ pub(crate) fn leads_to(table: &RouteTable, site: SiteId, incarnation: Incarnatio
             backends.any(|backend| backend.incarnation == incarnation)
         }
         Some(Service::Waiting | Service::Asleep { .. } | Service::Unavailable(_)) | None => false,
-    }
-}
-
-impl Lease {
-    fn new(instance: Rc<Instance>) -> Self {
-        instance.gauge.begin(instance.thread);
-        Self(instance)
-    }
-
-    pub(crate) fn instance(&self) -> &Instance {
-        &self.0
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.0.gauge.end(self.0.thread);
-        if self.0.standing.get() == Standing::Retired {
-            // Somebody may be waiting for this very request to end.
-            self.0.request_ended.notify_one();
-        }
     }
 }

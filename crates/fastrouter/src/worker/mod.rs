@@ -6,9 +6,11 @@
 
 mod exchange;
 mod instance;
+mod lease;
 mod link;
 mod upload;
 
 pub(crate) use self::exchange::{Delivery, Exchange, Failure};
-pub(crate) use self::instance::{Instances, Lease, leads_to};
+pub(crate) use self::instance::{Instances, leads_to};
+pub(crate) use self::lease::{Lease, NoLease};
 pub(crate) use self::upload::{Upload, UploadError};

@@ -11,6 +11,7 @@ mod worker;
 
 mod answers;
 mod bodies;
+mod concurrency;
 mod forwarding;
 mod framing;
 mod isolation;
@@ -19,4 +20,5 @@ mod log;
 mod patience;
 mod queue;
 mod retry;
+mod sleep;
 mod upgrade;

@@ -1,0 +1,111 @@
+//! Which instance takes a request, and for how long it has it.
+
+use std::num::NonZeroU32;
+use std::rc::Rc;
+
+use site_model::Backend;
+
+use super::instance::Instance;
+use crate::queue::Place;
+
+/// One request in flight at an instance, counted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    instance: Rc<Instance>,
+    /// Whether it has one of the places of a bounded instance.
+    has_place: bool,
+}
+
+/// Why no instance takes a request now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoLease {
+    /// Each has as many as it takes, or others have come before.
+    Busy,
+    /// There is none but the one to avoid.
+    NoOther,
+}
+
+/// An instance that may be given a request.
+pub(super) struct Candidate {
+    instance: Rc<Instance>,
+    /// How many requests it takes at a time.
+    most: Option<NonZeroU32>,
+}
+
+/// Takes a place at the least busy. Other threads take places too, so what was found may be gone;
+/// then there is one place fewer to look for.
+pub(super) fn least_busy(
+    candidates: impl Iterator<Item = Candidate>,
+    place: Option<&Place>,
+) -> Result<Lease, NoLease> {
+    let mut candidates: Vec<_> = candidates.collect();
+    if candidates.is_empty() {
+        return Err(NoLease::NoOther);
+    }
+    loop {
+        candidates.retain(|candidate| candidate.has_room(place));
+        let least = candidates
+            .iter()
+            .min_by_key(|candidate| candidate.instance.gauge.in_flight())
+            .ok_or(NoLease::Busy)?;
+        if let Some(lease) = least.try_take() {
+            return Ok(lease);
+        }
+    }
+}
+
+impl Candidate {
+    pub(super) fn new(instance: Rc<Instance>, backend: &Backend) -> Self {
+        Self {
+            instance,
+            most: backend.concurrency,
+        }
+    }
+
+    pub(super) fn take(self, place: Option<&Place>) -> Result<Lease, NoLease> {
+        let room = self.has_room(place).then(|| self.try_take()).flatten();
+        room.ok_or(NoLease::Busy)
+    }
+
+    fn has_room(&self, place: Option<&Place>) -> bool {
+        let is_first = || match place {
+            Some(place) => place.is_first(),
+            None => self.instance.queue.is_empty(),
+        };
+        self.most
+            .is_none_or(|most| self.instance.gauge.has_room(most) && is_first())
+    }
+
+    fn try_take(&self) -> Option<Lease> {
+        let taken = self
+            .most
+            .is_none_or(|most| self.instance.gauge.take_place(most));
+        taken.then(|| Lease::new(Rc::clone(&self.instance), self.most.is_some()))
+    }
+}
+
+impl Lease {
+    fn new(instance: Rc<Instance>, has_place: bool) -> Self {
+        instance.gauge.begin(instance.thread);
+        Self {
+            instance,
+            has_place,
+        }
+    }
+
+    pub(crate) fn instance(&self) -> &Instance {
+        &self.instance
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let instance = &self.instance;
+        instance.gauge.end(instance.thread);
+        if self.has_place {
+            instance.gauge.leave_place();
+            instance.queue.call();
+        }
+        instance.request_ended();
+    }
+}
