@@ -20,6 +20,11 @@ pub enum ExitReason {
     /// It ended, and nobody can say how: the kernel tells a parent alone, and this process was
     /// started by an emperor before.
     Unknown,
+    /// The kernel killed it for want of memory.
+    OutOfMemory {
+        /// Its own bound was reached; else the machine had none left.
+        at_its_limit: bool,
+    },
 }
 
 impl ExitReason {
@@ -47,6 +52,12 @@ impl fmt::Display for ExitReason {
                 Ok(())
             }
             Self::Unknown => f.write_str("ended with an unknown exit status"),
+            Self::OutOfMemory { at_its_limit: true } => {
+                f.write_str("was killed by the kernel: out of memory, at its limits.memory_max")
+            }
+            Self::OutOfMemory {
+                at_its_limit: false,
+            } => f.write_str("was killed by the kernel: the machine was out of memory"),
         }
     }
 }
@@ -93,6 +104,10 @@ mod tests {
             (killed(11, true), "was killed by SIGSEGV (core dumped)"),
             (killed(40, false), "was killed by signal 40"),
             (ExitReason::Unknown, "ended with an unknown exit status"),
+            (
+                ExitReason::OutOfMemory { at_its_limit: true },
+                "was killed by the kernel: out of memory, at its limits.memory_max",
+            ),
         ] {
             assert_eq!(reason.to_string(), words);
         }

@@ -26,6 +26,8 @@ pub struct Settings {
     pub recycle: Recycle,
     /// `[limits]`
     pub limits: Limits,
+    /// `[sandbox]`, but for its paths, which are rendered for each instance.
+    pub sandbox: Sandbox,
     /// `[cache]`
     pub cache: Cache,
 }
@@ -128,14 +130,76 @@ pub struct Recycle {
 }
 
 /// What the kernel is to bound.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of memory; 0: no bound.
     pub memory_max_bytes: u64,
+    /// Bytes of memory above which it is slowed down and reclaimed from; 0: no bound.
+    pub memory_high_bytes: u64,
+    /// Bytes of swap; `None`: no bound.
+    pub swap_max_bytes: Option<u64>,
+    /// Share of processor time, in percent of one core; 0: no bound.
+    pub cpu_max_percent: u32,
+    /// Weight among others that want processor time; 0: as the kernel has it.
+    pub cpu_weight: u32,
+    /// Weight among others that want the same disk; 0: as the kernel has it.
+    pub io_weight: u32,
     /// Processes and threads; 0: no bound.
     pub pids_max: u64,
     /// Open descriptors; 0: as the emperor has it.
     pub nofile: u64,
+}
+
+/// Walls around a worker.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sandbox {
+    /// Without every wall and limit that was asked for, nothing is started.
+    pub required: bool,
+    /// `/tmp` and `/var/tmp` of its own.
+    pub private_tmp: bool,
+    /// Bytes that those may hold; 0: half of the machine's memory.
+    pub tmp_size_bytes: u64,
+    /// Nothing can be written but its own folders and `sandbox.writable`.
+    pub read_only_system: bool,
+    /// Which system calls it may use.
+    pub syscalls: Syscalls,
+    /// What it may ever hold of root's rights.
+    pub capabilities: Capabilities,
+}
+
+/// Which system calls a worker may use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Syscalls {
+    /// Those that a service has use for.
+    #[default]
+    Service,
+    /// All.
+    Off,
+}
+
+/// A set of the kernel's capabilities, one bit for each by its number in `capabilities(7)`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Capabilities(u64);
+
+impl Capabilities {
+    /// Every one that there is.
+    pub const ALL: Self = Self(u64::MAX);
+
+    /// The one with this number, which is below 64.
+    pub const fn one(number: u32) -> Self {
+        Self(1 << number)
+    }
+
+    /// Those of both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// One bit for each.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
 }
 
 /// The page cache for this site.

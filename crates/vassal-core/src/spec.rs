@@ -80,6 +80,20 @@ pub struct Launch {
     pub env: Vec<(String, String)>,
     /// Files to write into its private folder before it starts.
     pub files: Vec<RenderedFile>,
+    /// Which paths it may reach.
+    pub reach: Reach,
+}
+
+/// The paths of `[sandbox]`, all absolute.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// The only ones that it may write to, besides its own; empty: as file modes say.
+    pub writable: Vec<PathBuf>,
+    /// The only ones that it may read, besides its own, the system's and writable ones; empty: as
+    /// file modes say.
+    pub readable: Vec<PathBuf>,
+    /// Those that look empty and closed to it.
+    pub inaccessible: Vec<PathBuf>,
 }
 
 /// A rendered `[files]` entry.

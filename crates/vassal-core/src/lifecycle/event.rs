@@ -25,6 +25,8 @@ pub struct Process {
     pub socket: PathBuf,
     /// When it was started.
     pub started_at: SystemTime,
+    /// Limits and walls that were asked for and that it runs without, each with the reason.
+    pub missing: Vec<String>,
 }
 
 /// Something that happened. What concerns an incarnation that is gone changes nothing.

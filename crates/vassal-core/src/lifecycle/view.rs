@@ -1,6 +1,7 @@
 //! What is told about a vassal: its status, for people, and its route, for the router. Both are
 //! functions of the state and of nothing else.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -171,8 +172,19 @@ impl Lifecycle {
                     format!("{new} of {wanted} instances are ready{last}"),
                 )
             }
-            (false, _) => (SiteState::Ready, String::new()),
+            (false, _) => (SiteState::Ready, self.without()),
         }
+    }
+
+    /// The limits and walls that instances run without, although they were asked for.
+    fn without(&self) -> String {
+        let processes = self.instances.iter().filter_map(Instance::process);
+        let missing: BTreeSet<_> = processes.flat_map(|process| &process.missing).collect();
+        if missing.is_empty() {
+            return String::new();
+        }
+        let missing: Vec<_> = missing.into_iter().map(String::as_str).collect();
+        format!("runs without {}", missing.join("; "))
     }
 
     fn unready_state(&self, rollout: &Rollout) -> (SiteState, String) {

@@ -100,6 +100,7 @@ mod tests {
             "working_dir",
             "files",
             "limits",
+            "sandbox",
         ] {
             assert!(!SiteTables::default().contains(kept), "{kept}");
         }

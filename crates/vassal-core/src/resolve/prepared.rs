@@ -72,6 +72,7 @@ fn texts(draft: &Draft) -> impl Iterator<Item = (Text<'_>, Uses)> {
     let early = draft.protocol.iter().chain(&draft.listen);
     let pieces = draft.command.iter().chain(&draft.working_dir);
     let pieces = pieces
+        .chain(draft.reach.all())
         .chain(draft.env.values().map(AsRef::as_ref))
         .chain(draft.files.values().map(AsRef::as_ref));
     let variables = draft

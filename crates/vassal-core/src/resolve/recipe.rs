@@ -10,8 +10,8 @@ use thiserror::Error;
 use super::engine::{Bound, Engine, Text};
 use super::names::{InstanceScope, Scope, table};
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
-use crate::spec::{InstanceContext, Launch, ListenMode, RenderedFile, VassalSpec};
-use crate::template::{Draft, Named, Piece, VarValue, Variable};
+use crate::spec::{InstanceContext, Launch, ListenMode, Reach, RenderedFile, VassalSpec};
+use crate::template::{Draft, Named, Piece, ReachPieces, VarValue, Variable};
 
 /// The descriptor of an inherited socket, the first of `sd_listen_fds(3)`.
 const SOCKET_FD: u32 = 3;
@@ -27,6 +27,7 @@ pub struct Recipe {
     pub(super) env: Arc<Named<Piece>>,
     pub(super) files: Arc<Named<Piece>>,
     pub(super) vars: Arc<Named<Variable>>,
+    pub(super) reach: ReachPieces,
 }
 
 /// A vassal's texts yield nothing that could be started.
@@ -52,6 +53,7 @@ impl Recipe {
             env: Arc::clone(&draft.env),
             files: Arc::clone(&draft.files),
             vars: Arc::clone(&draft.vars),
+            reach: draft.reach.clone(),
         }
     }
 }
@@ -198,6 +200,7 @@ impl Renderer<'_> {
             working_dir: None,
             env: Vec::new(),
             files: Vec::new(),
+            reach: Reach::default(),
         };
         for (at, piece) in self.recipe.command.iter().enumerate() {
             take(self.arguments(piece, at, &mut launch.argv));
@@ -212,10 +215,23 @@ impl Renderer<'_> {
             take(text.map(|text| launch.files.push(RenderedFile { name, text })));
         }
         if let Some(piece) = &self.recipe.working_dir {
-            take(
-                self.folder(piece)
-                    .map(|folder| launch.working_dir = Some(folder)),
-            );
+            let folder = self.path(piece, "a working folder is an absolute path");
+            take(folder.map(|folder| launch.working_dir = Some(folder)));
+        }
+        let ReachPieces {
+            writable,
+            readable,
+            inaccessible,
+        } = &self.recipe.reach;
+        for (pieces, paths) in [
+            (writable, &mut launch.reach.writable),
+            (readable, &mut launch.reach.readable),
+            (inaccessible, &mut launch.reach.inaccessible),
+        ] {
+            for piece in &**pieces {
+                let path = self.path(piece, "a path here is absolute");
+                take(path.map(|path| paths.push(path)));
+            }
         }
         launch
     }
@@ -267,12 +283,13 @@ impl Renderer<'_> {
         Ok(text)
     }
 
-    fn folder(&self, piece: &Piece) -> Result<PathBuf, Diagnostic> {
+    /// An absolute path; `rule` says so to whoever wrote another.
+    fn path(&self, piece: &Piece, rule: &str) -> Result<PathBuf, Diagnostic> {
         let path = self.argument(piece, 0)?;
         // What stands for the private folder in an explanation need not look like a path.
         let is_private = Path::new(&path).starts_with(self.private);
         if !path.starts_with('/') && !is_private {
-            let title = format!("a working folder is an absolute path; this is `{path}`");
+            let title = format!("{rule}; this is `{path}`");
             return Err(Diagnostic::new(piece.origin.place.clone(), title));
         }
         Ok(PathBuf::from(path))

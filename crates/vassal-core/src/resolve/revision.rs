@@ -5,10 +5,10 @@ use std::time::Duration;
 use site_model::{AliasKind, QueueBounds, Revision, RunAs};
 
 use crate::settings::{
-    Cache, Health, Idle, Instances, Limits, Probe, Ready, Recycle, Restart, Settings, Stop,
+    Cache, Health, Idle, Instances, Limits, Probe, Ready, Recycle, Restart, Sandbox, Settings, Stop,
 };
 use crate::spec::VassalSpec;
-use crate::template::{Piece, VarValue, Word};
+use crate::template::{Piece, ReachPieces, VarValue, Word};
 
 /// Raised when the encoding below changes its meaning.
 const ENCODING: u64 = 1;
@@ -52,6 +52,14 @@ pub(super) fn of(spec: &VassalSpec) -> Revision {
     encoder.settings(settings);
     encoder.list(&*recipe.command, Encoder::piece);
     encoder.list(&recipe.working_dir, Encoder::piece);
+    let ReachPieces {
+        writable,
+        readable,
+        inaccessible,
+    } = &recipe.reach;
+    for paths in [writable, readable, inaccessible] {
+        encoder.list(&**paths, Encoder::piece);
+    }
     for pieces in [&recipe.env, &recipe.files] {
         encoder.list(&**pieces, |encoder, (name, piece)| {
             encoder.text(name);
@@ -136,6 +144,7 @@ impl Encoder {
             stop: Stop { signal, grace },
             recycle,
             limits,
+            sandbox,
             cache,
         } = settings;
         self.probe(probe);
@@ -154,6 +163,7 @@ impl Encoder {
         self.duration(*grace);
         self.recycle(recycle);
         self.limits(limits);
+        self.sandbox(sandbox);
         self.cache(cache);
     }
 
@@ -203,12 +213,38 @@ impl Encoder {
     fn limits(&mut self, limits: &Limits) {
         let Limits {
             memory_max_bytes,
+            memory_high_bytes,
+            swap_max_bytes,
+            cpu_max_percent,
+            cpu_weight,
+            io_weight,
             pids_max,
             nofile,
         } = limits;
-        for number in [memory_max_bytes, pids_max, nofile] {
+        for number in [memory_max_bytes, memory_high_bytes, pids_max, nofile] {
             self.number(*number);
         }
+        for number in [cpu_max_percent, cpu_weight, io_weight] {
+            self.number(u64::from(*number));
+        }
+        self.list(swap_max_bytes, |encoder, bytes| encoder.number(*bytes));
+    }
+
+    fn sandbox(&mut self, sandbox: &Sandbox) {
+        let Sandbox {
+            required,
+            private_tmp,
+            tmp_size_bytes,
+            read_only_system,
+            syscalls,
+            capabilities,
+        } = sandbox;
+        for switch in [required, private_tmp, read_only_system] {
+            self.number(u64::from(*switch));
+        }
+        self.number(*tmp_size_bytes);
+        self.word(*syscalls);
+        self.number(capabilities.bits());
     }
 
     fn cache(&mut self, cache: &Cache) {

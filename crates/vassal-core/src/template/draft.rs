@@ -8,14 +8,14 @@ use site_model::QueueBounds;
 
 use super::kind::Written;
 use super::layer::Layer;
-use super::piece::{LayerKind, Named, Origin, Piece};
+use super::piece::{LayerKind, Named, Origin, Piece, ReachPieces};
 use super::schema;
 use super::vars::{Assignment, VarEntry, Variable};
 use super::words::ProbeKind;
 use crate::diagnostic::{Diagnostic, Diagnostics, Source, nearest};
 use crate::settings::{
-    Cache, CacheMode, Health, Idle, Instances, Limits, Probe, Ready, Recycle, Restart, Settings,
-    Stop, StopSignal,
+    Cache, CacheMode, Health, Idle, Instances, Limits, Probe, Ready, Recycle, Restart, Sandbox,
+    Settings, Stop, StopSignal,
 };
 
 /// Every setting, still apart from what it will mean together. Made from the built-in defaults and
@@ -50,9 +50,9 @@ pub(crate) struct Draft {
     pub(crate) recycle_max_requests: u64,
     pub(crate) recycle_max_memory: u64,
     pub(crate) recycle_max_age: Duration,
-    pub(crate) limits_memory_max: u64,
-    pub(crate) limits_pids_max: u64,
-    pub(crate) limits_nofile: u64,
+    pub(crate) limits: Limits,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) reach: ReachPieces,
     pub(crate) cache_mode: CacheMode,
     pub(crate) cache_ignore: Vec<String>,
 }
@@ -126,6 +126,15 @@ impl Draft {
             let title = "`instances.min` is more than `instances.max`";
             found.push(self.contradiction(["instances.min", "instances.max"], title));
         }
+        let Limits {
+            memory_max_bytes: max,
+            memory_high_bytes: high,
+            ..
+        } = self.limits;
+        if max > 0 && high > max {
+            let title = "`limits.memory_high` is more than `limits.memory_max`";
+            found.push(self.contradiction(["limits.memory_high", "limits.memory_max"], title));
+        }
         found.or_else_ok(self.settings_unchecked())
     }
 
@@ -163,11 +172,8 @@ impl Draft {
                 max_memory_bytes: self.recycle_max_memory,
                 max_age: self.recycle_max_age,
             },
-            limits: Limits {
-                memory_max_bytes: self.limits_memory_max,
-                pids_max: self.limits_pids_max,
-                nofile: self.limits_nofile,
-            },
+            limits: self.limits,
+            sandbox: self.sandbox,
             cache: Cache {
                 mode: self.cache_mode,
                 ignore: self.cache_ignore.clone(),

@@ -9,11 +9,13 @@ use site_model::Protocol;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::bounds;
+use super::capabilities;
 use super::draft::Draft;
 use super::piece::{Origin, Piece, is_literal};
 use super::words::{ProbeKind, Word};
 use crate::diagnostic::{Diagnostic, Place, nearest};
-use crate::settings::{CacheMode, StopSignal};
+use crate::settings::{CacheMode, Capabilities, StopSignal, Syscalls};
 use crate::spec::ListenMode;
 use crate::units;
 
@@ -34,9 +36,15 @@ pub(crate) enum Kind {
     Bytes(Slot<u64>),
     Count(RangeInclusive<u32>, Slot<u32>),
     Number(Slot<u64>),
+    Switch(Slot<bool>),
+    Swap(Slot<Option<u64>>),
+    Percent(Slot<u32>),
     Signal(Slot<StopSignal>),
     CacheMode(Slot<CacheMode>),
     Patterns(Slot<Vec<String>>),
+    Paths(Slot<Arc<Vec<Piece>>>),
+    Syscalls(Slot<Syscalls>),
+    Capabilities(Slot<Capabilities>),
 }
 
 /// Whether a duration may be zero.
@@ -148,9 +156,15 @@ impl Kind {
             Self::Bytes(slot) => put(*slot, bytes(written)?),
             Self::Count(range, slot) => put(*slot, count(written, range)?),
             Self::Number(slot) => put(*slot, number(written)?),
+            Self::Switch(slot) => put(*slot, switch(written)?),
+            Self::Swap(slot) => put(*slot, bounds::swap(written)?),
+            Self::Percent(slot) => put(*slot, bounds::percent(written)?),
             Self::Signal(slot) => put(*slot, word(written)?),
             Self::CacheMode(slot) => put(*slot, word(written)?),
             Self::Patterns(slot) => put(*slot, patterns(written)?),
+            Self::Paths(slot) => put(*slot, Arc::new(paths(written)?)),
+            Self::Syscalls(slot) => put(*slot, word(written)?),
+            Self::Capabilities(slot) => put(*slot, capabilities::read(written)?),
         })
     }
 
@@ -170,9 +184,15 @@ impl Kind {
             Self::Bytes(_) => "size".to_owned(),
             Self::Count(range, _) => format!("{} to {}", range.start(), range.end()),
             Self::Number(_) => "whole number".to_owned(),
+            Self::Switch(_) => "`true` or `false`".to_owned(),
+            Self::Swap(_) => "size or `max`".to_owned(),
+            Self::Percent(_) => "percentage, as in `\"150%\"`".to_owned(),
             Self::Signal(_) => one_of(&StopSignal::words()),
             Self::CacheMode(_) => one_of(&CacheMode::words()),
             Self::Patterns(_) => "list of regular expressions".to_owned(),
+            Self::Paths(_) => "list of absolute paths".to_owned(),
+            Self::Syscalls(_) => one_of(&Syscalls::words()),
+            Self::Capabilities(_) => "list of capabilities, or `[\"all\"]`".to_owned(),
         }
     }
 }
@@ -229,9 +249,22 @@ fn command(written: &Written<'_>) -> Result<Vec<Piece>, Diagnostic> {
 }
 
 fn folder(written: &Written<'_>) -> Result<Piece, Diagnostic> {
+    absolute(written, "a working folder is an absolute path")
+}
+
+fn paths(written: &Written<'_>) -> Result<Vec<Piece>, Diagnostic> {
+    let items = written.list("a list of absolute paths")?;
+    let paths = items
+        .iter()
+        .map(|item| absolute(item, "a path here is absolute"));
+    paths.collect()
+}
+
+/// An absolute path, or a text that yields one once it is rendered.
+fn absolute(written: &Written<'_>, title: &str) -> Result<Piece, Diagnostic> {
     let piece = written.piece("a string")?;
     if piece.is_literal() && !piece.text.starts_with('/') {
-        return Err(written.wrong("a working folder is an absolute path"));
+        return Err(written.wrong(title));
     }
     Ok(piece)
 }
@@ -286,7 +319,12 @@ fn duration(written: &Written<'_>, zero: Zero) -> Result<Duration, Diagnostic> {
     Ok(duration)
 }
 
-fn bytes(written: &Written<'_>) -> Result<u64, Diagnostic> {
+fn switch(written: &Written<'_>) -> Result<bool, Diagnostic> {
+    let value = written.value.as_bool();
+    value.ok_or_else(|| written.wrong_type("true or false"))
+}
+
+pub(super) fn bytes(written: &Written<'_>) -> Result<u64, Diagnostic> {
     if let Some(number) = written.value.as_integer() {
         return Err(written.wrong(units::bare_size(number.to_string()).to_string()));
     }

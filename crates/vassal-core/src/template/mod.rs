@@ -4,6 +4,8 @@
 //! draft, and `resolve` makes specifications of drafts. Nothing here opens a file: whoever finds a
 //! template hands over its text.
 
+mod bounds;
+mod capabilities;
 mod draft;
 mod kind;
 mod layer;
@@ -22,7 +24,7 @@ pub(crate) use kind::unknown_word;
 pub(crate) use layer::{Layer, Permitted, read as read_layer};
 pub use names::RESERVED_ENV;
 pub use piece::{LayerKind, Origin};
-pub(crate) use piece::{Named, Piece, is_literal};
+pub(crate) use piece::{Named, Piece, ReachPieces, is_literal};
 pub use vars::VarValue;
 pub(crate) use vars::{Assignment, VarEntry, Variable};
 pub(crate) use words::Word;

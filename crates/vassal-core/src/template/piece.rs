@@ -60,6 +60,22 @@ impl Piece {
     }
 }
 
+/// The paths of `[sandbox]`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ReachPieces {
+    pub(crate) writable: Arc<Vec<Piece>>,
+    pub(crate) readable: Arc<Vec<Piece>>,
+    pub(crate) inaccessible: Arc<Vec<Piece>>,
+}
+
+impl ReachPieces {
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Piece> {
+        let lists = [&self.writable, &self.readable, &self.inaccessible];
+        lists.into_iter().flat_map(|list| list.iter())
+    }
+}
+
 /// True: there is nothing to render in this text.
 pub(crate) fn is_literal(text: &str) -> bool {
     !["{{", "{%", "{#"]

@@ -2,7 +2,7 @@
 
 use site_model::Protocol;
 
-use crate::settings::{CacheMode, StopSignal};
+use crate::settings::{CacheMode, StopSignal, Syscalls};
 use crate::spec::ListenMode;
 
 /// A setting whose value is one of a few words.
@@ -71,6 +71,11 @@ impl Word for StopSignal {
         ("SIGUSR1", Self::Usr1),
         ("SIGUSR2", Self::Usr2),
     ];
+}
+
+impl Word for Syscalls {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("service", Self::Service), ("off", Self::Off)];
 }
 
 impl Word for CacheMode {

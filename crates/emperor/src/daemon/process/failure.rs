@@ -146,6 +146,9 @@ pub(crate) enum SpawnFailure {
     /// A folder, a file or a socket could not be made.
     #[error("{0}")]
     Path(#[from] PathFailure),
+    /// The site wants every limit and wall or nothing.
+    #[error("sandbox.required is true, and this machine can't give {}", .0.join("; "))]
+    Required(Vec<String>),
     /// `vassal-exec` could not be started or spoken to.
     #[error("could not {doing} vassal-exec: {error}")]
     Helper {
@@ -167,7 +170,9 @@ impl SpawnFailure {
     pub(crate) fn prospect(&self) -> Prospect {
         match self {
             Self::Identity(error) => error.prospect(),
-            Self::Render(_) | Self::FileName(_) | Self::SocketPath { .. } => Prospect::Lasting,
+            Self::Render(_) | Self::FileName(_) | Self::SocketPath { .. } | Self::Required(_) => {
+                Prospect::Lasting
+            }
             Self::Exec(failure) if is_lasting(failure) => Prospect::Lasting,
             Self::Path(_) | Self::Helper { .. } | Self::Exec(_) | Self::Deadline(_) => {
                 Prospect::MayPass

@@ -66,6 +66,12 @@ impl InstanceFolder {
         &self.path
     }
 
+    /// `SITE.INCARNATION`
+    pub(super) fn name(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
     pub(super) fn opened(&self) -> &OwnedFd {
         &self.opened
     }

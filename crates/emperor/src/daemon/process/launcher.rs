@@ -12,6 +12,7 @@ use vassal_core::spec::RenderError;
 use vassal_core::{InstanceContext, Launch, VassalSpec};
 use wire::exec::Identity;
 
+use super::cgroup::Cgroups;
 use super::failure::{Doing, IdentityError, PrepareError, SpawnFailure};
 use super::identity::{Account, Identities, IdentityPolicy};
 use super::incarnations::Incarnations;
@@ -66,6 +67,7 @@ pub(super) struct Tools {
     pub(super) incarnations: Incarnations,
     pub(super) logbook: Logbook,
     pub(super) limits: OwnLimits,
+    pub(super) cgroups: Cgroups,
     pub(super) sweeper: Arc<Sweeper>,
 }
 
@@ -100,7 +102,10 @@ impl Launcher {
     /// Ends what a previous emperor that was killed left running here, and removes its folders.
     /// To be awaited before the first spawn. Returns how many processes were ended.
     pub(crate) async fn reclaim(&self) -> usize {
-        reclaim::reclaim(self.tools.layout.instances()).await
+        let instances = self.tools.layout.instances();
+        let ended = reclaim::reclaim(instances.clone()).await;
+        self.tools.cgroups.sweep(instances).await;
+        ended
     }
 
     /// A number no spawn ever had. Touches no disk.
@@ -202,6 +207,7 @@ impl Tools {
             incarnations: Incarnations::open(layout.incarnations()),
             logbook: Logbook::start(logs.clone(), log_limits).doing("start writing", &logs)?,
             limits: OwnLimits::read_and_raise(),
+            cgroups: Cgroups::find(&layout.runtime_dir),
             sweeper: Arc::default(),
             layout,
         })

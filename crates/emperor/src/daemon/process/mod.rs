@@ -12,12 +12,14 @@
 //! | `identity` | who runs what; uids of the range are assigned for good |
 //! | `incarnations`, `record`, `durable` | what survives the daemon's death |
 //! | `environment`, `limits`, `order` | what a worker is given |
+//! | `cgroup` | what bounds an instance as a whole |
 //! | `spawning`, `helper` | from all this to `vassal-exec` and its plan |
 //! | `pidfd`, `child`, `session`, `running` | exits, signals, groups, what is left over |
 //! | `output` | standard output and error, to one log per site |
 //! | `notify`, `probe`, `worker_socket` | readiness, and the way to the worker |
 //! | `reclaim` | what a predecessor that was killed left behind |
 
+mod cgroup;
 mod child;
 mod durable;
 mod environment;

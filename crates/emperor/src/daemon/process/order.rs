@@ -1,7 +1,7 @@
 //! What one instance is to be, apart from how its texts are rendered.
 
 use site_model::{Incarnation, InstanceNumber, RunAs, SiteId};
-use vassal_core::settings::Stop;
+use vassal_core::settings::{Limits, Sandbox, Stop};
 use vassal_core::{ListenMode, VassalSpec};
 
 /// The part of a specification that starting an instance takes.
@@ -13,8 +13,8 @@ pub(super) struct Order {
     pub(super) listen: ListenMode,
     pub(super) run_as: RunAs,
     pub(super) stop: Stop,
-    /// `limits.nofile`; 0: as the emperor found it.
-    pub(super) nofile: u64,
+    pub(super) limits: Limits,
+    pub(super) sandbox: Sandbox,
     pub(super) number: InstanceNumber,
     pub(super) incarnation: Incarnation,
 }
@@ -28,7 +28,8 @@ impl Order {
             listen: spec.listen,
             run_as: spec.run_as.clone(),
             stop: spec.settings.stop.clone(),
-            nofile: spec.settings.limits.nofile,
+            limits: spec.settings.limits,
+            sandbox: spec.settings.sandbox,
             number,
             incarnation,
         }

@@ -12,6 +12,7 @@ use tracing::{error, warn};
 use vassal_core::ExitReason;
 use vassal_core::settings::{Ready, StopSignal};
 
+use super::cgroup::Cgroup;
 use super::child::{Child, KILLED_PATIENCE};
 use super::notify::Notified;
 use super::output::Captured;
@@ -34,21 +35,36 @@ pub(crate) struct RunningInstance {
 /// A running program with its group and its folder.
 #[derive(Debug)]
 pub(crate) struct RunningProcess {
-    pub(super) child: Leash,
+    pub(super) leash: Leash,
     pub(super) captured: Captured,
     pub(super) folder: PathBuf,
     pub(super) started_at: SystemTime,
     pub(super) since: Instant,
     pub(super) sweeper: Arc<Sweeper>,
+    /// Limits and walls that it runs without.
+    pub(super) missing: Vec<String>,
 }
 
 /// Kills the group when it is let go, even while somebody still waits for the exit.
 #[derive(Debug)]
-pub(super) struct Leash(pub(super) Arc<Child>);
+pub(super) struct Leash {
+    pub(super) child: Arc<Child>,
+    pub(super) cgroup: Option<Arc<Cgroup>>,
+}
+
+impl Leash {
+    /// Kills the process group, and with a cgroup also what left it.
+    fn kill(&self) {
+        self.child.kill_group();
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill();
+        }
+    }
+}
 
 impl Drop for Leash {
     fn drop(&mut self) {
-        self.0.kill_group();
+        self.kill();
     }
 }
 
@@ -66,6 +82,11 @@ impl RunningInstance {
     /// When it was started.
     pub(crate) fn started_at(&self) -> SystemTime {
         self.process.started_at
+    }
+
+    /// Limits and walls that were asked for and that it runs without, each with the reason.
+    pub(crate) fn missing(&self) -> &[String] {
+        &self.process.missing
     }
 
     /// As [`RunningProcess::exited`].
@@ -117,7 +138,7 @@ impl RunningInstance {
 impl RunningProcess {
     /// Its pid, process group and session.
     pub(crate) fn pid(&self) -> u32 {
-        self.child.0.number()
+        self.leash.child.number()
     }
 
     /// Resolves once the main process has ended. What was left of its group is killed by then, and
@@ -125,44 +146,49 @@ impl RunningProcess {
     ///
     /// Cancel safe; may be asked again, and gives the same answer.
     pub(crate) fn exited(&self) -> impl Future<Output = ExitReason> + Send + 'static {
-        let child = Arc::clone(&self.child.0);
+        let child = Arc::clone(&self.leash.child);
+        let cgroup = self.leash.cgroup.clone();
         let drained = self.captured.drained();
         async move {
             let reason = child.exited().await;
             drained.await;
-            reason
+            cgroup.map_or(reason, |cgroup| cgroup.explain(reason))
         }
     }
 
     /// Sends a signal to the main process alone: it is the one that knows in which order its
     /// children are to end. (systemd calls this `KillMode=mixed`.)
     pub(crate) fn signal(&self, signal: StopSignal) {
-        self.child.0.signal(signal);
+        self.leash.child.signal(signal);
     }
 
-    /// Kills the whole process group.
+    /// Kills the whole process group, and what left it as far as the kernel knows of it.
     pub(crate) fn kill_group(&self) {
-        self.child.0.kill_group();
+        self.leash.kill();
     }
 
     /// Kills what is left of it, waits until its output is in the log, and removes its folder.
     pub(crate) async fn remove(self) {
         let Self {
-            child,
+            leash,
             captured,
             folder,
             sweeper,
             ..
         } = self;
-        child.0.kill_group();
-        let pid = child.0.number();
-        let exited = Arc::clone(&child.0).exited();
+        leash.kill();
+        let child = &leash.child;
+        let pid = child.number();
+        let exited = Arc::clone(child).exited();
         if timeout(KILLED_PATIENCE, exited).await.is_err() {
             // Its folder stays, so that the next start of the emperor finds and ends it.
             error!(pid, folder = %folder.display(), "a killed process does not end");
             return;
         }
-        child.0.reap(&sweeper).await;
+        child.reap(&sweeper).await;
+        if let Some(cgroup) = &leash.cgroup {
+            cgroup.remove().await;
+        }
         if timeout(LOG_PATIENCE, captured.settled()).await.is_err() {
             warn!(pid, "the last lines of a process wait for the disk");
         }

@@ -211,6 +211,7 @@ impl<S: Spawner> Children<S> {
             pid: worker.pid(),
             socket: worker.socket().to_owned(),
             started_at: worker.started_at(),
+            missing: worker.missing().to_vec(),
         };
         let exited = worker.exited();
         self.awaited.push(Box::pin(async move {

@@ -131,6 +131,10 @@ impl Worker for Played {
         SystemTime::UNIX_EPOCH
     }
 
+    fn missing(&self) -> &[String] {
+        &[]
+    }
+
     fn exited(&self) -> impl Future<Output = ExitReason> + Send + 'static {
         let part = Arc::clone(&self.part);
         async move {

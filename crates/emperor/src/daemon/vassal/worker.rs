@@ -48,6 +48,9 @@ pub(in crate::daemon) trait Worker: Send + 'static {
     /// When it was started.
     fn started_at(&self) -> SystemTime;
 
+    /// Limits and walls that were asked for and that it runs without.
+    fn missing(&self) -> &[String];
+
     /// Resolves once its main process has ended.
     fn exited(&self) -> impl Future<Output = ExitReason> + Send + 'static;
 
@@ -112,6 +115,10 @@ impl Worker for RunningInstance {
 
     fn started_at(&self) -> SystemTime {
         Self::started_at(self)
+    }
+
+    fn missing(&self) -> &[String] {
+        Self::missing(self)
     }
 
     fn exited(&self) -> impl Future<Output = ExitReason> + Send + 'static {

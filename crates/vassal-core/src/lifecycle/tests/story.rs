@@ -211,6 +211,7 @@ fn process(incarnation: Incarnation) -> Process {
         incarnation,
         pid: 1,
         socket: "/run/s".into(),
+        missing: Vec::new(),
         started_at: SystemTime::UNIX_EPOCH,
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use vassal_core::settings::{Stop, StopSignal};
 use wire::exec::ExecPlan;
 
+use super::super::cgroup::Admission;
 use super::super::environment::Environment;
 use super::super::failure::SpawnFailure;
 use super::super::launcher::{FastrouterOrder, Tools};
@@ -77,6 +78,7 @@ pub(in super::super) fn prepare(
             sink: Sink::Emperor(NAME),
             notify: None,
             plan,
+            admission: Admission::default(),
         };
         program.start(tools, folder)
     })

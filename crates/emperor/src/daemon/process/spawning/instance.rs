@@ -7,6 +7,7 @@ use vassal_core::spec::RenderError;
 use vassal_core::{InstanceContext, Launch, ListenMode};
 use wire::exec::ExecPlan;
 
+use super::super::cgroup::Admission;
 use super::super::environment::Environment;
 use super::super::failure::SpawnFailure;
 use super::super::folder::InstanceFolder;
@@ -88,6 +89,7 @@ impl Making<'_> {
             sink: self.sink(),
             notify: Some(self.make_notify_socket()?),
             plan: self.plan(launch),
+            admission: self.admission()?,
         };
         Ok(PreparedInstance {
             prepared: program.start(self.tools, self.folder)?,
@@ -126,6 +128,15 @@ impl Making<'_> {
         listen::notify_socket(&self.folder.notify(), uid, gid)
     }
 
+    fn admission(&self) -> Result<Admission, SpawnFailure> {
+        let name = self.folder.name();
+        let admission = self.tools.cgroups.admit(&name, &self.order.limits);
+        if self.order.sandbox.required && !admission.missing.is_empty() {
+            return Err(SpawnFailure::Required(admission.missing));
+        }
+        Ok(admission)
+    }
+
     fn sink(&self) -> Sink {
         let origin = Origin {
             number: self.order.number,
@@ -144,7 +155,7 @@ impl Making<'_> {
         };
         ExecPlan {
             descriptors,
-            rlimits: self.tools.limits.for_worker(self.order.nofile),
+            rlimits: self.tools.limits.for_worker(self.order.limits.nofile),
             umask: UMASK,
             open_before_identity: false,
             identity: identity_to_take(self.tools, self.account),

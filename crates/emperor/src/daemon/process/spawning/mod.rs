@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use vassal_core::settings::Stop;
 use wire::exec::{ExecPlan, Identity};
 
+use super::cgroup::Admission;
 use super::failure::SpawnFailure;
 use super::folder::InstanceFolder;
 use super::helper::Helper;
@@ -43,6 +44,7 @@ struct Program<'a> {
     sink: Sink,
     notify: Option<OwnedFd>,
     plan: ExecPlan,
+    admission: Admission,
 }
 
 /// A helper that waits for its plan, with everything it takes in place.
@@ -60,8 +62,12 @@ impl Program<'_> {
         let [out, err] = folder.make_pipes(self.user)?;
         let program = &tools.programs.vassal_exec;
         let helper = Helper::start(program, out.process_end, err.process_end)?;
-        let leash = Leash(Arc::clone(&helper.child));
         let pid = helper.child.pid();
+        let admission = self.admission.take_in(pid);
+        let leash = Leash {
+            child: Arc::clone(&helper.child),
+            cgroup: admission.cgroup,
+        };
         if let Some(record) = Record::of(pid, self.user.uid, self.stop) {
             record.write(folder.opened(), folder.path())?;
         }
@@ -73,12 +79,13 @@ impl Program<'_> {
             sink: self.sink,
         };
         let process = RunningProcess {
-            captured: capture.start(Arc::clone(&leash.0)),
-            child: leash,
+            captured: capture.start(Arc::clone(&leash.child)),
+            leash,
             folder: folder.path().to_path_buf(),
             started_at: SystemTime::now(),
             since: Instant::now(),
             sweeper: Arc::clone(&tools.sweeper),
+            missing: admission.missing,
         };
         Ok(Prepared {
             helper,

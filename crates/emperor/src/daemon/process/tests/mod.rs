@@ -3,6 +3,7 @@
 
 mod identity;
 mod lifetime;
+mod limits;
 mod output;
 mod readiness;
 mod reclaim;

@@ -156,7 +156,7 @@ async fn a_missing_helper_is_told_and_leaves_nothing() {
 async fn a_wanted_number_of_descriptors_is_the_limit() {
     let house = House::open().await;
     let mut run = house.shell(7, "ulimit -Sn; ulimit -Hn; ulimit -Sc");
-    run.order.nofile = 77;
+    run.order.limits.nofile = 77;
     let lines = house.output_of(run).await;
     let found: Vec<_> = lines
         .iter()

@@ -9,8 +9,8 @@ use std::time::Duration;
 use rustix::process::Pid;
 use site_model::{InstanceNumber, RunAs, SiteId};
 use tempfile::TempDir;
-use vassal_core::settings::{Probe, Ready, Stop, StopSignal};
-use vassal_core::{InstanceContext, Launch, ListenMode, RenderedFile};
+use vassal_core::settings::{Limits, Probe, Ready, Sandbox, Stop, StopSignal};
+use vassal_core::{InstanceContext, Launch, ListenMode, Reach, RenderedFile};
 
 use crate::daemon::process::order::Order;
 use crate::daemon::process::pidfd::Pidfd;
@@ -96,7 +96,8 @@ impl House {
                     signal: StopSignal::Term,
                     grace: PATIENCE,
                 },
-                nofile: 0,
+                limits: Limits::default(),
+                sandbox: Sandbox::default(),
                 number: InstanceNumber::new(1),
                 incarnation: self.launcher.next_incarnation(),
             },
@@ -105,6 +106,7 @@ impl House {
                 working_dir: None,
                 env: Vec::new(),
                 files: Vec::new(),
+                reach: Reach::default(),
             },
         }
     }

@@ -338,6 +338,7 @@ pub(super) fn a_process() -> Process {
         pid: 1,
         socket: "/run/s".into(),
         started_at: SystemTime::UNIX_EPOCH,
+        missing: Vec::new(),
     }
 }
 

@@ -1,0 +1,160 @@
+//! Where the emperor's cgroup is, and whether it is the emperor's to divide.
+
+use std::fs::read_to_string;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access, getxattr};
+
+/// A cgroup to work in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The folder of the cgroup that is divided.
+    pub(super) base: PathBuf,
+    /// Whether the emperor's own processes stand in it, and have to step into a leaf.
+    pub(super) is_own: bool,
+}
+
+impl Place {
+    /// The cgroup of this process.
+    pub(super) fn of_this_process(runtime_dir: &Path) -> Result<Self, String> {
+        let read = |path: &str| read_to_string(path).map_err(|error| format!("{path}: {error}"));
+        let folder = folder(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)?;
+        // Only the root of all cgroups has no type.
+        if !folder.join("cgroup.type").exists() {
+            return Self::below_the_root(&folder, runtime_dir);
+        }
+        if is_systemds(&folder) && !is_delegated(&folder) {
+            return Err(format!(
+                "the cgroup {} belongs to systemd, which does not delegate it: set Delegate=yes in \
+                 the emperor's unit",
+                folder.display()
+            ));
+        }
+        check_writable(&folder)?;
+        Ok(Self {
+            base: folder,
+            is_own: true,
+        })
+    }
+
+    /// On a machine without systemd everything starts in the root, which isn't the emperor's: it
+    /// makes itself a cgroup there, and stays where it is.
+    fn below_the_root(root: &Path, runtime_dir: &Path) -> Result<Self, String> {
+        check_writable(root)?;
+        let hash = blake3::hash(runtime_dir.as_os_str().as_encoded_bytes()).to_hex();
+        Ok(Self {
+            base: root.join(format!("emperor-{}", &hash[..8])),
+            is_own: false,
+        })
+    }
+}
+
+/// The folder that stands for a process's cgroup, from its `mountinfo` and `cgroup` in `/proc`.
+fn folder(mountinfo: &str, cgroup: &str) -> Result<PathBuf, String> {
+    let own = cgroup.lines().find_map(|line| line.strip_prefix("0::"));
+    let own = own.ok_or("this kernel has no cgroup v2")?;
+    let (root, mounted) = mountinfo
+        .lines()
+        .find_map(mount)
+        .ok_or("no cgroup v2 file system is mounted")?;
+    let below = Path::new(own).strip_prefix(&root).map_err(|_| {
+        let mounted = mounted.display();
+        format!("the emperor's cgroup {own} is not visible below {mounted}")
+    })?;
+    Ok(mounted.join(below))
+}
+
+/// Which part of the hierarchy a line mounts, and where, if it is one of cgroup v2.
+fn mount(line: &str) -> Option<(PathBuf, PathBuf)> {
+    let (left, right) = line.split_once(" - ")?;
+    if right.split(' ').next()? != "cgroup2" {
+        return None;
+    }
+    let mut fields = left.split(' ').skip(3);
+    Some((unescaped(fields.next()?), unescaped(fields.next()?)))
+}
+
+/// The kernel writes blanks and the like as three octal digits after a backslash.
+fn unescaped(field: &str) -> PathBuf {
+    let mut parts = field.split('\\');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let code = part
+            .get(..3)
+            .and_then(|code| u8::from_str_radix(code, 8).ok());
+        match code {
+            Some(code) => {
+                text.push(char::from(code));
+                text.push_str(&part[3..]);
+            }
+            None => text.push_str(part),
+        }
+    }
+    text.into()
+}
+
+fn is_systemds(folder: &Path) -> bool {
+    let unit = folder.extension().and_then(|kind| kind.to_str());
+    matches!(unit, Some("service" | "scope" | "slice"))
+}
+
+/// systemd marks what it gave away; of what it didn't, it may change and remove anything.
+fn is_delegated(folder: &Path) -> bool {
+    ["trusted.delegate", "user.delegate"].iter().any(|name| {
+        let mut value = [0u8; 8];
+        getxattr(folder, *name, &mut value[..]).is_ok_and(|length| value[..length] == *b"1")
+    })
+}
+
+fn check_writable(folder: &Path) -> Result<(), String> {
+    for path in [folder.to_path_buf(), folder.join("cgroup.procs")] {
+        access(&path, Access::WRITE_OK)
+            .map_err(|error| format!("{} can't be written to: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNIFIED: &str = "24 1 0:22 / /proc rw - proc proc rw\n\
+        30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
+    const HYBRID: &str = "40 24 0:35 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
+        41 24 0:36 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+
+    fn check(mountinfo: &str, cgroup: &str, expected: Result<&str, &str>) {
+        let found = folder(mountinfo, cgroup);
+        let expected = expected.map(PathBuf::from).map_err(str::to_owned);
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_own_cgroup_is_found_below_its_mount() {
+        let service = "0::/system.slice/emperor.service\n";
+        let expected = "/sys/fs/cgroup/system.slice/emperor.service";
+        check(UNIFIED, service, Ok(expected));
+        let hybrid = "4:memory:/x\n0::/system.slice/emperor.service\n";
+        let expected = "/sys/fs/cgroup/unified/system.slice/emperor.service";
+        check(HYBRID, hybrid, Ok(expected));
+        check(UNIFIED, "0::/\n", Ok("/sys/fs/cgroup/"));
+    }
+
+    #[test]
+    fn a_part_of_the_hierarchy_may_be_mounted_anywhere() {
+        let mounted = "9 1 0:26 /a\\040b /mnt/c\\040g rw - cgroup2 none rw\n";
+        check(mounted, "0::/a b/c\n", Ok("/mnt/c g/c"));
+        let elsewhere = "the emperor's cgroup /d is not visible below /mnt/c g";
+        check(mounted, "0::/d\n", Err(elsewhere));
+    }
+
+    #[test]
+    fn a_machine_without_it_is_told() {
+        check(
+            UNIFIED,
+            "4:memory:/x\n",
+            Err("this kernel has no cgroup v2"),
+        );
+        check("", "0::/\n", Err("no cgroup v2 file system is mounted"));
+    }
+}

@@ -1,0 +1,111 @@
+//! Cgroups over a folder that looks like one. What only the kernel's do is shown with instances, in
+//! `process::tests::limits`.
+
+use std::fs::{create_dir, read_to_string, write};
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+use vassal_core::settings::Limits;
+
+use super::place::Place;
+use super::{Admission, Cgroups};
+
+/// A folder with the files of a delegated cgroup.
+struct Fake(TempDir);
+
+impl Fake {
+    fn with(controllers: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| write(folder.path().join(name), text).unwrap();
+        put("cgroup.controllers", controllers);
+        put("cgroup.procs", "");
+        put("cgroup.subtree_control", "");
+        Self(folder)
+    }
+
+    fn cgroups(&self) -> Cgroups {
+        Cgroups::at(Ok(Place {
+            base: self.path(""),
+            is_own: true,
+        }))
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.0.path().join(below)
+    }
+
+    fn text(&self, below: &str) -> String {
+        read_to_string(self.path(below)).unwrap()
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        memory_max_bytes: 1 << 20,
+        pids_max: 7,
+        ..Limits::default()
+    }
+}
+
+#[test]
+fn controllers_are_handed_down_and_limits_written() {
+    let fake = Fake::with("cpuset cpu io memory pids rdma\n");
+    let Admission {
+        cgroup, missing, ..
+    } = fake.cgroups().admit("7.12", &limits());
+    assert_eq!(missing, Vec::<String>::new());
+    let all = "+cpu +io +memory +pids";
+    assert_eq!(fake.text("cgroup.subtree_control"), all);
+    assert_eq!(fake.text("sites/cgroup.subtree_control"), all);
+    assert_eq!(fake.text("sites/7.12/memory.max"), "1048576");
+    assert_eq!(fake.text("sites/7.12/memory.oom.group"), "1");
+    assert_eq!(fake.text("sites/7.12/pids.max"), "7");
+    drop(cgroup);
+}
+
+#[test]
+fn the_emperor_steps_into_a_leaf() {
+    let fake = Fake::with("memory\n");
+    write(fake.path("cgroup.procs"), "17\n").unwrap();
+    fake.cgroups();
+    assert_eq!(fake.text("emperor/cgroup.procs"), "17");
+}
+
+#[test]
+fn a_limit_whose_controller_is_not_there_is_told_and_the_others_hold() {
+    let fake = Fake::with("hugetlb pids\n");
+    let admission = fake.cgroups().admit("7.12", &limits());
+    let told = format!(
+        "limits.memory_max: {} has no controller for it",
+        fake.path("").display()
+    );
+    assert_eq!(admission.missing, [told]);
+    assert!(admission.cgroup.is_some());
+    assert_eq!(fake.text("sites/7.12/pids.max"), "7");
+    assert!(!fake.path("sites/7.12/memory.max").exists());
+}
+
+#[test]
+fn a_limit_that_the_kernel_refuses_is_told_with_its_file() {
+    let fake = Fake::with("memory pids\n");
+    let cgroups = fake.cgroups();
+    // What stands where the kernel's file would be can't be written to.
+    create_dir(fake.path("sites/7.12")).unwrap();
+    let taken = cgroups.admit("7.12", &limits());
+    assert_eq!(taken.missing.len(), 2, "{:?}", taken.missing);
+    assert!(taken.cgroup.is_none());
+    assert!(taken.missing[0].starts_with("limits.memory_max: could not make "));
+}
+
+#[test]
+fn without_cgroups_every_limit_that_is_asked_for_is_told_and_no_other() {
+    let cgroups = Cgroups::at(Err("no cgroup v2 file system is mounted".to_owned()));
+    let admission = cgroups.admit("7.12", &limits());
+    let expected = [
+        "limits.memory_max: no cgroup v2 file system is mounted",
+        "limits.pids_max: no cgroup v2 file system is mounted",
+    ];
+    assert_eq!(admission.missing, expected);
+    let nothing = cgroups.admit("7.13", &Limits::default());
+    assert!(nothing.missing.is_empty() && nothing.cgroup.is_none());
+}

@@ -1,0 +1,153 @@
+//! The folders below the emperor's cgroup.
+
+use std::fs::{create_dir, create_dir_all, read_dir, read_to_string, remove_dir, write};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use tracing::warn;
+
+use super::bounds::{Bound, CONTROLLERS};
+use super::member::Cgroup;
+use super::place::Place;
+
+/// The emperor's cgroup, divided. Dropped, it is removed where it was made for this emperor and
+/// nothing is left in it.
+#[derive(Debug)]
+pub(super) struct CgroupTree {
+    place: Place,
+    sites: PathBuf,
+    /// The controllers that instances have.
+    controllers: Vec<&'static str>,
+    /// Why they lack the others.
+    reason: String,
+}
+
+impl CgroupTree {
+    /// Makes the folders, steps aside, and hands the controllers down.
+    pub(super) fn prepare(place: &Place) -> Result<Self, String> {
+        let Place { base, is_own } = place;
+        let sites = base.join("sites");
+        create_dir_all(&sites).map_err(|error| told("make", &sites, &error))?;
+        if *is_own {
+            step_aside(base)?;
+        }
+        let here = read_to_string(base.join("cgroup.controllers")).unwrap_or_default();
+        let here: Vec<_> = here.split_whitespace().collect();
+        let available = CONTROLLERS.iter().copied();
+        let available: Vec<_> = available.filter(|name| here.contains(name)).collect();
+        let (controllers, reason) = match hand_down(base, &sites, &available) {
+            Ok(()) => {
+                let reason = format!("{} has no controller for it", base.display());
+                (available, reason)
+            }
+            Err(error) => (Vec::new(), error),
+        };
+        Ok(Self {
+            place: place.clone(),
+            sites,
+            controllers,
+            reason,
+        })
+    }
+
+    /// Says once what no site will have here.
+    pub(super) fn tell_what_is_missing(&self) {
+        let missing = CONTROLLERS
+            .iter()
+            .filter(|name| !self.controllers.contains(name));
+        let missing: Vec<_> = missing.copied().collect();
+        if !missing.is_empty() {
+            let (missing, reason) = (missing.join(", "), &self.reason);
+            warn!(
+                missing,
+                reason, "some of [limits] can't hold here; sites that ask for it are told"
+            );
+        }
+    }
+
+    /// Makes the cgroup of an instance and writes its limits. Yields those that can't be had, with
+    /// the reason.
+    pub(super) fn make(
+        &self,
+        name: &str,
+        asked: &[Bound],
+    ) -> Result<(Cgroup, Vec<String>), String> {
+        let path = self.sites.join(name);
+        create_dir(&path).map_err(|error| told("make", &path, &error))?;
+        // The kernel ends all of an instance that has no memory left, and not one process of it
+        // that the others wait for.
+        if self.controllers.contains(&"memory") {
+            let _ = write(path.join("memory.oom.group"), "1");
+        }
+        let missing = asked
+            .iter()
+            .filter_map(|bound| self.set(&path, bound).err());
+        let missing = missing.collect();
+        Ok((Cgroup::new(path), missing))
+    }
+
+    fn set(&self, cgroup: &Path, bound: &Bound) -> Result<(), String> {
+        if !self.controllers.contains(&bound.controller) {
+            return Err(bound.missing(&self.reason));
+        }
+        let file = cgroup.join(bound.file);
+        let written = write(&file, &bound.text);
+        written.map_err(|error| bound.missing(&told("write", &file, &error)))
+    }
+
+    /// The cgroups that there are, with their names.
+    pub(super) fn members(&self) -> Vec<(String, Cgroup)> {
+        let entries = read_dir(&self.sites).into_iter().flatten().flatten();
+        let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        folders
+            .map(|entry| {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                (name, Cgroup::new(entry.path()))
+            })
+            .collect()
+    }
+}
+
+impl Drop for CgroupTree {
+    fn drop(&mut self) {
+        if !self.place.is_own {
+            let _ = remove_dir(&self.sites);
+            let _ = remove_dir(&self.place.base);
+        }
+    }
+}
+
+/// Moves every process of the cgroup itself into a leaf below it.
+fn step_aside(base: &Path) -> Result<(), String> {
+    let leaf = base.join("emperor");
+    match create_dir(&leaf) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            return Err(told("make", &leaf, &error));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    let (from, to) = (base.join("cgroup.procs"), leaf.join("cgroup.procs"));
+    let processes = read_to_string(&from).map_err(|error| told("read", &from, &error))?;
+    for pid in processes.lines() {
+        match write(&to, pid) {
+            // It ended meanwhile.
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {}
+            moved => moved.map_err(|error| told("move the emperor to", &to, &error))?,
+        }
+    }
+    Ok(())
+}
+
+fn hand_down(base: &Path, sites: &Path, controllers: &[&str]) -> Result<(), String> {
+    let switches: Vec<_> = controllers.iter().map(|name| format!("+{name}")).collect();
+    for folder in [base, sites] {
+        let file = folder.join("cgroup.subtree_control");
+        let written = write(&file, switches.join(" "));
+        written.map_err(|error| told("write", &file, &error))?;
+    }
+    Ok(())
+}
+
+fn told(doing: &str, path: &Path, error: &io::Error) -> String {
+    format!("could not {doing} {}: {error}", path.display())
+}
