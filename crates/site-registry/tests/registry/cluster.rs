@@ -8,7 +8,7 @@ use std::sync::Arc;
 use site_registry::cluster::{ClusterError, ClusterState, Durability, PrivateCluster};
 use tokio_postgres::NoTls;
 
-use crate::support::{OwnCluster, command, connect, signal, soon};
+use crate::support::{OwnCluster, command, connect, kill_process, soon};
 
 fn is_running(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
@@ -64,7 +64,7 @@ async fn a_server_that_was_killed_together_with_its_daemon_is_recovered() {
     client.batch_execute("CREATE TABLE kept ()").await.unwrap();
     drop(cluster);
     let pid = own.pid();
-    signal(pid, "-KILL");
+    kill_process(pid);
     let cluster = own.start().await;
     assert_ne!(own.pid(), pid);
     connect(cluster.url())
@@ -96,7 +96,7 @@ async fn a_server_that_was_killed_is_started_again() {
     let own = OwnCluster::new();
     let cluster = own.start().await;
     let pid = own.pid();
-    signal(pid, "-KILL");
+    kill_process(pid);
     soon("the new server", async {
         while tokio_postgres::connect(cluster.url(), NoTls).await.is_err() {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;

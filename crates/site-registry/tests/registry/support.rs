@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use site_model::{Site, SiteId};
 use site_registry::cluster::{ClusterOptions, Durability, Owner, PrivateCluster};
 use site_registry::{DatabaseTarget, Desired, Registry, RegistryOptions, Row, migrate};
@@ -70,8 +72,7 @@ impl Drop for OwnCluster {
         let lock = self.options.dir.join("data/postmaster.pid");
         if lock.exists() {
             // It may be ending already.
-            let pid = self.pid().to_string();
-            let _gone = command("kill").args(["-QUIT", &pid]).output();
+            let _gone = kill(Pid::from_raw(self.pid().cast_signed()), Signal::SIGQUIT);
         }
     }
 }
@@ -81,9 +82,9 @@ pub(crate) fn server_pid(dir: &Path) -> u32 {
     text.lines().next().unwrap().trim().parse().unwrap()
 }
 
-/// Sends a signal by its name.
-pub(crate) fn signal(pid: u32, name: &str) {
-    run("kill", &[name, &pid.to_string()]);
+/// Kills a process.
+pub(crate) fn kill_process(pid: u32) {
+    kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
 }
 
 /// Runs a program that has to succeed.
