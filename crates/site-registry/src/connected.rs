@@ -183,12 +183,7 @@ impl Connected {
         }
         let read = match edit {
             Edit::ReloadAll => self.read_all(task).await,
-            Edit::Add(_)
-            | Edit::Set(..)
-            | Edit::Remove(_)
-            | Edit::AddDomain(..)
-            | Edit::RemoveDomain(..)
-            | Edit::Reload(_) => {
+            Edit::Add(_) | Edit::Set(..) | Edit::Remove(_) | Edit::Reload(_) => {
                 let ids = ids.iter().map(|id| id.get()).collect();
                 self.read_some(task, ids).await
             }

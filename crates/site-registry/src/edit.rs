@@ -35,7 +35,7 @@ pub struct NewSite {
     pub pool: Option<String>,
 }
 
-/// Columns to change; `None` leaves a column as it is.
+/// Columns and further hosts to change; `None` leaves a column as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SiteChange {
     /// `slug`
@@ -52,6 +52,10 @@ pub struct SiteChange {
     pub run_as: Option<Option<RunAs>>,
     /// `pool`; `Some(None)` clears it.
     pub pool: Option<Option<String>>,
+    /// Further hosts that it doesn't have any more.
+    pub remove_aliases: Vec<HostPattern>,
+    /// Further hosts that it has from now on, or that are of another kind.
+    pub add_aliases: Vec<Alias>,
 }
 
 /// One change.
@@ -59,14 +63,10 @@ pub struct SiteChange {
 pub enum Edit {
     /// Insert a site with its aliases.
     Add(NewSite),
-    /// Change columns of a site.
+    /// Change columns and further hosts of a site.
     Set(SiteId, SiteChange),
     /// Delete a site with its aliases.
     Remove(SiteId),
-    /// Give a site a further host, or another kind to one it has.
-    AddDomain(SiteId, Alias),
-    /// Take a further host from a site.
-    RemoveDomain(SiteId, HostPattern),
     /// Count up the reloads of some sites.
     Reload(Vec<SiteId>),
     /// Count up the reloads of every site.
@@ -118,6 +118,27 @@ impl SiteChange {
             ..Self::default()
         }
     }
+
+    fn has_columns(&self) -> bool {
+        let Self {
+            slug,
+            domain,
+            enabled,
+            template,
+            extra_config,
+            run_as,
+            pool,
+            remove_aliases: _,
+            add_aliases: _,
+        } = self;
+        slug.is_some()
+            || domain.is_some()
+            || enabled.is_some()
+            || template.is_some()
+            || extra_config.is_some()
+            || run_as.is_some()
+            || pool.is_some()
+    }
 }
 
 /// Makes one change, whole or not at all. Returns the sites whose rows are to be read again, for
@@ -166,21 +187,21 @@ async fn apply_in(transaction: &Transaction<'_>, edit: &Edit) -> Result<Vec<Site
             Ok(vec![id])
         }
         Edit::Set(id, change) => {
-            set(transaction, *id, change).await?;
+            if change.has_columns() {
+                set(transaction, *id, change).await?;
+            }
+            for host in &change.remove_aliases {
+                remove_domain(transaction, *id, host).await?;
+            }
+            for alias in &change.add_aliases {
+                add_domain(transaction, *id, alias).await?;
+            }
             Ok(vec![*id])
         }
         Edit::Remove(id) => {
             let delete = "DELETE FROM emperor.sites WHERE id = $1";
             let deleted = transaction.execute(delete, &[&id.get()]).await?;
             exists(*id, deleted)?;
-            Ok(vec![*id])
-        }
-        Edit::AddDomain(id, alias) => {
-            add_domain(transaction, *id, alias).await?;
-            Ok(vec![*id])
-        }
-        Edit::RemoveDomain(id, host) => {
-            remove_domain(transaction, *id, host).await?;
             Ok(vec![*id])
         }
         Edit::Reload(ids) => {
@@ -335,13 +356,10 @@ impl Failure {
         match *server.code() {
             SqlState::UNIQUE_VIOLATION => taken(server.constraint(), message, edit),
             SqlState::FOREIGN_KEY_VIOLATION => match edit {
-                Edit::AddDomain(id, _) => EditError::NoSuchSite(*id),
-                Edit::Add(_)
-                | Edit::Set(..)
-                | Edit::Remove(_)
-                | Edit::RemoveDomain(..)
-                | Edit::Reload(_)
-                | Edit::ReloadAll => EditError::Refused(message),
+                Edit::Set(id, _) => EditError::NoSuchSite(*id),
+                Edit::Add(_) | Edit::Remove(_) | Edit::Reload(_) | Edit::ReloadAll => {
+                    EditError::Refused(message)
+                }
             },
             SqlState::LOCK_NOT_AVAILABLE
             | SqlState::T_R_DEADLOCK_DETECTED
@@ -360,11 +378,7 @@ fn taken(constraint: Option<&str>, message: String, edit: &Edit) -> EditError {
     let slug = match edit {
         Edit::Add(site) => Some(&site.slug),
         Edit::Set(_, change) => change.slug.as_ref(),
-        Edit::Remove(_)
-        | Edit::AddDomain(..)
-        | Edit::RemoveDomain(..)
-        | Edit::Reload(_)
-        | Edit::ReloadAll => None,
+        Edit::Remove(_) | Edit::Reload(_) | Edit::ReloadAll => None,
     };
     match (constraint, slug, edit) {
         (Some("sites_slug_key"), Some(slug), _) => EditError::SlugTaken(slug.clone()),

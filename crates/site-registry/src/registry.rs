@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use site_model::{Alias, HostPattern, Hostname, RunAs, SiteId, SiteStatus, Slug, TemplateName};
+use site_model::{Hostname, RunAs, SiteId, SiteStatus, Slug, TemplateName};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -172,7 +172,7 @@ impl RegistryHandle {
             .ok_or_else(|| EditError::Refused("the insert returned no id".into()))
     }
 
-    /// Changes columns of a site.
+    /// Changes columns and further hosts of a site, all of it or nothing.
     pub async fn set_site(&self, site: SiteId, change: SiteChange) -> Result<(), EditError> {
         self.edit(Edit::Set(site, change)).await.map(drop)
     }
@@ -190,16 +190,6 @@ impl RegistryHandle {
     /// Deletes a site with its further hosts. A removal asked for here is never held.
     pub async fn remove_site(&self, site: SiteId) -> Result<(), EditError> {
         self.edit(Edit::Remove(site)).await.map(drop)
-    }
-
-    /// Gives a site a further host, or another kind to one that it has.
-    pub async fn add_domain(&self, site: SiteId, alias: Alias) -> Result<(), EditError> {
-        self.edit(Edit::AddDomain(site, alias)).await.map(drop)
-    }
-
-    /// Takes a further host from a site.
-    pub async fn remove_domain(&self, site: SiteId, host: HostPattern) -> Result<(), EditError> {
-        self.edit(Edit::RemoveDomain(site, host)).await.map(drop)
     }
 
     /// Asks for new instances of these sites, as `emperor.reload(site_id)` does.

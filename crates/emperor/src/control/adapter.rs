@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use site_model::{Alias, HostPattern, InstanceStatus, SiteId};
+use site_model::{InstanceStatus, SiteId};
 use site_registry::{ConnectionStatus, EditError, NewSite, Row, SiteChange, Source as RowsSource};
 use vassal_core::diagnostic::Source;
 use vassal_core::resolve::{Rendering, TemplateInfo};
@@ -47,14 +47,6 @@ impl Daemon for Handle {
 
     async fn set(&self, site: SiteId, change: SiteChange) -> Result<(), EditError> {
         self.registry().set_site(site, change).await
-    }
-
-    async fn add_host(&self, site: SiteId, alias: Alias) -> Result<(), EditError> {
-        self.registry().add_domain(site, alias).await
-    }
-
-    async fn remove_host(&self, site: SiteId, host: HostPattern) -> Result<(), EditError> {
-        self.registry().remove_domain(site, host).await
     }
 
     async fn remove(&self, site: SiteId) -> Result<(), EditError> {

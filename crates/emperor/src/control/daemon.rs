@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 
-use site_model::{Alias, HostPattern, SiteId};
+use site_model::SiteId;
 use site_registry::{EditError, NewSite, SiteChange};
 use wire::control::{RenderDocument, RowDocument, StatusDocument, TemplateDocument};
 
@@ -24,25 +24,11 @@ pub(crate) trait Daemon: Clone + Send + Sync + 'static {
     /// Inserts a row.
     fn add(&self, site: NewSite) -> impl Future<Output = Result<SiteId, EditError>> + Send;
 
-    /// Changes a row.
+    /// Changes a row, whole or not at all.
     fn set(
         &self,
         site: SiteId,
         change: SiteChange,
-    ) -> impl Future<Output = Result<(), EditError>> + Send;
-
-    /// Gives a row a further host.
-    fn add_host(
-        &self,
-        site: SiteId,
-        alias: Alias,
-    ) -> impl Future<Output = Result<(), EditError>> + Send;
-
-    /// Takes a further host from a row.
-    fn remove_host(
-        &self,
-        site: SiteId,
-        host: HostPattern,
     ) -> impl Future<Output = Result<(), EditError>> + Send;
 
     /// Deletes a row.

@@ -177,7 +177,7 @@ async fn add_row<D: Daemon>(
     Ok((StatusCode::CREATED, Json(api.row(&id.to_string())?)))
 }
 
-/// Change a row: its columns first, then its hosts, each host by itself
+/// Change a row, its columns and its hosts, all of it or nothing
 #[utoipa::path(
     patch,
     path = "/v1/sites/{site}",
@@ -198,20 +198,7 @@ async fn change_row<D: Daemon>(
 ) -> Answer<RowDocument> {
     let Json(document) = body?;
     let id = api.find(&site)?;
-    let change = rows::site_change(&document)?;
-    let (added, removed) = (
-        rows::added_hosts(&document)?,
-        rows::removed_hosts(&document)?,
-    );
-    if change != site_registry::SiteChange::default() {
-        api.daemon.set(id, change).await?;
-    }
-    for host in removed {
-        api.daemon.remove_host(id, host).await?;
-    }
-    for alias in added {
-        api.daemon.add_host(id, alias).await?;
-    }
+    api.daemon.set(id, rows::site_change(&document)?).await?;
     api.row(&id.to_string()).map(Json)
 }
 

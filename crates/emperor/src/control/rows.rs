@@ -63,7 +63,7 @@ pub(super) fn new_site(row: &NewRowDocument) -> Result<NewSite, FieldError> {
     })
 }
 
-/// Columns to change.
+/// Columns and hosts to change.
 pub(super) fn site_change(change: &RowChangeDocument) -> Result<SiteChange, FieldError> {
     let slug = change.slug.as_deref();
     let domain = change.domain.as_deref();
@@ -85,16 +85,16 @@ pub(super) fn site_change(change: &RowChangeDocument) -> Result<SiteChange, Fiel
             .map(|text| parse_column("run_as", text, RunAs::parse))
             .transpose()?,
         pool: None,
+        remove_aliases: removed_hosts(change)?,
+        add_aliases: change
+            .add_aliases
+            .iter()
+            .map(alias)
+            .collect::<Result<_, _>>()?,
     })
 }
 
-/// Hosts to add.
-pub(super) fn added_hosts(change: &RowChangeDocument) -> Result<Vec<Alias>, FieldError> {
-    change.add_aliases.iter().map(alias).collect()
-}
-
-/// Hosts to take away.
-pub(super) fn removed_hosts(change: &RowChangeDocument) -> Result<Vec<HostPattern>, FieldError> {
+fn removed_hosts(change: &RowChangeDocument) -> Result<Vec<HostPattern>, FieldError> {
     let hosts = change.remove_aliases.iter();
     hosts
         .map(|host| parse("remove_aliases", host, HostPattern::parse))

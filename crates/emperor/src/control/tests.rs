@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use site_model::{Alias, HostPattern, Site, SiteId};
+use site_model::{Site, SiteId};
 use site_registry::{EditError, NewSite, Row, SiteChange};
 use tempfile::TempDir;
 use tokio::net::UnixStream;
@@ -92,16 +92,9 @@ impl Daemon for Paper {
         self.change(site, |site| {
             site.enabled = change.enabled.unwrap_or(site.enabled);
             site.domain = change.domain.unwrap_or(site.domain.take());
-        })
-    }
-
-    async fn add_host(&self, site: SiteId, alias: Alias) -> Result<(), EditError> {
-        self.change(site, |site| site.aliases.push(alias))
-    }
-
-    async fn remove_host(&self, site: SiteId, host: HostPattern) -> Result<(), EditError> {
-        self.change(site, |site| {
-            site.aliases.retain(|alias| alias.pattern != host);
+            site.aliases
+                .retain(|alias| !change.remove_aliases.contains(&alias.pattern));
+            site.aliases.extend(change.add_aliases);
         })
     }
 

@@ -1,8 +1,8 @@
 //! Desired state follows the rows, and what goes the other way arrives.
 
 use site_model::{
-    Alias, AliasKind, Incarnation, InstanceNumber, InstanceState, InstanceStatus, RejectionReason,
-    Revision, SiteState, SiteStatus,
+    Alias, AliasKind, HostPattern, Incarnation, InstanceNumber, InstanceState, InstanceStatus,
+    RejectionReason, Revision, SiteState, SiteStatus,
 };
 use site_registry::{ConfiguredRow, EditError, NewSite, Row, SiteChange, Source};
 
@@ -183,7 +183,7 @@ async fn a_change_is_seen_by_who_made_it_as_soon_as_it_is_answered() {
         extra_config: Some("[env]\n".into()),
         run_as: Some(Some(site_model::RunAs::Auto)),
         pool: Some(Some("shared".into())),
-        enabled: None,
+        ..SiteChange::default()
     };
     handle.set_site(id, change).await.unwrap();
     let site = found();
@@ -207,13 +207,27 @@ async fn a_change_is_seen_by_who_made_it_as_soon_as_it_is_answered() {
         kind: AliasKind::Redirect,
         ..alias.clone()
     };
-    handle.add_domain(id, redirect.clone()).await.unwrap();
+    handle.set_site(id, adding(&redirect)).await.unwrap();
     assert_eq!(found().aliases, [redirect]);
-    handle.remove_domain(id, alias.pattern).await.unwrap();
+    handle.set_site(id, removing(alias.pattern)).await.unwrap();
     assert!(found().aliases.is_empty());
     handle.remove_site(id).await.unwrap();
     assert!(running.desired.borrow().rows.is_empty());
     running.registry.shutdown().await;
+}
+
+fn adding(alias: &Alias) -> SiteChange {
+    SiteChange {
+        add_aliases: vec![alias.clone()],
+        ..SiteChange::default()
+    }
+}
+
+fn removing(host: HostPattern) -> SiteChange {
+    SiteChange {
+        remove_aliases: vec![host],
+        ..SiteChange::default()
+    }
 }
 
 #[tokio::test]
@@ -239,11 +253,14 @@ async fn a_change_that_cannot_be_made_says_why() {
         kind: AliasKind::Alias,
     };
     handle
-        .add_domain(site_id(5), alias("more.example"))
+        .set_site(site_id(5), adding(&alias("more.example")))
         .await
         .unwrap();
     for host in ["one.example", "more.example"] {
-        let error = handle.add_domain(second, alias(host)).await.unwrap_err();
+        let mut change = adding(&alias(host));
+        change.slug = Some("renamed".parse().unwrap());
+        change.add_aliases.insert(0, alias("free.example"));
+        let error = handle.set_site(second, change).await.unwrap_err();
         let expected = format!("host \"{host}\" already belongs to site 5 (one)");
         assert_eq!(error.to_string(), expected);
     }
@@ -251,15 +268,15 @@ async fn a_change_that_cannot_be_made_says_why() {
     for result in [
         handle.enable(gone).await,
         handle.remove_site(gone).await,
-        handle.add_domain(gone, alias("x.example")).await,
+        handle.set_site(gone, adding(&alias("x.example"))).await,
         handle
-            .remove_domain(gone, "x.example".parse().unwrap())
+            .set_site(gone, removing("x.example".parse().unwrap()))
             .await,
     ] {
         assert_eq!(result, Err(EditError::NoSuchSite(gone)));
     }
     let missing = handle
-        .remove_domain(second, "x.example".parse().unwrap())
+        .set_site(second, removing("x.example".parse().unwrap()))
         .await;
     assert!(
         matches!(missing, Err(EditError::NoSuchDomain { .. })),
@@ -267,6 +284,9 @@ async fn a_change_that_cannot_be_made_says_why() {
     );
 
     // A failed change leaves nothing of itself.
+    handle.resync().await.unwrap();
+    let second = running.site(second.get()).unwrap();
+    assert_eq!((second.slug.as_str(), second.aliases.len()), ("two", 0));
     let mut half = new_site("three");
     half.aliases = vec![alias("three.example"), alias("one.example")];
     assert!(matches!(
