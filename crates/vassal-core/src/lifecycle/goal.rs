@@ -50,14 +50,15 @@ impl Goal {
         }
     }
 
-    /// The goal to replace every instance although nothing changed. What is in trouble is tried
-    /// again at once instead: there is nothing to be gained from a second line of attempts.
-    pub(super) fn renew(self, next: RolloutNumber) -> Self {
+    /// The goal to replace every instance although nothing changed. Where none of what is wanted
+    /// `serves`, it is tried again at once instead: there is nothing to be gained from a second line
+    /// of attempts. What crashed and serves again is replaced like any other.
+    pub(super) fn renew(self, serves: bool, next: RolloutNumber) -> Self {
         match self {
             Self::Run {
                 mut rollout,
                 fallback,
-            } if rollout.trouble().is_some() || rollout.standing == Standing::Untried => {
+            } if !serves => {
                 rollout.retry_now();
                 Self::Run { rollout, fallback }
             }

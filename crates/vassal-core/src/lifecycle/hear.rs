@@ -9,7 +9,7 @@ use site_model::Incarnation;
 use super::Lifecycle;
 use super::event::{Effect, Event, Haste, Process, Ticket};
 use super::goal::Goal;
-use super::instance::{Carrier, DrainStep, Fate, Instance, Phase};
+use super::instance::{Carrier, DrainStep, Fate, Instance, Phase, Role};
 use super::reason::{Failure, StopReason};
 use super::rollout::RolloutNumber;
 use crate::ExitReason;
@@ -19,7 +19,7 @@ impl Lifecycle {
         match event {
             Event::Wanted(want) => self.change_goal(|goal, next| goal.aim(want, next)),
             Event::Removed => self.goal = Goal::Removed,
-            Event::Reload => self.change_goal(Goal::renew),
+            Event::Reload => self.reload(),
             Event::Shutdown(haste) => self.shut_down(haste),
             Event::Permitted {
                 ticket,
@@ -90,6 +90,16 @@ impl Lifecycle {
                 self.goal = change(goal, next);
             }
         }
+    }
+
+    fn reload(&mut self) {
+        let (wanted, _) = self.goal.rollouts();
+        let wanted = wanted.map(|rollout| rollout.number);
+        let serves = self
+            .instances
+            .iter()
+            .any(|instance| Some(instance.rollout) == wanted && instance.role() == Role::Serving);
+        self.change_goal(|goal, next| goal.renew(serves, next));
     }
 
     fn shut_down(&mut self, haste: Haste) {

@@ -331,6 +331,16 @@ fn a_reload_replaces_instances_of_an_unchanged_revision_and_retries_one_in_troub
 }
 
 #[test]
+fn a_reload_replaces_what_crashed_once_and_serves_again() {
+    let mut story = told(&["exit 1", "after 1", "permit 1 2", "spawned 2", "ready 2"]);
+    story.hear("acked 4");
+    assert_eq!(story.state(), "ready");
+    assert_eq!(story.hear("reload"), "ask 2");
+    story.hear_all(&["permit 2 3", "spawned 3", "ready 3"]);
+    assert_eq!(story.hear("acked 5"), "publish 3");
+}
+
+#[test]
 fn the_emperor_s_end_is_orderly_and_the_second_request_kills() {
     let mut story = told(&["want 2", "permit 1 2"]);
     assert_eq!(story.hear("shutdown"), "signal 1, publish waiting");
