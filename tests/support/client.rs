@@ -113,6 +113,11 @@ impl Client {
 }
 
 impl Kept {
+    /// Whether the other side has closed it.
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// Asks for a path of a host.
     pub async fn get(&mut self, host: &str, path: &str) -> Result<Answer, NoAnswer> {
         self.send(

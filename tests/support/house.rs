@@ -60,7 +60,11 @@ impl House {
 
     /// With lines at the end of the configuration.
     pub async fn open_with(more: &str) -> Self {
-        let place = Place::new();
+        Self::open_at(Place::new(), more).await
+    }
+
+    /// In a place that is there already.
+    pub async fn open_at(place: Place, more: &str) -> Self {
         let postgres = Postgres::start(&place).await;
         let port = free_port();
         let config = config(&place, &postgres.url(), port, more);

@@ -8,6 +8,8 @@
 //! | [`emperor`] | the daemon and its command line |
 //! | [`client`] | HTTP towards the router |
 //! | [`load`] | requests that go on while something happens |
+//! | [`open_loop`] | requests that come at a fixed rate, each of which is recorded |
+//! | [`chaos`] | faults, one after the other under such a load, and the bound that each must meet |
 //! | [`processes`] | who runs on this machine, and what of it belongs to a test |
 //! | [`wait`] | awaiting a condition |
 //!
@@ -19,10 +21,12 @@
     reason = "a support function's failure is its test's failure"
 )]
 
+pub mod chaos;
 pub mod client;
 pub mod emperor;
 pub mod house;
 pub mod load;
+pub mod open_loop;
 pub mod place;
 pub mod postgres;
 pub mod processes;
@@ -33,6 +37,7 @@ pub use client::{Answer, Client};
 pub use emperor::{Emperor, Outcome};
 pub use house::{House, Row};
 pub use load::Load;
+pub use open_loop::{OpenLoop, Traffic};
 pub use place::Place;
 pub use postgres::Postgres;
 pub use wait::{PATIENCE, eventually};

@@ -12,7 +12,10 @@ use crate::program;
 
 /// A folder that is gone afterwards.
 #[derive(Debug)]
-pub struct Place(TempDir);
+pub struct Place {
+    folder: TempDir,
+    disks: Vec<PathBuf>,
+}
 
 impl Place {
     /// Makes it. Its path is short, since unix sockets below it have room for 107 bytes.
@@ -23,12 +26,15 @@ impl Place {
             .unwrap();
         // Workers run as users of their own.
         open_to_all(folder.path());
-        Self(folder)
+        Self {
+            folder,
+            disks: Vec::new(),
+        }
     }
 
     /// The folder.
     pub fn path(&self) -> &Path {
-        self.0.path()
+        self.folder.path()
     }
 
     /// A path in it.
@@ -44,6 +50,25 @@ impl Place {
         folder
     }
 
+    /// Makes a disk in memory of a folder in it, with room for so much (`16m`). False where this
+    /// process may not mount.
+    pub fn disk(&mut self, name: &str, size: &str) -> bool {
+        let folder = self.folder(name);
+        let mut mount = program::command("mount");
+        mount.args([
+            "-t",
+            "tmpfs",
+            "-o",
+            &format!("size={size},mode=755"),
+            "tmpfs",
+        ]);
+        let mounted = is_root() && mount.arg(&folder).status().unwrap().success();
+        if mounted {
+            self.disks.push(folder);
+        }
+        mounted
+    }
+
     /// A copy of one folder of `tests/fixtures`, so that workers can read it wherever the sources
     /// are, and nobody writes `__pycache__` into them.
     pub fn fixture(&self, name: &str) -> PathBuf {
@@ -57,11 +82,30 @@ impl Place {
 
     /// A copy of the tiny worker.
     pub fn tiny_worker(&self) -> PathBuf {
-        let copy = self.join("tiny-worker");
+        self.copy_of("tiny-worker")
+    }
+
+    /// A copy of the steady worker.
+    pub fn steady_worker(&self) -> PathBuf {
+        self.copy_of("steady-worker")
+    }
+
+    fn copy_of(&self, program: &str) -> PathBuf {
+        let copy = self.join(program);
         if !copy.exists() {
-            fs::copy(program::built("tiny-worker"), &copy).unwrap();
+            fs::copy(program::built(program), &copy).unwrap();
         }
         copy
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for disk in &self.disks {
+            // Lazily, since a process of a failed test may still have a file open there.
+            let mut unmount = program::command("umount");
+            let _stays = unmount.arg("--lazy").arg(disk).status();
+        }
     }
 }
 

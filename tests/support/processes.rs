@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{PidfdFlags, pidfd_open};
 
 /// One running process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,6 +88,18 @@ impl Process {
     /// Sends it a signal; one that is gone is left in peace.
     pub fn signal(self, signal: Signal) {
         let _gone = kill(Pid::from_raw(self.0), signal);
+    }
+
+    /// SIGKILL; returns once it is gone, with the moments just before and after.
+    pub async fn killed(self) -> (Instant, Instant) {
+        let pid = rustix::process::Pid::from_raw(self.0).unwrap();
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+        let from = Instant::now();
+        self.signal(Signal::SIGKILL);
+        // Readable once it has ended, its descriptors being closed.
+        let end = move || poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None);
+        tokio::task::spawn_blocking(end).await.unwrap().unwrap();
+        (from, Instant::now())
     }
 
     fn mentions(self, needle: &str) -> bool {

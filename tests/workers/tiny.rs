@@ -3,33 +3,23 @@
 //! It is started by the hundreds, so it has no runtime and keeps no connection. The page tells
 //! when the process began to run, by which `bench-spawn` measures.
 
+mod inherited;
+
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
-
-const LISTEN_FD: i32 = 3;
 /// More than any request head that a test sends.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 fn main() -> io::Result<()> {
     let page = page();
-    let listener = inherited_listener()?;
+    let listener = inherited::listener()?;
     loop {
         let (client, _) = listener.accept()?;
         // A client that went away is its own concern.
         let _gone = answer(client, &page);
     }
-}
-
-/// A copy of descriptor 3 by way of a pidfd, since a bare number can't be made an owned descriptor
-/// without `unsafe`.
-fn inherited_listener() -> io::Result<UnixListener> {
-    let own = pidfd_open(getpid(), PidfdFlags::empty())?;
-    let listener: OwnedFd = pidfd_getfd(own, LISTEN_FD, PidfdGetfdFlags::empty())?;
-    Ok(UnixListener::from(listener))
 }
 
 fn page() -> String {

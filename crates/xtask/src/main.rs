@@ -1,10 +1,11 @@
-//! Developer commands: `cargo xtask quickstart | test | ci | bench | fuzz`.
+//! Developer commands: `cargo xtask quickstart | test | ci | bench | chaos | fuzz`.
 //!
 //! Each command has a module of its own; what a machine must have for one is in [`provision`], and
 //! processes are started in [`shell`] alone. Nothing of Emperor itself is linked in, so that these
 //! commands build in seconds on a fresh clone.
 
 mod bench;
+mod chaos;
 mod ci;
 mod fuzz;
 mod progress;
@@ -38,6 +39,8 @@ enum Task {
     /// Measurements, printed as tables
     #[command(subcommand)]
     Bench(bench::Arguments),
+    /// Faults under load: which requests fail, and whether they may
+    Chaos(chaos::Arguments),
     /// Every parser of outside bytes under a fuzzer
     Fuzz(fuzz::Arguments),
 }
@@ -51,6 +54,8 @@ enum TaskError {
     Provision(#[from] provision::ProvisionError),
     #[error(transparent)]
     Command(#[from] shell::CommandError),
+    #[error(transparent)]
+    Chaos(#[from] chaos::ChaosError),
     #[error(transparent)]
     Fuzz(#[from] fuzz::FuzzError),
     #[error(transparent)]
@@ -74,6 +79,7 @@ fn run(task: Task) -> Result<(), TaskError> {
         Task::Test(arguments) => test::run(&workspace, &arguments),
         Task::Ci => ci::run(&workspace),
         Task::Bench(arguments) => bench::run(&workspace, &arguments),
+        Task::Chaos(arguments) => chaos::run(&workspace, &arguments),
         Task::Fuzz(arguments) => fuzz::run(&workspace, &arguments),
     }
 }

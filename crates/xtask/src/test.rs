@@ -5,7 +5,7 @@ use std::time::Instant;
 use clap::Args;
 
 use crate::progress::{finished, say};
-use crate::workspace::Workspace;
+use crate::workspace::{Profile, Workspace};
 use crate::{TaskError, provision, shell};
 
 /// What can be said to it.
@@ -32,7 +32,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), Ta
     let began = Instant::now();
     // The end-to-end tests start the programs from beside their own, where cargo wouldn't put
     // those of other packages by itself.
-    shell::run(workspace.cargo("build").args(["--workspace", "--bins"]))?;
+    workspace.build_all(Profile::Dev)?;
     finished("Build", began.elapsed());
     let mut test = workspace.cargo("test");
     if !names_a_package(&arguments.cargo_test) {

@@ -1,6 +1,7 @@
 //! Where things lie in this workspace.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use cargo_metadata::MetadataCommand;
 use thiserror::Error;
@@ -28,6 +29,17 @@ pub(crate) enum Profile {
     Release,
 }
 
+impl Profile {
+    fn choose(self, build: &mut Command) {
+        match self {
+            Self::Dev => {}
+            Self::Release => {
+                build.arg("--release");
+            }
+        }
+    }
+}
+
 impl Workspace {
     /// Asks cargo.
     pub(crate) fn find() -> Result<Self, WorkspaceError> {
@@ -53,18 +65,23 @@ impl Workspace {
     pub(crate) fn build_programs(&self, profile: Profile) -> Result<PathBuf, shell::CommandError> {
         let mut build = self.cargo("build");
         build.args(["-p", "emperor", "-p", "fastrouter", "-p", "vassal-exec"]);
-        match profile {
-            Profile::Dev => {}
-            Profile::Release => {
-                build.arg("--release");
-            }
-        }
+        profile.choose(&mut build);
+        shell::run(&mut build)?;
+        Ok(self.programs(profile))
+    }
+
+    /// Builds every program, those of the end-to-end package too. In one go, since cargo builds
+    /// what they share anew where the packages are named one by one.
+    pub(crate) fn build_all(&self, profile: Profile) -> Result<PathBuf, shell::CommandError> {
+        let mut build = self.cargo("build");
+        build.args(["--workspace", "--bins"]);
+        profile.choose(&mut build);
         shell::run(&mut build)?;
         Ok(self.programs(profile))
     }
 
     /// A cargo command in the root folder.
-    pub(crate) fn cargo(&self, subcommand: &str) -> std::process::Command {
+    pub(crate) fn cargo(&self, subcommand: &str) -> Command {
         let mut cargo = shell::cargo();
         cargo.arg(subcommand).current_dir(&self.root);
         cargo

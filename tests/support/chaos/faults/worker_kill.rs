@@ -1,0 +1,25 @@
+//! SIGKILL of workers, one after the other.
+
+use super::{Bound, Damage, Fault, NotHere, Stage};
+use crate::chaos::bound::Victim;
+
+pub(super) const FAULT: Fault = Fault {
+    name: "worker SIGKILL",
+    bound: Bound::PostsInFlight,
+    reason: "what the dead worker had begun and may not be done twice gets 502; all else waits in \
+             the queue for its successor, or is asked again",
+    inject: |stage| Box::pin(inject(stage)),
+};
+
+async fn inject(stage: &mut Stage) -> Result<Damage, NotHere> {
+    let mut damage = Damage::none();
+    let sites = stage.slugs().into_iter().cycle();
+    for slug in sites.take(stage.form.kills()) {
+        let worker = stage.workers().await[&slug];
+        let victim = Victim::WorkerOf(slug.clone());
+        damage.killed(victim, worker.killed().await);
+        stage.recovered().await;
+        assert_ne!(stage.workers().await[&slug], worker);
+    }
+    Ok(damage)
+}

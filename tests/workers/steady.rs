@@ -1,0 +1,100 @@
+//! A worker as good ones are: it keeps its connections, answers each on a thread of its own, and
+//! takes as long over a request as its query says (`?hold=20`, milliseconds).
+//!
+//! Its page repeats what it was asked, so that an answer that belongs to another request, or to
+//! another site, can't be taken for the right one.
+
+mod inherited;
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// Far more than what is sent to it.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// What was asked.
+struct Asked {
+    method: String,
+    target: String,
+    body: Vec<u8>,
+}
+
+fn main() -> io::Result<()> {
+    let listener = inherited::listener()?;
+    loop {
+        let (client, _) = listener.accept()?;
+        // A client that goes away, or says what is no request, ends its own connection alone.
+        thread::spawn(|| serve(client));
+    }
+}
+
+fn serve(mut client: UnixStream) -> io::Result<()> {
+    let mut reader = BufReader::new(client.try_clone()?);
+    while let Some(asked) = read(&mut reader)? {
+        hold(&asked.target);
+        let page = page(&asked).to_string();
+        let length = page.len();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{page}"
+        );
+        client.write_all(answer.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The next request; `None` where the client has closed.
+fn read(reader: &mut impl BufRead) -> io::Result<Option<Asked>> {
+    let mut line = String::new();
+    if reader.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let (method, target) = (words.next(), words.next());
+    let mut length = 0;
+    loop {
+        let mut header = String::new();
+        reader.read_line(&mut header)?;
+        let header = header.trim_end().to_ascii_lowercase();
+        if header.is_empty() {
+            break;
+        }
+        if let Some(value) = header.strip_prefix("content-length:") {
+            length = value.trim().parse().map_err(io::Error::other)?;
+        }
+    }
+    let mut body = vec![0; MAX_BODY_BYTES.min(length)];
+    reader.read_exact(&mut body)?;
+    Ok(Some(Asked {
+        method: method.unwrap_or_default(),
+        target: target.unwrap_or_default(),
+        body,
+    }))
+}
+
+fn page(asked: &Asked) -> Value {
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    json!({
+        "site_id": variable("SITE_ID"),
+        "slug": variable("SITE_SLUG"),
+        "marker": variable("MARKER"),
+        "pid": std::process::id(),
+        "method": asked.method,
+        "target": asked.target,
+        "body": String::from_utf8_lossy(&asked.body),
+    })
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "taking its time is what a request asks of this worker"
+)]
+fn hold(target: &str) {
+    let held = target.split_once("?hold=").map(|(_, text)| text.parse());
+    if let Some(Ok(milliseconds)) = held {
+        thread::sleep(Duration::from_millis(milliseconds));
+    }
+}
