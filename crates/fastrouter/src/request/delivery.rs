@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::cause::MAX_GATHERED_BYTES;
 use super::{Cause, Outcome, Record};
 use crate::queue::{Place, QueueFull, Stance};
-use crate::worker::{Delivery, Exchange, Failure, Lease, NoLease, Upload};
+use crate::worker::{Delivery, Exchange, Failure, Lease, NoLease, Reached, Upload};
 
 /// How long a request waits for news of a site whose only instance has just been found dead. The
 /// emperor notices the same death by itself and says so within milliseconds.
@@ -29,6 +29,18 @@ enum Try {
     OnFreshConnection,
     /// The first found this instance dead.
     Elsewhere(Incarnation),
+}
+
+impl Try {
+    /// Whether another one may follow. What met a dead connection of the pool and then nobody at all
+    /// was seen by one worker at most: the instance has died, as if it had been met dead at first.
+    fn may_be_followed(self, failure: &Failure) -> bool {
+        match self {
+            Self::First => true,
+            Self::OnFreshConnection => failure.reached == Reached::Nothing,
+            Self::Elsewhere(_) => false,
+        }
+    }
 }
 
 /// Has the site answer.
@@ -47,8 +59,8 @@ pub(super) async fn deliver(
             Ok(outcome) => return Ok(outcome),
             Err(failure) => failure,
         };
-        let again = matches!(attempt, Try::First) && failure.may_be_repeated(&record.head.method);
-        if !again {
+        let again = attempt.may_be_followed(&failure);
+        if !(again && failure.may_be_repeated(&record.head.method)) {
             return Err(failure.cause);
         }
         attempt = if failure.was_reused {

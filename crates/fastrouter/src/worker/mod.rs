@@ -10,7 +10,7 @@ mod lease;
 mod link;
 mod upload;
 
-pub(crate) use self::exchange::{Delivery, Exchange, Failure};
+pub(crate) use self::exchange::{Delivery, Exchange, Failure, Reached};
 pub(crate) use self::instance::{Instances, leads_to};
 pub(crate) use self::lease::{Lease, NoLease};
 pub(crate) use self::upload::{Upload, UploadError};
