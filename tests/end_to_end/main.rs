@@ -19,4 +19,5 @@ mod quickstart;
 mod removals;
 mod rows;
 mod secrets;
+mod systemd;
 mod templates;

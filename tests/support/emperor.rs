@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -34,6 +34,20 @@ pub struct Outcome {
     pub out: String,
     /// Its standard error.
     pub err: String,
+}
+
+impl Outcome {
+    /// Runs a command to its end.
+    pub async fn of(mut command: Command) -> Self {
+        // Off this thread, where visitors of the router have to go on.
+        let output = tokio::task::spawn_blocking(move || command.output());
+        let output = output.await.unwrap().unwrap();
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
 }
 
 impl Emperor {
@@ -94,14 +108,7 @@ impl Emperor {
         let mut command = program::command(program::built("emperor"));
         command.args(arguments).env("EMPEROR_CONFIG", &self.config);
         command.current_dir(&self.folder);
-        // Off this thread, where visitors of the router have to go on.
-        let output = tokio::task::spawn_blocking(move || command.output());
-        let output = output.await.unwrap().unwrap();
-        Outcome {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Outcome::of(command).await
     }
 
     /// `emperor status --json`.

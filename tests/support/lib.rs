@@ -7,6 +7,7 @@
 //! | [`postgres`] | a PostgreSQL server of the test's own, and what can happen to it |
 //! | [`emperor`] | the daemon and its command line |
 //! | [`client`] | HTTP towards the router |
+//! | [`machine`] | a machine that a real systemd runs |
 //! | [`load`] | requests that go on while something happens |
 //! | [`open_loop`] | requests that come at a fixed rate, each of which is recorded |
 //! | [`chaos`] | faults, one after the other under such a load, and the bound that each must meet |
@@ -26,6 +27,7 @@ pub mod client;
 pub mod emperor;
 pub mod house;
 pub mod load;
+pub mod machine;
 pub mod open_loop;
 pub mod place;
 pub mod postgres;
@@ -37,6 +39,7 @@ pub use client::{Answer, Client};
 pub use emperor::{Emperor, Outcome};
 pub use house::{House, Row};
 pub use load::Load;
+pub use machine::Machine;
 pub use open_loop::{OpenLoop, Traffic};
 pub use place::Place;
 pub use postgres::Postgres;

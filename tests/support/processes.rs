@@ -77,6 +77,11 @@ impl Process {
         Some(line.trim().to_owned())
     }
 
+    /// Its cgroups, as `/proc/PID/cgroup` has them; empty where it is gone.
+    pub fn cgroups(self) -> String {
+        String::from_utf8_lossy(&self.read("cgroup")).into_owned()
+    }
+
     /// Its children, of which a server has many.
     pub fn children(self) -> Vec<Self> {
         let parent = self.0.to_string();

@@ -90,13 +90,14 @@ impl Connected {
         let inbox = Arc::clone(&self.link.inbox);
         let board = Arc::clone(&task.channels.board);
         loop {
-            // Statuses come last: whoever writes rows in a loop is served first, and the board
-            // keeps the latest of each site meanwhile.
+            // Commands come before rows: there is one for each operator who waits, while whoever
+            // writes rows in a loop never lets the inbox become empty. Statuses come last, and the
+            // board keeps the latest of each site meanwhile.
             let done = tokio::select! {
                 biased;
                 error = self.link.ended() => Err(error),
-                stale = inbox.stale() => self.read(task, stale).await,
                 Some(command) = task.channels.commands.recv() => self.obey(task, command).await,
+                stale = inbox.stale() => self.read(task, stale).await,
                 () = tokio::time::sleep_until(self.resync_due) => self.resync(task).await,
                 () = until(self.board_due) => self.write_board(&board).await,
                 () = board.changed(), if self.board_due.is_none() => {
@@ -152,6 +153,10 @@ impl Connected {
         match command {
             Command::ConfirmRemovals(answer) => {
                 let _gone = answer.send(task.confirm_removals());
+                Ok(())
+            }
+            Command::Turn(answer) => {
+                let _gone = answer.send(());
                 Ok(())
             }
             Command::Resync(answer) => {

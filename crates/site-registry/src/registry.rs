@@ -158,6 +158,12 @@ impl RegistryHandle {
         self.ask(Command::Resync).await?
     }
 
+    /// Resolves once the registry's task has come round its loop: what it waits for has a bound, so
+    /// this has one too, unless the task is stuck.
+    pub async fn turn(&self) -> Result<(), EditError> {
+        self.ask(Command::Turn).await
+    }
+
     /// Lets go of the sites that are held although their rows are gone, and returns them.
     pub async fn confirm_removals(&self) -> Result<Vec<SiteId>, EditError> {
         self.ask(Command::ConfirmRemovals).await

@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Resync(oneshot::Sender<Result<(), EditError>>),
     /// Let go of the held sites.
     ConfirmRemovals(oneshot::Sender<Vec<SiteId>>),
+    /// Say that the loop came round.
+    Turn(oneshot::Sender<()>),
     /// Change rows.
     Edit(Edit, oneshot::Sender<Result<Vec<SiteId>, EditError>>),
 }
@@ -206,6 +208,7 @@ impl RegistryTask {
             Command::Resync(answer) => drop(answer.send(Err(error()))),
             Command::Edit(_, answer) => drop(answer.send(Err(error()))),
             Command::ConfirmRemovals(answer) => drop(answer.send(self.confirm_removals())),
+            Command::Turn(answer) => drop(answer.send(())),
         }
     }
 

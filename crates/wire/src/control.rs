@@ -238,6 +238,13 @@ pub enum ReloadDocument {
     Sites(Vec<String>),
 }
 
+/// Everything was read again: answer of `POST /v1/reread`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RereadDocument {
+    /// Keys of the configuration that were changed and take effect at the next start only.
+    pub needs_restart: Vec<String>,
+}
+
 /// A template, in the answer of `GET /v1/templates`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TemplateDocument {

@@ -76,6 +76,11 @@ pub(crate) enum Command {
     Site(Site),
     /// Replace instances without losing a request
     Reload(Reload),
+    /// Have the daemon read configuration, templates and rows again, and wait until it has
+    ///
+    /// What is wrong in a file is said, and then nothing has changed. Only sites that became something
+    /// else are replaced. SIGHUP does the same without an answer.
+    Reread,
     /// Show what a site's workers wrote
     Logs(Logs),
     /// Believe that the sites that are held really are gone
@@ -370,6 +375,7 @@ mod tests {
             "emperor site remove portal",
             "emperor reload a b c",
             "emperor reload --all",
+            "emperor reread --config /etc/emperor/emperor.toml",
             "emperor logs portal --follow --lines 5",
             "emperor confirm-removals",
             "emperor template list --json",

@@ -76,6 +76,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Status(command) => asking(file, async |ask, _| status::run(command, ask).await),
         Command::Site(command) => asking(file, async |ask, _| site::run(command, ask).await),
         Command::Reload(command) => asking(file, async |ask, _| orders::reload(command, ask).await),
+        Command::Reread => asking(file, async |ask, _| orders::reread(ask).await),
         Command::Logs(command) => asking(file, async |ask, _| logs::run(command, ask).await),
         Command::ConfirmRemovals => {
             asking(file, async |ask, _| orders::confirm_removals(ask).await)

@@ -1,6 +1,6 @@
-//! `emperor reload` and `emperor confirm-removals`: orders to the daemon.
+//! `emperor reload`, `emperor reread` and `emperor confirm-removals`: orders to the daemon.
 
-use wire::control::{ReloadDocument, SitesDocument};
+use wire::control::{ReloadDocument, RereadDocument, SitesDocument};
 
 use super::args::Reload;
 use super::client::Client;
@@ -24,6 +24,19 @@ pub(super) async fn reload(command: &Reload, client: &Client) -> Result<(), Fail
             counted(count, "site")
         ),
     };
+    Ok(output::print(&said)?)
+}
+
+/// `emperor reread`
+pub(super) async fn reread(client: &Client) -> Result<(), Failure> {
+    let read: RereadDocument = client.post("/v1/reread", &()).await?;
+    let mut said = "configuration, templates and rows are in force as they are now\n".to_owned();
+    if !read.needs_restart.is_empty() {
+        let keys = read.needs_restart.join(", ");
+        said.push_str("these take effect at the next start only: ");
+        said.push_str(&keys);
+        said.push('\n');
+    }
     Ok(output::print(&said)?)
 }
 

@@ -19,7 +19,9 @@ use wire::route::{InstanceStats, RouterStats};
 use super::{Daemon, rows};
 use crate::daemon::process::resident_bytes;
 use crate::daemon::router::keeper::RouterState;
-use crate::daemon::{Handle, Overview, RouterOverview, Selection, SiteEntry, Stopping};
+use crate::daemon::{
+    Handle, Overview, Reread, RereadError, RouterOverview, Selection, SiteEntry, Stopping,
+};
 
 /// The number of the instance that is shown.
 const EXAMPLE_NUMBER: u32 = 1;
@@ -55,6 +57,10 @@ impl Daemon for Handle {
 
     async fn reload(&self, selection: Selection) -> Result<Vec<SiteId>, Stopping> {
         Self::reload(self, selection).await
+    }
+
+    async fn reread(&self) -> Result<Result<Reread, RereadError>, Stopping> {
+        Self::reread(self).await
     }
 
     async fn confirm_removals(&self) -> Result<Vec<SiteId>, EditError> {

@@ -8,7 +8,7 @@ use site_model::SiteId;
 use site_registry::{EditError, NewSite, SiteChange};
 use wire::control::{RenderDocument, RowDocument, StatusDocument, TemplateDocument};
 
-use crate::daemon::{Selection, Stopping};
+use crate::daemon::{Reread, RereadError, Selection, Stopping};
 
 /// The running daemon, as the control API sees it.
 pub(crate) trait Daemon: Clone + Send + Sync + 'static {
@@ -39,6 +39,9 @@ pub(crate) trait Daemon: Clone + Send + Sync + 'static {
         &self,
         selection: Selection,
     ) -> impl Future<Output = Result<Vec<SiteId>, Stopping>> + Send;
+
+    /// Reads configuration, templates and rows again; returns when that is done.
+    fn reread(&self) -> impl Future<Output = Result<Result<Reread, RereadError>, Stopping>> + Send;
 
     /// Believes that the sites that are held are gone.
     fn confirm_removals(&self) -> impl Future<Output = Result<Vec<SiteId>, EditError>> + Send;

@@ -9,7 +9,7 @@ use thiserror::Error;
 use wire::control::{ErrorCode, ErrorDocument};
 
 use super::rows::FieldError;
-use crate::daemon::Stopping;
+use crate::daemon::{RereadError, Stopping};
 
 /// Why a request was not carried out.
 #[derive(Debug, Error)]
@@ -46,6 +46,9 @@ pub(crate) enum Refusal {
     /// The daemon takes no more orders.
     #[error(transparent)]
     Stopping(#[from] Stopping),
+    /// Not everything was read again.
+    #[error(transparent)]
+    Reread(#[from] RereadError),
     /// Nothing can be rendered of a row that is wrong.
     #[error("{0}")]
     Rejected(String),
@@ -77,8 +80,20 @@ impl Refusal {
             Self::Query(rejection) => (rejection.status(), ErrorCode::BadRequest),
             Self::Edit(error) => edit_kind(error),
             Self::Stopping(_) => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),
+            Self::Reread(error) => reread_kind(error),
             Self::Rejected(_) => (StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::Refused),
             Self::Log(_) => (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal),
+        }
+    }
+}
+
+fn reread_kind(error: &RereadError) -> (StatusCode, ErrorCode) {
+    match error {
+        RereadError::Config(_) | RereadError::Assembly(_) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::Refused)
+        }
+        RereadError::Rows(_) | RereadError::Slow => {
+            (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable)
         }
     }
 }

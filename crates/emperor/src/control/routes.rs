@@ -9,8 +9,8 @@ use site_model::SiteId;
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 use wire::control::{
-    ErrorDocument, NewRowDocument, ReloadDocument, RenderDocument, RowChangeDocument, RowDocument,
-    SitesDocument, StatusDocument, TemplateDocument,
+    ErrorDocument, NewRowDocument, ReloadDocument, RenderDocument, RereadDocument,
+    RowChangeDocument, RowDocument, SitesDocument, StatusDocument, TemplateDocument,
 };
 
 use super::daemon::Daemon;
@@ -49,6 +49,7 @@ type Answer<T> = Result<Json<T>, Refusal>;
         render,
         logs::logs,
         reload,
+        reread,
         confirm_removals,
         list_templates,
         show_template
@@ -73,6 +74,7 @@ pub(super) fn router<D: Daemon>(daemon: D, shutdown: CancellationToken) -> Route
         .route("/v1/sites/{site}/render", get(render::<D>))
         .route("/v1/sites/{site}/logs", get(logs::logs::<D>))
         .route("/v1/reload", post(reload::<D>))
+        .route("/v1/reread", post(reread::<D>))
         .route("/v1/removals/confirm", post(confirm_removals::<D>))
         .route("/v1/templates", get(list_templates::<D>))
         .route("/v1/templates/{name}", get(show_template::<D>))
@@ -264,6 +266,24 @@ async fn reload<D: Daemon>(
         }
     };
     Ok(sites(&api.daemon.reload(selection).await?))
+}
+
+/// Read configuration, templates and rows again, as SIGHUP does
+#[utoipa::path(
+    post,
+    path = "/v1/reread",
+    responses(
+        (status = 200, body = RereadDocument, description = "all of it is in force"),
+        (status = 422, body = ErrorDocument, description = "a file is wrong; nothing was changed"),
+        (status = 503, body = ErrorDocument, description = "the rows can't be read now")
+    )
+)]
+async fn reread<D: Daemon>(State(api): State<Api<D>>) -> Answer<RereadDocument> {
+    let reread = api.daemon.reread().await??;
+    let needs_restart = reread.needs_restart.into_iter().map(str::to_owned);
+    Ok(Json(RereadDocument {
+        needs_restart: needs_restart.collect(),
+    }))
 }
 
 /// Believe that the sites that are held are gone

@@ -24,7 +24,7 @@ use wire::control::{
 
 use super::{ControlSocket, Daemon, SOCKET_NAME, rows, serve};
 use crate::cli::Client;
-use crate::daemon::{Selection, Stopping};
+use crate::daemon::{Reread, RereadError, Selection, Stopping};
 
 /// Rows in memory.
 #[derive(Debug, Clone, Default)]
@@ -108,6 +108,11 @@ impl Daemon for Paper {
             Selection::All => Ok(self.sites.lock().unwrap().keys().copied().collect()),
             Selection::Sites(ids) => Ok(ids),
         }
+    }
+
+    async fn reread(&self) -> Result<Result<Reread, RereadError>, Stopping> {
+        let needs_restart = vec!["node"];
+        Ok(Ok(Reread { needs_restart }))
     }
 
     async fn confirm_removals(&self) -> Result<Vec<SiteId>, EditError> {
@@ -353,11 +358,19 @@ async fn a_followed_log_ends_with_the_daemon() {
 }
 
 #[tokio::test]
+async fn what_was_read_again_names_the_keys_that_wait_for_a_start() {
+    let house = House::new().await;
+    let (status, answer) = house.ask(Method::POST, "/v1/reread", "null").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(answer, json!({"needs_restart": ["node"]}));
+}
+
+#[tokio::test]
 async fn the_document_lists_every_resource_and_the_router_has_each() {
     let house = House::new().await;
     let (_, document) = house.ask(Method::GET, "/openapi.json", "").await;
     let paths = document["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 10, "{:?}", paths.keys());
+    assert_eq!(paths.len(), 11, "{:?}", paths.keys());
     for (path, methods) in paths {
         let path = path.replace("{site}", "nobody").replace("{name}", "nobody");
         for method in methods.as_object().unwrap().keys() {

@@ -17,12 +17,13 @@ use wire::route::RouterStats;
 
 use super::router::board::{Peer, RouteBoard};
 use super::router::keeper::RouterState;
+use super::run::{Reread, RereadError};
 use super::statuses::StatusBoard;
 
 /// How long the router may take to tell its figures; afterwards a status is answered without them.
 const STATS_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Commands that wait for the supervisor. Each is an operator at a command line who waits for the
+/// Commands that wait for the supervisor, or for the main loop. Each is an operator at a command line who waits for the
 /// answer anyway.
 pub(super) const COMMANDS: usize = 32;
 
@@ -44,6 +45,7 @@ pub(super) struct Shared {
     pub(super) listen: Vec<String>,
     pub(super) router: watch::Receiver<RouterState>,
     pub(super) commands: mpsc::Sender<Command>,
+    pub(super) rereads: mpsc::Sender<RereadCommand>,
     pub(super) catalog: watch::Receiver<Arc<Catalog>>,
 }
 
@@ -53,6 +55,9 @@ pub(super) enum Command {
     /// Replace the instances of these sites although nothing changed.
     Reload(Selection, tokio::sync::oneshot::Sender<Vec<SiteId>>),
 }
+
+/// The main loop is asked to read everything again, and to say here how that went.
+pub(super) type RereadCommand = tokio::sync::oneshot::Sender<Result<Reread, RereadError>>;
 
 /// Which sites an operator means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,6 +179,15 @@ impl Handle {
         let (answer, answered) = tokio::sync::oneshot::channel();
         let command = Command::Reload(selection, answer);
         let sent = self.shared.commands.send(command).await;
+        sent.map_err(|_| Stopping)?;
+        answered.await.map_err(|_| Stopping)
+    }
+
+    /// Reads configuration, templates and rows again, as SIGHUP does, and returns when that is done:
+    /// vassals are told at once, and their replacements go on.
+    pub(crate) async fn reread(&self) -> Result<Result<Reread, RereadError>, Stopping> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let sent = self.shared.rereads.send(answer).await;
         sent.map_err(|_| Stopping)?;
         answered.await.map_err(|_| Stopping)
     }

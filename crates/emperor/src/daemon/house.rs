@@ -21,15 +21,17 @@ use vassal_core::lifecycle::Haste;
 use wire::route::Settings;
 
 use super::foundation::Foundation;
-use super::handle::{COMMANDS, Command, Handle, Shared};
+use super::handle::{COMMANDS, Command, Handle, RereadCommand, Shared};
 use super::lock::StateLock;
 use super::process::Launcher;
+use super::pulse::{PulseMonitor, pulse};
 use super::router::board::RouteBoard;
 use super::router::keeper::{self, KeeperOptions, RouterState};
 use super::router::link::{self, AllowedPeer};
 use super::router::settings::settings;
 use super::router::socket;
 use super::routes::Routes;
+use super::service_manager::Subject;
 use super::statuses::StatusBoard;
 use super::supervisor::{Channels, Supervisor};
 use super::vassal;
@@ -46,6 +48,15 @@ pub(crate) enum OpenError {
     /// `database.url` is no URL.
     #[error("database.url: {0}")]
     Url(#[from] TargetError),
+}
+
+/// An open house, and who speaks with its main loop.
+pub(super) struct Opened {
+    pub(super) house: House,
+    /// For the service manager.
+    pub(super) subject: Subject,
+    /// Who wants everything read again.
+    pub(super) rereads: mpsc::Receiver<RereadCommand>,
 }
 
 /// Every task of the daemon. Dropped, they end, and the processes they hold with them.
@@ -84,7 +95,7 @@ struct Part {
 impl House {
     /// Starts everything at once: the fastrouter takes connections and the control API answers while
     /// the database is being reached.
-    pub(super) fn open(config: &Config, foundation: Foundation) -> Result<Self, OpenError> {
+    pub(super) fn open(config: &Config, foundation: Foundation) -> Result<Opened, OpenError> {
         let Foundation {
             lock,
             catalog,
@@ -103,17 +114,19 @@ impl House {
             link: socket::path(&config.runtime_dir),
             threads: config.router.threads,
         };
-        let router = RouterParts::start(link, options, &board);
+        let (router, link_pulse) = RouterParts::start(link, options, &board);
         let (cluster, target) = database(config)?;
         let registry = Registry::start(registry_options(config, target, cluster.as_ref()));
         let statuses = Arc::new(StatusBoard::new(registry.handle()));
-        let vassals = vassal::House {
-            spawner: launcher,
-            permits: Arc::new(Semaphore::new(max_starting(config))),
-            routes: Arc::new(Routes::new(Arc::clone(&board))),
+        let vassals = vassals(config, launcher, &board, &statuses);
+        let (supervisor, orders, supervisor_pulse) =
+            SupervisorPart::start(vassals, &registry.handle(), catalog);
+        let (reread, rereads) = mpsc::channel(COMMANDS);
+        let subject = Subject {
             statuses: Arc::clone(&statuses),
+            registry: registry.handle(),
+            loops: vec![supervisor_pulse, link_pulse],
         };
-        let (supervisor, orders) = SupervisorPart::start(vassals, &registry.handle(), catalog);
         let handle = Handle::new(Shared {
             node: config.node.clone(),
             state_dir: config.state_dir.clone(),
@@ -124,9 +137,10 @@ impl House {
             listen,
             router: router.state.clone(),
             commands: orders,
+            rereads: reread,
             catalog: supervisor.catalog.subscribe(),
         });
-        Ok(Self {
+        let house = Self {
             board,
             router,
             supervisor,
@@ -134,6 +148,11 @@ impl House {
             registry,
             cluster,
             _lock: lock,
+        };
+        Ok(Opened {
+            house,
+            subject,
+            rereads,
         })
     }
 
@@ -219,17 +238,23 @@ impl House {
 }
 
 impl RouterParts {
-    fn start(link: UnixListener, options: KeeperOptions, board: &Arc<RouteBoard>) -> Self {
+    fn start(
+        link: UnixListener,
+        options: KeeperOptions,
+        board: &Arc<RouteBoard>,
+    ) -> (Self, PulseMonitor) {
         let allowed = AllowedPeer {
             uid: options.launcher.router_identity().uid,
         };
         let (known, state) = watch::channel(RouterState::Starting);
         let board = Arc::clone(board);
-        Self {
+        let (pulse, monitor) = pulse();
+        let parts = Self {
             state,
-            link: Part::start(|stop| link::serve(link, board, allowed, stop)),
+            link: Part::start(|stop| link::serve(link, board, allowed, pulse, stop)),
             keeper: Part::start(|stop| keeper::keep(options, known, stop)),
-        }
+        };
+        (parts, monitor)
     }
 }
 
@@ -238,17 +263,19 @@ impl SupervisorPart {
         vassals: vassal::House<Launcher>,
         registry: &RegistryHandle,
         catalog: Arc<Catalog>,
-    ) -> (Self, mpsc::Sender<Command>) {
+    ) -> (Self, mpsc::Sender<Command>, PulseMonitor) {
         let (catalog, catalogs) = watch::channel(catalog);
         let (shutdown, shutdowns) = watch::channel(None);
         let (settle, settled) = watch::channel(false);
         let (commands, obeyed) = mpsc::channel(COMMANDS);
+        let (pulse, monitor) = pulse();
         let channels = Channels {
             desired: registry.desired(),
             catalog: catalogs,
             commands: obeyed,
             shutdown: shutdowns,
             settled: settle,
+            pulse,
         };
         let supervisor = Supervisor::new(Arc::new(vassals), channels);
         let part = Self {
@@ -257,7 +284,7 @@ impl SupervisorPart {
             settled,
             part: Part::start(|_| supervisor.run()),
         };
-        (part, commands)
+        (part, commands, monitor)
     }
 }
 
@@ -338,6 +365,20 @@ fn configured_row(site: &ConfiguredSite) -> ConfiguredRow {
         template: site.template.clone(),
         extra_config: site.extra_config.clone(),
         run_as: site.run_as.clone(),
+    }
+}
+
+fn vassals(
+    config: &Config,
+    launcher: Arc<Launcher>,
+    board: &Arc<RouteBoard>,
+    statuses: &Arc<StatusBoard>,
+) -> vassal::House<Launcher> {
+    vassal::House {
+        spawner: launcher,
+        permits: Arc::new(Semaphore::new(max_starting(config))),
+        routes: Arc::new(Routes::new(Arc::clone(board))),
+        statuses: Arc::clone(statuses),
     }
 }
 

@@ -11,6 +11,7 @@
 //! | [`router`] | the fastrouter: its process, its sockets, its route table |
 //! | `routes` | which host leads to which site just now |
 //! | `statuses` | the latest status of every site |
+//! | `service_manager`, `pulse` | what systemd is told, and the proof behind its watchdog's pings |
 //! | `handle` | what the control API may ask |
 //! | `catalog`, `shipped` | templates and overlays |
 
@@ -20,9 +21,11 @@ mod handle;
 mod house;
 mod lock;
 pub(crate) mod process;
+mod pulse;
 pub(crate) mod router;
 mod routes;
 mod run;
+mod service_manager;
 mod shipped;
 mod statuses;
 mod supervisor;
@@ -31,4 +34,4 @@ mod vassal;
 pub(crate) use catalog::assemble;
 pub(crate) use foundation::FoundationError;
 pub(crate) use handle::{Handle, Overview, RouterOverview, Selection, SiteEntry, Stopping};
-pub(crate) use run::{ClusterFailure, RunError, run};
+pub(crate) use run::{ClusterFailure, Reread, RereadError, RunError, run};

@@ -9,20 +9,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use site_registry::EditError;
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 use vassal_core::lifecycle::Haste;
 
 use super::catalog::{self, AssemblyError};
 use super::foundation::{Foundation, FoundationError};
-use super::house::{House, OpenError};
+use super::handle::RereadCommand;
+use super::house::{House, OpenError, Opened};
 use super::router::settings::settings;
+use super::service_manager::{self, Subject};
 use crate::config::{self, Config, Surroundings};
 
-/// How long rows may take to be read again at SIGHUP before the service manager is told that this
-/// is done; the reading itself goes on.
+/// How long rows may take to be read again before whoever asked for it is told so; the reading itself
+/// goes on.
 const RESYNC_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the daemon does not run.
@@ -55,12 +59,26 @@ pub(crate) enum ClusterFailure {
 pub(crate) async fn run(config: Config, on_failure: ClusterFailure) -> Result<(), RunError> {
     let mut signals = Signals::follow()?;
     let foundation = Foundation::lay(&config).await?;
-    let house = House::open(&config, foundation)?;
+    let Opened {
+        house,
+        subject,
+        rereads,
+    } = House::open(&config, foundation)?;
     let mut daemon = Daemon { config, house };
-    let ended = daemon.follow(&mut signals, on_failure).await;
-    notify(&[sd_notify::NotifyState::Stopping]);
+    let told = Told {
+        signals: &mut signals,
+        rereads,
+    };
+    let ended = daemon.follow(told, subject, on_failure).await;
+    service_manager::stopping();
     daemon.close(&mut signals).await;
     ended
+}
+
+/// Those who tell the main loop what to do.
+struct Told<'a> {
+    signals: &'a mut Signals,
+    rereads: mpsc::Receiver<RereadCommand>,
 }
 
 struct Daemon {
@@ -72,65 +90,82 @@ impl Daemon {
     /// Serves until it is told to end, or something breaks.
     async fn follow(
         &mut self,
-        signals: &mut Signals,
+        told: Told<'_>,
+        subject: Subject,
         on_failure: ClusterFailure,
     ) -> Result<(), RunError> {
+        let Told {
+            signals,
+            mut rereads,
+        } = told;
         let cluster_failed = self.house.cluster_failed();
         let mut cluster_failed = std::pin::pin!(cluster_failed);
-        let ready = self.house.ready();
-        let mut ready = std::pin::pin!(ready);
-        let mut announced = false;
+        let attending = service_manager::attend(subject, self.house.ready());
+        let mut attending = std::pin::pin!(attending);
         loop {
             tokio::select! {
-                () = &mut ready, if !announced => {
-                    announced = true;
-                    info!("ready");
-                    notify(&[sd_notify::NotifyState::Ready]);
-                }
+                never = &mut attending => match never {},
                 asked = signals.next() => match asked {
                     Asked::End => return Ok(()),
-                    Asked::Reread => self.reload().await,
+                    // What went wrong is in the log; a signal has nobody to be told.
+                    Asked::Reread => drop(self.read_again().await),
                 },
                 cause = &mut cluster_failed, if on_failure == ClusterFailure::Fatal => {
                     return Err(OpenError::Cluster(cause).into());
+                }
+                Some(answer) = rereads.recv() => {
+                    let read = self.read_again().await;
+                    // Whoever asked and went away gets no answer.
+                    drop(answer.send(read));
                 }
                 part = self.house.broken() => return Err(RunError::Broken(part)),
             }
         }
     }
 
-    /// SIGHUP: configuration, templates and rows are read again. What can't be read changes
-    /// nothing.
-    async fn reload(&mut self) {
+    /// Configuration, templates and rows are read again. What can't be read changes nothing.
+    async fn read_again(&mut self) -> Result<Reread, RereadError> {
         info!("reading configuration, templates and rows again");
-        notify_reloading();
-        match self.reread() {
-            Ok(config) => self.config = config,
-            Err(error) => error!(%error, "the configuration is refused; the one before stays"),
+        service_manager::reading_again();
+        let read = self.read_all_again().await;
+        service_manager::read_again();
+        match &read {
+            Ok(_) => {}
+            Err(error @ (RereadError::Config(_) | RereadError::Assembly(_))) => {
+                error!(%error, "the configuration is refused; the one before stays");
+            }
+            Err(error @ (RereadError::Rows(_) | RereadError::Slow)) => {
+                warn!(%error, "the configuration is in force");
+            }
         }
-        let registry = self.house.registry();
-        match timeout(RESYNC_PATIENCE, registry.resync()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "the rows can't be read again now"),
-            Err(_) => warn!("the rows are still being read"),
-        }
-        notify(&[sd_notify::NotifyState::Ready]);
+        read
     }
 
-    fn reread(&self) -> Result<Config, RereadError> {
+    async fn read_all_again(&mut self) -> Result<Reread, RereadError> {
+        let (config, reread) = self.reread()?;
+        self.config = config;
+        let rows = self.house.registry();
+        match timeout(RESYNC_PATIENCE, rows.resync()).await {
+            Ok(read) => read?,
+            Err(_) => return Err(RereadError::Slow),
+        }
+        Ok(reread)
+    }
+
+    fn reread(&self) -> Result<(Config, Reread), RereadError> {
         let config = config::load(
             self.config.file.as_deref(),
             &Surroundings::of_this_process(),
         )?;
         let catalog = catalog::assemble(&config)?;
-        let fixed = config.differences_that_need_a_restart(&self.config);
-        if !fixed.is_empty() {
-            let keys = fixed.join(", ");
+        let needs_restart = config.differences_that_need_a_restart(&self.config);
+        if !needs_restart.is_empty() {
+            let keys = needs_restart.join(", ");
             warn!(keys, "these take effect at the next start only");
         }
         let settings = settings(&config.router, &self.config.state_dir);
         self.house.reconfigure(Arc::new(catalog), settings);
-        Ok(config)
+        Ok((config, Reread { needs_restart }))
     }
 
     /// Ends everything in order; when told to end once more, at once.
@@ -154,13 +189,34 @@ impl Daemon {
     }
 }
 
-/// Why a configuration is not taken over.
+/// Everything was read again, and is in force but for this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reread {
+    /// Keys that were changed and take effect at the next start only.
+    pub(crate) needs_restart: Vec<&'static str>,
+}
+
+/// Why not everything was read again.
 #[derive(Debug, Error)]
-enum RereadError {
+pub(crate) enum RereadError {
+    /// The configuration is wrong; the one before stays.
     #[error(transparent)]
     Config(#[from] config::ConfigError),
+    /// Templates or overlays are wrong; all stays as before.
     #[error(transparent)]
     Assembly(#[from] AssemblyError),
+    /// Configuration and templates are in force.
+    #[error(
+        "configuration and templates are in force, but the rows can't be read now: {0}; they are \
+         read as soon as that is over"
+    )]
+    Rows(#[from] EditError),
+    /// Configuration and templates are in force.
+    #[error(
+        "configuration and templates are in force; the rows are still being read after {} s",
+        RESYNC_PATIENCE.as_secs()
+    )]
+    Slow,
 }
 
 /// The signals that the daemon answers.
@@ -201,19 +257,5 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
-    }
-}
-
-/// Tells the service manager, where there is one.
-fn notify(state: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        warn!(%error, "the service manager can't be told");
-    }
-}
-
-fn notify_reloading() {
-    match sd_notify::NotifyState::monotonic_usec_now() {
-        Ok(now) => notify(&[sd_notify::NotifyState::Reloading, now]),
-        Err(error) => warn!(%error, "the service manager can't be told"),
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use imbl::OrdMap;
 use site_model::{SiteId, SiteStatus};
 use site_registry::RegistryHandle;
+use tokio::sync::Notify;
 
 /// Where statuses go on to.
 pub(crate) trait StatusOutlet: fmt::Debug + Send + Sync {
@@ -33,6 +34,7 @@ impl StatusOutlet for RegistryHandle {
 #[derive(Debug)]
 pub(crate) struct StatusBoard {
     sites: Mutex<OrdMap<SiteId, Arc<SiteStatus>>>,
+    changed: Notify,
     outlet: Box<dyn StatusOutlet>,
 }
 
@@ -41,6 +43,7 @@ impl StatusBoard {
     pub(crate) fn new(outlet: impl StatusOutlet + 'static) -> Self {
         Self {
             sites: Mutex::default(),
+            changed: Notify::new(),
             outlet: Box::new(outlet),
         }
     }
@@ -49,12 +52,19 @@ impl StatusBoard {
     pub(crate) fn report(&self, status: SiteStatus) {
         self.outlet.report(status.clone());
         self.lock().insert(status.id, Arc::new(status));
+        self.changed.notify_one();
     }
 
     /// Takes a site off the board.
     pub(crate) fn forget(&self, site: SiteId) {
         self.outlet.forget(site);
         self.lock().remove(&site);
+        self.changed.notify_one();
+    }
+
+    /// Waits until something was written since this last resolved. For one who waits. Cancel safe.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// The status of one site.

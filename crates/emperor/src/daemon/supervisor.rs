@@ -16,6 +16,7 @@ use vassal_core::lifecycle::Haste;
 use vassal_core::{Action, Address, Catalog, Resolution, Want, plan};
 
 use super::handle::{Command, Selection};
+use super::pulse::Pulse;
 use super::vassal::{self, House, Order, Spawner, Wish};
 
 /// Rows that are resolved between two looks at everything else.
@@ -34,6 +35,8 @@ pub(super) struct Channels {
     pub(super) shutdown: watch::Receiver<Option<Haste>>,
     /// Becomes true when desired state was told to the vassals for the first time.
     pub(super) settled: watch::Sender<bool>,
+    /// Shows that its loop comes round.
+    pub(super) pulse: Pulse,
 }
 
 /// The supervisor's state.
@@ -74,6 +77,7 @@ impl<S: Spawner> Supervisor<S> {
     pub(super) async fn run(mut self) {
         self.follow().await;
         loop {
+            self.channels.pulse.turn();
             tokio::select! {
                 Ok(()) = self.channels.shutdown.changed() => {
                     if self.end().await {
@@ -84,6 +88,7 @@ impl<S: Spawner> Supervisor<S> {
                 Ok(()) = self.channels.catalog.changed() => self.change_catalog().await,
                 Some(command) = self.channels.commands.recv() => self.obey(command),
                 Some(ended) = self.tasks.join_next_with_id() => self.vassal_ended(ended),
+                Ok(()) = self.channels.pulse.asked() => {}
                 // The daemon itself is gone, and with it whatever would tell how to end.
                 else => return,
             }

@@ -76,6 +76,7 @@ pub(crate) fn for_tests(workspace: &Workspace) -> Result<Fixtures, ProvisionErro
         Need::Node,
         Need::PgBouncer,
         Need::OpenSsl,
+        Need::Systemd,
     ])?;
     Ok(Fixtures {
         python: python::environment(workspace)?,

@@ -38,6 +38,8 @@ pub(crate) enum Need {
     Strace,
     /// The `openssl` program, which makes certificates for tests.
     OpenSsl,
+    /// systemd, and `systemd-nspawn` to boot it in a folder.
+    Systemd,
 }
 
 impl Need {
@@ -59,6 +61,7 @@ impl Need {
             Self::Wrk => on_system_path("wrk").is_some(),
             Self::Strace => on_system_path("strace").is_some(),
             Self::OpenSsl => on_system_path("openssl").is_some(),
+            Self::Systemd => on_system_path("systemd-nspawn").is_some(),
         }
     }
 
@@ -78,6 +81,7 @@ impl Need {
             Self::Wrk => &["wrk"],
             Self::Strace => &["strace"],
             Self::OpenSsl => &["openssl"],
+            Self::Systemd => &["systemd-container"],
         }
     }
 }
@@ -98,6 +102,7 @@ impl fmt::Display for Need {
             Self::Wrk => "wrk",
             Self::Strace => "strace",
             Self::OpenSsl => "the openssl program",
+            Self::Systemd => "systemd with systemd-nspawn",
         })
     }
 }

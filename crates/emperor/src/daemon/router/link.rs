@@ -24,6 +24,7 @@ use wire::frame::{self, FrameError};
 use wire::route::{FromRouter, PROTOCOL_VERSION, ROUTES_PER_PART, RouteFrame, ToRouter};
 
 use super::board::{Peer, RouteBoard, Step, Whole};
+use crate::daemon::pulse::Pulse;
 
 /// How long a new connection may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,16 +54,19 @@ pub(crate) struct AllowedPeer {
 }
 
 /// Serves the link until it is cancelled.
-pub(crate) async fn serve(
+pub(in crate::daemon) async fn serve(
     listener: UnixListener,
     board: Arc<RouteBoard>,
     allowed: AllowedPeer,
+    mut pulse: Pulse,
     cancel: CancellationToken,
 ) {
     let mut current: Option<AbortOnDropHandle<()>> = None;
     loop {
+        pulse.turn();
         let accepted = tokio::select! {
             () = cancel.cancelled() => break,
+            Ok(()) = pulse.asked() => continue,
             accepted = listener.accept() => accepted,
         };
         let hello = match accepted {

@@ -32,6 +32,7 @@ impl Test {
             commands: obeyed,
             shutdown: shutdowns,
             settled: settle,
+            pulse: crate::daemon::pulse::pulse().0,
         };
         let supervisor = Supervisor::new(Arc::clone(&scene.house), channels);
         let task = tokio::spawn(async move {

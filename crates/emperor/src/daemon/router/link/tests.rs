@@ -38,6 +38,7 @@ fn closed_house() -> House {
         listener,
         Arc::clone(&board),
         allowed,
+        crate::daemon::pulse::pulse().0,
         CancellationToken::new(),
     );
     let serving = AbortOnDropHandle::new(tokio::spawn(serving));

@@ -1,0 +1,333 @@
+//! The service under a real systemd, installed by hand as `docs/SYSTEMD.md` says.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hyper::StatusCode;
+use nix::sys::signal::Signal;
+use support::client::NoAnswer;
+use support::place::{free_port, is_root};
+use support::{Client, Machine, PATIENCE, Place, eventually, program};
+
+const SERVICE: &str = "emperor.service";
+const SITES: [&str; 3] = ["one", "two", "three"];
+
+/// Three demo sites and a private cluster, to be read by an emperor that listens where
+/// `emperor.socket` does.
+const CONFIG: &str = r#"
+[router]
+listen = ["systemd:http"]
+
+[vassal]
+template = "demo"
+
+[[site]]
+slug = "one"
+[[site]]
+slug = "two"
+[[site]]
+slug = "three"
+"#;
+
+/// Every unit that is shipped.
+const UNITS: [&str; 4] = [
+    SERVICE,
+    "emperor.socket",
+    "emperor-stop.service",
+    "emperor-leftovers.service",
+];
+
+/// A machine with the service installed. The fields end in their order: the machine first.
+#[derive(Debug)]
+struct Installed {
+    machine: Machine,
+    client: Client,
+    _place: Place,
+}
+
+impl Installed {
+    /// Installs, with a drop-in for the service, and boots; `None` for a user who may not boot a
+    /// machine.
+    async fn boot(drop_in: &str) -> Option<Self> {
+        if !is_root() {
+            return None;
+        }
+        let place = Place::new();
+        let root = Machine::folder(&place);
+        let port = free_port();
+        install(&place, &root, port);
+        put(
+            &root,
+            "etc/systemd/system/emperor.service.d/test.conf",
+            drop_in,
+        );
+        Some(Self {
+            machine: Machine::boot(&place).await,
+            client: Client::new(port),
+            _place: place,
+        })
+    }
+
+    /// Installs, boots, and starts the service.
+    async fn started() -> Option<Self> {
+        let installed = Self::boot("").await?;
+        installed.start().await;
+        Some(installed)
+    }
+
+    async fn start(&self) {
+        let started = self.systemctl("start").await;
+        assert!(started, "{}", self.journal().await);
+    }
+
+    async fn systemctl(&self, verb: &str) -> bool {
+        let outcome = self.machine.run(&["systemctl", verb, SERVICE]).await;
+        outcome.code == 0
+    }
+
+    async fn property(&self, name: &str) -> String {
+        self.machine.property(SERVICE, name).await
+    }
+
+    async fn journal(&self) -> String {
+        self.machine.journal(SERVICE).await
+    }
+
+    fn configure(&self, config: &str) {
+        put(self.machine.root(), "etc/emperor/emperor.toml", config);
+    }
+
+    /// Waits for a property to become what is wanted.
+    async fn until(&self, name: &str, wanted: impl Fn(&str) -> bool) -> String {
+        eventually(name, PATIENCE, async || {
+            let value = self.property(name).await;
+            if wanted(&value) {
+                Ok(value)
+            } else {
+                Err(value)
+            }
+        })
+        .await
+    }
+
+    /// Waits until each of the three sites answers with a page that names it.
+    async fn serves(&self) {
+        for slug in SITES {
+            let host = format!("{slug}.localhost");
+            eventually(&format!("the page of {host}"), PATIENCE, async || {
+                let answer = self.client.try_get(&host, "/json").await;
+                let answer = answer.map_err(|failure| format!("{failure:?}"))?;
+                let its_own = answer.status.is_success() && answer.text().contains(slug);
+                its_own.then_some(()).ok_or_else(|| answer.text())
+            })
+            .await;
+        }
+    }
+
+    /// The emperor as the machine numbers it.
+    async fn main_pid(&self) -> String {
+        self.property("MainPID").await
+    }
+
+    /// Sends a signal to the emperor alone.
+    fn signal(&self, signal: Signal) {
+        let mut all = self.machine.processes_of(SERVICE).into_iter();
+        let emperor = all.find(|process| process.arguments().starts_with(b"emperor\0run\0"));
+        emperor.unwrap().signal(signal);
+    }
+}
+
+/// Puts every file where `docs/SYSTEMD.md` puts it, and the address of a test into a drop-in.
+fn install(place: &Place, root: &Path, port: u16) {
+    for name in ["emperor", "fastrouter", "vassal-exec"] {
+        let to = place.join("usr-local/bin").join(name);
+        fs::copy(program::built(name), to).unwrap();
+    }
+    for unit in UNITS {
+        put(root, &format!("etc/systemd/system/{unit}"), &shipped(unit));
+    }
+    put(
+        root,
+        "etc/sysusers.d/emperor.conf",
+        &shipped("sysusers.conf"),
+    );
+    put(
+        root,
+        "etc/tmpfiles.d/emperor.conf",
+        &shipped("tmpfiles.conf"),
+    );
+    put(root, "etc/emperor/emperor.toml", CONFIG);
+    // Debian's package of PostgreSQL makes this account.
+    put(root, "etc/sysusers.d/postgres.conf", "u postgres - - /\n");
+    let address = format!("[Socket]\nListenStream=\nListenStream=127.0.0.1:{port}\n");
+    put(
+        root,
+        "etc/systemd/system/emperor.socket.d/address.conf",
+        &address,
+    );
+}
+
+fn shipped(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/emperor/systemd");
+    fs::read_to_string(folder.join(name)).unwrap()
+}
+
+fn put(root: &Path, path: &str, text: &str) -> PathBuf {
+    let file = root.join(path);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, text).unwrap();
+    file
+}
+
+#[tokio::test]
+async fn systemd_finds_nothing_wrong_with_the_units_and_little_exposed() {
+    let Some(installed) = Installed::boot("").await else {
+        return;
+    };
+    let files = UNITS.map(|unit| format!("/etc/systemd/system/{unit}"));
+    let files: Vec<_> = files.iter().map(String::as_str).collect();
+    let verify = [&["systemd-analyze", "verify"], files.as_slice()].concat();
+    let verified = installed.machine.run(&verify).await;
+    assert_eq!((verified.code, verified.err.as_str()), (0, ""));
+    // In tenths. Why it isn't less is in docs/decisions.
+    let security = ["systemd-analyze", "security", "--threshold=55", SERVICE];
+    installed.machine.must(&security).await;
+}
+
+#[tokio::test]
+async fn a_started_service_serves_and_a_stopped_one_leaves_no_process() {
+    let Some(installed) = Installed::started().await else {
+        return;
+    };
+    assert_eq!(installed.property("ActiveState").await, "active");
+    installed.serves().await;
+    let told = |text: &str| text == "3 of 3 sites ready";
+    installed.until("StatusText", told).await;
+    assert!(installed.machine.processes_of(SERVICE).len() > SITES.len());
+
+    assert!(installed.systemctl("stop").await);
+    assert_eq!(installed.property("Result").await, "success");
+    assert_eq!(installed.machine.processes_of(SERVICE), []);
+    socket_closes(&installed).await;
+
+    installed.start().await;
+    installed.serves().await;
+}
+
+/// The next request must not start what was stopped.
+async fn socket_closes(installed: &Installed) {
+    eventually("a closed socket", PATIENCE, async || {
+        let state = installed.machine.property("emperor.socket", "ActiveState");
+        let state = state.await;
+        (state == "inactive").then_some(()).ok_or(state)
+    })
+    .await;
+    let asked = installed.client.try_get("one.localhost", "/").await;
+    assert!(matches!(asked, Err(NoAnswer::Connect(_))), "{asked:?}");
+    assert_eq!(installed.property("ActiveState").await, "inactive");
+}
+
+#[tokio::test]
+async fn a_reload_is_done_when_it_returns_or_fails_with_its_cause() {
+    let Some(installed) = Installed::started().await else {
+        return;
+    };
+    installed.serves().await;
+
+    installed.configure(&format!(
+        "{CONFIG}\n[vassal.env]\nDEMO_GREETING = \"Reloaded.\"\n"
+    ));
+    assert!(
+        installed.systemctl("reload").await,
+        "{}",
+        installed.journal().await
+    );
+    eventually("the new page", PATIENCE, async || {
+        let page = installed.client.get("one.localhost", "/").await.text();
+        page.contains("Reloaded.").then_some(()).ok_or(page)
+    })
+    .await;
+
+    installed.configure(&format!("{CONFIG}\n[vassal]\ntemplat = \"demo\"\n"));
+    assert!(
+        !installed.systemctl("reload").await,
+        "a broken file was taken"
+    );
+    let journal = installed.journal().await;
+    assert!(journal.contains("/etc/emperor/emperor.toml:"), "{journal}");
+    assert_eq!(installed.property("ActiveState").await, "active");
+    installed.serves().await;
+}
+
+#[tokio::test]
+async fn a_restart_leaves_no_request_without_its_answer() {
+    let Some(installed) = Installed::started().await else {
+        return;
+    };
+    installed.serves().await;
+    let before = installed.main_pid().await;
+    let mut restart = std::pin::pin!(installed.systemctl("restart"));
+    loop {
+        tokio::select! {
+            restarted = &mut restart => {
+                assert!(restarted, "{}", installed.journal().await);
+                break;
+            }
+            answer = installed.client.try_get("one.localhost", "/json") => {
+                let answer = answer.unwrap();
+                assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+            }
+        }
+    }
+    installed.serves().await;
+    assert_ne!(installed.main_pid().await, before);
+}
+
+#[tokio::test]
+async fn an_emperor_that_hangs_is_replaced() {
+    // No core of a process that was only stopped.
+    let drop_in = "[Service]\nWatchdogSec=4s\nLimitCORE=0\n";
+    let Some(installed) = Installed::boot(drop_in).await else {
+        return;
+    };
+    installed.start().await;
+    installed.serves().await;
+    let before = installed.main_pid().await;
+    installed.signal(Signal::SIGSTOP);
+    installed.until("NRestarts", |count| count != "0").await;
+    installed
+        .until("SubState", |state| state == "running")
+        .await;
+    assert_ne!(installed.main_pid().await, before);
+    let journal = installed.journal().await;
+    assert!(journal.contains("Watchdog timeout"), "{journal}");
+    installed.serves().await;
+}
+
+#[tokio::test]
+async fn a_stop_after_a_crash_ends_what_the_crash_left_behind() {
+    let drop_in = "[Service]\nRestartSec=10min\n";
+    let Some(installed) = Installed::boot(drop_in).await else {
+        return;
+    };
+    installed.start().await;
+    installed.serves().await;
+    installed.signal(Signal::SIGKILL);
+    installed
+        .until("SubState", |state| state == "auto-restart")
+        .await;
+    let left = installed.machine.processes_of(SERVICE);
+    assert!(
+        left.len() > SITES.len(),
+        "systemd ended the workers: {left:?}"
+    );
+    installed.serves().await;
+
+    assert!(installed.systemctl("stop").await);
+    eventually("no process", PATIENCE, async || {
+        let left = installed.machine.processes_of(SERVICE);
+        left.is_empty().then_some(()).ok_or(format!("{left:?}"))
+    })
+    .await;
+    socket_closes(&installed).await;
+}
