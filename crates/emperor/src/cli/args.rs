@@ -22,7 +22,7 @@ const STATUS_EXAMPLES: &str = "\
 Examples:
   emperor status                  every site, problems first
   emperor status portal           one site: its instances, hosts, last error, last lines
-  emperor status --watch          drawn again every second, until ctrl-C
+  emperor status --watch          drawn at every change, until ctrl-C
   emperor status --json | jq '.sites[] | select(.state != \"ready\")'";
 
 const SITE_EXAMPLES: &str = "\
@@ -162,7 +162,7 @@ pub(crate) struct Status {
     pub(crate) site: Option<SiteRef>,
     #[command(flatten)]
     pub(crate) format: Format,
-    /// Draw it again every second, until ctrl-C
+    /// Draw it at every change, until ctrl-C
     #[arg(long, conflicts_with = "json")]
     pub(crate) watch: bool,
 }

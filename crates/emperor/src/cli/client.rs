@@ -64,6 +64,12 @@ pub(crate) enum ClientError {
         /// What went wrong.
         source: hyper::Error,
     },
+    /// It ended while it was listened to.
+    #[error("the daemon at {} has ended", socket.display())]
+    Ended {
+        /// The socket.
+        socket: PathBuf,
+    },
     /// It refused, and said why.
     #[error("{}", document.error)]
     Refused {
@@ -97,6 +103,7 @@ impl ClientError {
             Self::Unreachable { .. }
             | Self::Silent { .. }
             | Self::Broken { .. }
+            | Self::Ended { .. }
             | Self::Foreign { .. } => None,
         }
     }
@@ -150,6 +157,13 @@ impl Client {
     /// DELETE
     pub(crate) async fn delete(&self, path: &str) -> Result<(), ClientError> {
         self.open(Method::DELETE, path, &()).await.map(drop)
+    }
+
+    /// What an end means of something that has none while the daemon runs.
+    pub(crate) fn gone(&self) -> ClientError {
+        ClientError::Ended {
+            socket: self.socket.clone(),
+        }
     }
 
     /// GET of something that comes piece by piece, without an end perhaps.

@@ -1,5 +1,6 @@
 //! `emperor logs`: the lines of a site's workers, read through the daemon.
 
+use std::collections::VecDeque;
 use std::io::Write as _;
 
 use bytes::{Bytes, BytesMut};
@@ -36,6 +37,15 @@ pub(super) async fn run(command: &Logs, client: &Client) -> Result<(), Failure> 
 
 fn path(site: &str, lines: u32, follow: bool) -> String {
     format!("/v1/sites/{site}/logs?lines={lines}&follow={follow}")
+}
+
+/// The last lines of one site, and what comes after them.
+pub(super) async fn followed(
+    client: &Client,
+    site: &str,
+    lines: u32,
+) -> Result<Stream, ClientError> {
+    client.stream(&path(site, lines, true)).await
 }
 
 /// The last lines of one site, as text.
@@ -117,6 +127,35 @@ impl Lines {
     }
 }
 
+/// The last so many lines of what comes piece by piece.
+#[derive(Debug)]
+pub(super) struct LastLines {
+    lines: Lines,
+    last: VecDeque<Bytes>,
+    kept: usize,
+}
+
+impl LastLines {
+    pub(super) fn of(kept: u32) -> Self {
+        Self {
+            lines: Lines::default(),
+            last: VecDeque::new(),
+            kept: kept as usize,
+        }
+    }
+
+    pub(super) fn push(&mut self, piece: &[u8]) {
+        self.last.extend(self.lines.push(piece));
+        let surplus = self.last.len().saturating_sub(self.kept);
+        self.last.drain(..surplus);
+    }
+
+    pub(super) fn text(&self) -> String {
+        let lines = self.last.iter().map(|line| String::from_utf8_lossy(line));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +170,15 @@ mod tests {
             }
             told.extend(lines.rest());
             assert_eq!(told, ["one", "", "two", "three"], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn the_last_lines_are_kept_and_no_more() {
+        let mut last = LastLines::of(2);
+        for (piece, expected) in [("one\ntw", "one"), ("o\n", "one\ntwo"), ("3\n4\n5", "3\n4")] {
+            last.push(piece.as_bytes());
+            assert_eq!(last.text(), expected);
         }
     }
 

@@ -36,6 +36,8 @@ use crate::daemon::{self, ClusterFailure};
 use crate::logging::{self, LogStyle};
 use crate::{quickstart, runtime};
 use args::{Cli, Command, LogFormat, Logging};
+#[cfg(test)]
+pub(crate) use client::Stream;
 pub(crate) use client::{Client, ClientError};
 use failure::{Failure, Status};
 pub(crate) use template::quoted;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use site_model::{InstanceStatus, SiteId};
 use site_registry::{ConnectionStatus, EditError, NewSite, Row, SiteChange, Source as RowsSource};
@@ -32,6 +33,10 @@ impl Daemon for Handle {
         // Reading every process's figures is disk-like work: not on a thread that others wait for.
         let memory = tokio::task::spawn_blocking(resident_bytes).await;
         document(&overview, &memory.unwrap_or_default())
+    }
+
+    fn changes(&self) -> BoxStream<'static, ()> {
+        Self::changes(self)
     }
 
     fn find(&self, reference: &str) -> Option<SiteId> {

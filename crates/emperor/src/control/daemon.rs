@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 
+use futures_util::stream::BoxStream;
 use site_model::SiteId;
 use site_registry::{EditError, NewSite, SiteChange};
 use wire::control::{RenderDocument, RowDocument, StatusDocument, TemplateDocument};
@@ -14,6 +15,9 @@ use crate::daemon::{Reread, RereadError, Selection, Stopping};
 pub(crate) trait Daemon: Clone + Send + Sync + 'static {
     /// Everything that `emperor status` tells.
     fn status(&self) -> impl Future<Output = StatusDocument> + Send;
+
+    /// Yields whenever something in that has changed, figures aside.
+    fn changes(&self) -> BoxStream<'static, ()>;
 
     /// The site that a slug or an id means.
     fn find(&self, reference: &str) -> Option<SiteId>;

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `daemon` | what the API asks of the daemon, as a trait; `adapter` is the real one |
 //! | `socket` | the socket: who may connect, and who had it before |
-//! | `routes`, `logs` | resources and methods |
+//! | `routes`, `logs`, `changes` | resources and methods |
 //! | `rows` | rows as documents, documents as values |
 //! | `refusal` | every refusal, as status and document |
 //! | `tail` | reading a log that grows and is rotated |
@@ -14,6 +14,7 @@
 //! only one. Bodies are bounded; answers are made from levels, so that none waits for a vassal.
 
 mod adapter;
+mod changes;
 mod daemon;
 mod logs;
 mod refusal;

@@ -13,6 +13,7 @@ use wire::control::{
     RowChangeDocument, RowDocument, SitesDocument, StatusDocument, TemplateDocument,
 };
 
+use super::changes;
 use super::daemon::Daemon;
 use super::logs;
 use super::refusal::Refusal;
@@ -40,6 +41,7 @@ type Answer<T> = Result<Json<T>, Refusal>;
     ),
     paths(
         status,
+        changes::changes,
         site_status,
         list_rows,
         show_row,
@@ -63,6 +65,7 @@ pub(super) fn router<D: Daemon>(daemon: D, shutdown: CancellationToken) -> Route
     Router::new()
         .route("/openapi.json", get(openapi))
         .route("/v1/status", get(status::<D>))
+        .route("/v1/changes", get(changes::changes::<D>))
         .route("/v1/sites", get(list_rows::<D>).post(add_row::<D>))
         .route(
             "/v1/sites/{site}",

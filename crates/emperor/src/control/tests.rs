@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
@@ -14,6 +16,7 @@ use site_model::{Site, SiteId};
 use site_registry::{EditError, NewSite, Row, SiteChange};
 use tempfile::TempDir;
 use tokio::net::UnixStream;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -23,13 +26,14 @@ use wire::control::{
 };
 
 use super::{ControlSocket, Daemon, SOCKET_NAME, rows, serve};
-use crate::cli::Client;
+use crate::cli::{Client, Stream};
 use crate::daemon::{Reread, RereadError, Selection, Stopping};
 
 /// Rows in memory.
 #[derive(Debug, Clone, Default)]
 struct Paper {
     sites: Arc<Mutex<BTreeMap<SiteId, Site>>>,
+    changed: watch::Sender<u64>,
     logs: PathBuf,
 }
 
@@ -50,6 +54,14 @@ impl Daemon for Paper {
     async fn status(&self) -> StatusDocument {
         let sites = self.sites.lock().unwrap();
         status(sites.values().map(site_document).collect())
+    }
+
+    fn changes(&self) -> BoxStream<'static, ()> {
+        let changes = stream::unfold(self.changed.subscribe(), async |mut changed| {
+            changed.changed().await.ok()?;
+            Some(((), changed))
+        });
+        changes.boxed()
     }
 
     fn find(&self, reference: &str) -> Option<SiteId> {
@@ -99,6 +111,7 @@ impl Daemon for Paper {
     }
 
     async fn remove(&self, site: SiteId) -> Result<(), EditError> {
+        self.changed.send_modify(|changes| *changes += 1);
         let removed = self.sites.lock().unwrap().remove(&site);
         removed.map(drop).ok_or(EditError::NoSuchSite(site))
     }
@@ -366,12 +379,33 @@ async fn what_was_read_again_names_the_keys_that_wait_for_a_start() {
 }
 
 #[tokio::test]
+async fn a_subscriber_is_told_of_changes_until_the_daemon_ends() {
+    let house = House::with_site().await;
+    let client = Client::new(house.dir.path());
+    let mut changes = client.stream("/v1/changes").await.unwrap();
+    let event = async |changes: &mut Stream| {
+        let next = timeout(Duration::from_secs(20), changes.next()).await;
+        next.expect("an event in time").unwrap()
+    };
+    let first = event(&mut changes).await.unwrap();
+    assert_eq!(first, "event: changed\ndata: status\n\n");
+    house.ask(Method::DELETE, "/v1/sites/1", "").await;
+    assert_eq!(event(&mut changes).await, Some(first));
+    house.shutdown.cancel();
+    assert_eq!(event(&mut changes).await, None);
+}
+
+#[tokio::test]
 async fn the_document_lists_every_resource_and_the_router_has_each() {
     let house = House::new().await;
     let (_, document) = house.ask(Method::GET, "/openapi.json", "").await;
     let paths = document["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 11, "{:?}", paths.keys());
+    assert_eq!(paths.len(), 12, "{:?}", paths.keys());
     for (path, methods) in paths {
+        // It has no end, and a test of its own.
+        if path == "/v1/changes" {
+            continue;
+        }
         let path = path.replace("{site}", "nobody").replace("{name}", "nobody");
         for method in methods.as_object().unwrap().keys() {
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();

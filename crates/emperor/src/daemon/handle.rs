@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
 use site_model::{SiteId, SiteStatus};
 use site_registry::{ConnectionStatus, EditError, RegistryHandle, Row, Source};
 use tokio::sync::{mpsc, watch};
@@ -147,6 +149,20 @@ impl Handle {
         }
     }
 
+    /// Yields whenever something that an overview tells has changed: a site, the rows, the link to
+    /// PostgreSQL, the router. What is counted all the time (requests, memory) is no change.
+    pub(crate) fn changes(&self) -> BoxStream<'static, ()> {
+        let shared = &self.shared;
+        stream::select_all([
+            changes_of(shared.statuses.changes()),
+            changes_of(shared.registry.desired()),
+            changes_of(shared.registry.connection()),
+            changes_of(shared.router.clone()),
+            changes_of(shared.routes.peer()),
+        ])
+        .boxed()
+    }
+
     /// The fastrouter. Waits for its figures, 500 ms at most.
     pub(crate) async fn router(&self) -> RouterOverview {
         let stats = timeout(STATS_TIMEOUT, self.shared.routes.stats()).await;
@@ -211,4 +227,14 @@ impl Handle {
     pub(crate) fn logs_dir(&self) -> PathBuf {
         self.shared.state_dir.join("logs")
     }
+}
+
+/// Yields at each change from now on; ends with whoever makes them.
+fn changes_of<T: Send + Sync + 'static>(mut level: watch::Receiver<T>) -> BoxStream<'static, ()> {
+    level.mark_unchanged();
+    let changes = stream::unfold(level, async |mut level| {
+        level.changed().await.ok()?;
+        Some(((), level))
+    });
+    changes.boxed()
 }

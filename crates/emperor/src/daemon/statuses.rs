@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use imbl::OrdMap;
 use site_model::{SiteId, SiteStatus};
 use site_registry::RegistryHandle;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 /// Where statuses go on to.
 pub(crate) trait StatusOutlet: fmt::Debug + Send + Sync {
@@ -34,8 +34,9 @@ impl StatusOutlet for RegistryHandle {
 #[derive(Debug)]
 pub(crate) struct StatusBoard {
     sites: Mutex<OrdMap<SiteId, Arc<SiteStatus>>>,
-    changed: Notify,
     outlet: Box<dyn StatusOutlet>,
+    /// Counts what changed.
+    changes: watch::Sender<u64>,
 }
 
 impl StatusBoard {
@@ -43,28 +44,36 @@ impl StatusBoard {
     pub(crate) fn new(outlet: impl StatusOutlet + 'static) -> Self {
         Self {
             sites: Mutex::default(),
-            changed: Notify::new(),
             outlet: Box::new(outlet),
+            changes: watch::Sender::new(0),
         }
     }
 
     /// Replaces the status of a site.
     pub(crate) fn report(&self, status: SiteStatus) {
         self.outlet.report(status.clone());
-        self.lock().insert(status.id, Arc::new(status));
-        self.changed.notify_one();
+        let status = Arc::new(status);
+        let before = self.lock().insert(status.id, Arc::clone(&status));
+        if before.as_ref() != Some(&status) {
+            self.tell();
+        }
     }
 
     /// Takes a site off the board.
     pub(crate) fn forget(&self, site: SiteId) {
         self.outlet.forget(site);
-        self.lock().remove(&site);
-        self.changed.notify_one();
+        if self.lock().remove(&site).is_some() {
+            self.tell();
+        }
     }
 
-    /// Waits until something was written since this last resolved. For one who waits. Cancel safe.
-    pub(crate) async fn changed(&self) {
-        self.changed.notified().await;
+    /// How often the board changed: to be followed, and never read for its value.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn tell(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
     }
 
     /// The status of one site.

@@ -5,7 +5,7 @@ mod overview;
 mod watch;
 
 use jiff::Timestamp;
-use wire::control::StatusDocument;
+use wire::control::{SiteDocument, StatusDocument};
 
 use super::args::{SiteRef, Status};
 use super::client::{Client, ClientError};
@@ -41,13 +41,39 @@ async fn ask(site: Option<&SiteRef>, client: &Client) -> Result<StatusDocument, 
 
 /// The text for a person.
 async fn render(site: Option<&SiteRef>, client: &Client) -> Result<String, ClientError> {
-    let status = ask(site, client).await?;
-    let now = Timestamp::now();
-    let (Some(_), [only]) = (site, status.sites.as_slice()) else {
-        return Ok(overview::render(&status, now));
+    let picture = Picture::of(ask(site, client).await?, site.is_some());
+    let lines = match &picture {
+        Picture::House(_) => String::new(),
+        Picture::Site(only) => super::logs::last_lines(client, only.id, LINES).await?,
     };
-    let lines = super::logs::last_lines(client, only.id, LINES).await?;
-    Ok(detail::render(only, &lines, now))
+    Ok(picture.render(&lines, Timestamp::now()))
+}
+
+/// What is to be shown.
+#[derive(Debug)]
+enum Picture {
+    House(Box<StatusDocument>),
+    Site(SiteDocument),
+}
+
+impl Picture {
+    fn of(mut status: StatusDocument, is_of_one: bool) -> Self {
+        match status.sites.pop() {
+            Some(only) if is_of_one => Self::Site(only),
+            last => {
+                status.sites.extend(last);
+                Self::House(Box::new(status))
+            }
+        }
+    }
+
+    /// The text; `lines` are the last ones of a single site's log.
+    fn render(&self, lines: &str, now: Timestamp) -> String {
+        match self {
+            Self::House(status) => overview::render(status, now),
+            Self::Site(site) => detail::render(site, lines, now),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,19 +1,29 @@
-//! `emperor status --watch`: drawn again every second, on a screen of its own where there is one.
+//! `emperor status --watch`: drawn at every change, on a screen of its own where there is one.
+//!
+//! The daemon tells when something changed and is asked only then. In between the clock goes on: what
+//! is known is drawn with its ages once a second, and a site's log as it grows, for which nobody is
+//! asked. On a pipe each picture is one that differs, so there the clock alone draws nothing.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
+use bytes::Bytes;
+use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep;
 
+use super::{LINES, Picture};
 use crate::cli::args::SiteRef;
-use crate::cli::client::{Client, ClientError};
+use crate::cli::client::{Client, ClientError, Stream};
 use crate::cli::failure::Failure;
+use crate::cli::logs::{self, LastLines};
 use crate::cli::output;
 use crate::cli::text::Tone;
 
-/// How often it is drawn.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// How often the ages are drawn anew on a screen, and a daemon that is away is looked for.
+const TICK: Duration = Duration::from_secs(1);
+/// Between two pictures, however much happens.
+const PACE: Duration = Duration::from_millis(100);
 /// Another screen, no cursor, long lines cut instead of wrapped.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
 const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
@@ -24,11 +34,18 @@ pub(super) async fn run(site: Option<&SiteRef>, client: &Client) -> Result<(), F
     let mut terminate = signal(SignalKind::terminate())?;
     let drawn = async {
         let screen = Screen::enter()?;
-        let mut ticks = interval(INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
-            screen.draw(&frame(site, client).await?)?;
+            let error = match Watched::begin(site, client).await {
+                Ok(mut watched) => watched.follow(&screen).await?,
+                Err(error) => error,
+            };
+            // A daemon that is away for a while is part of what one watches; a site that doesn't
+            // exist isn't.
+            if let ClientError::Refused { .. } = error {
+                return Err(error.into());
+            }
+            screen.draw(&format!("{}\n", Tone::Bad.paint(&error.to_string())))?;
+            sleep(TICK).await;
         }
     };
     tokio::select! {
@@ -38,12 +55,74 @@ pub(super) async fn run(site: Option<&SiteRef>, client: &Client) -> Result<(), F
     }
 }
 
-/// A daemon that is away for a while is part of what one watches; a site that doesn't exist isn't.
-async fn frame(site: Option<&SiteRef>, client: &Client) -> Result<String, Failure> {
-    match super::render(site, client).await {
-        Ok(text) => Ok(text),
-        Err(error @ ClientError::Refused { .. }) => Err(error.into()),
-        Err(error) => Ok(format!("{}\n", Tone::Bad.paint(&error.to_string()))),
+/// What is watched: the subscription, and for one site its log.
+#[derive(Debug)]
+struct Watched<'a> {
+    site: Option<&'a SiteRef>,
+    client: &'a Client,
+    changes: Stream,
+    log: Option<Stream>,
+    lines: LastLines,
+}
+
+/// What happened meanwhile.
+enum News {
+    Changed,
+    Lines(Bytes),
+    Nothing,
+    Ended,
+}
+
+impl<'a> Watched<'a> {
+    /// Subscribes before anything is asked, so that no change falls in between.
+    async fn begin(site: Option<&'a SiteRef>, client: &'a Client) -> Result<Self, ClientError> {
+        let changes = client.stream("/v1/changes").await?;
+        let log = match site {
+            Some(site) => Some(logs::followed(client, site.as_str(), LINES).await?),
+            None => None,
+        };
+        Ok(Self {
+            site,
+            client,
+            changes,
+            log,
+            lines: LastLines::of(LINES),
+        })
+    }
+
+    /// Draws until the daemon can't be asked any more, and says why.
+    async fn follow(&mut self, screen: &Screen) -> Result<ClientError, Failure> {
+        let mut picture: Option<Picture> = None;
+        loop {
+            match self.news(screen.is_terminal).await {
+                Ok(News::Changed) => match super::ask(self.site, self.client).await {
+                    Ok(status) => picture = Some(Picture::of(status, self.site.is_some())),
+                    Err(error) => return Ok(error),
+                },
+                Ok(News::Lines(bytes)) => self.lines.push(&bytes),
+                Ok(News::Nothing) => {}
+                Ok(News::Ended) => return Ok(self.client.gone()),
+                Err(error) => return Ok(error),
+            }
+            if let Some(picture) = &picture {
+                screen.draw(&picture.render(&self.lines.text(), Timestamp::now()))?;
+                sleep(PACE).await;
+            }
+        }
+    }
+
+    async fn news(&mut self, has_clock: bool) -> Result<News, ClientError> {
+        let log = async {
+            match &mut self.log {
+                Some(log) => log.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        Ok(tokio::select! {
+            changed = self.changes.next() => changed?.map_or(News::Ended, |_| News::Changed),
+            lines = log => lines?.map_or(News::Ended, News::Lines),
+            () = sleep(TICK), if has_clock => News::Nothing,
+        })
     }
 }
 
