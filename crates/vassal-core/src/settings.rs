@@ -1,6 +1,7 @@
 //! The settings of a vassal after all layers were laid over each other: every value present, in
 //! its own unit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use site_model::QueueBounds;
@@ -80,6 +81,8 @@ pub struct Instances {
 pub struct Idle {
     /// Zero: never.
     pub stop_after: Duration,
+    /// Paths that are answered while it sleeps, and don't wake it.
+    pub answered: Arc<[String]>,
 }
 
 /// Delay between a crash and the next try.

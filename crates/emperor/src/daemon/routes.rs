@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use site_model::{Generation, HostPattern, Incarnation, SiteId, SiteRoute};
 
 use super::router::board::RouteBoard;
+use super::router::demand::DemandBoard;
 
 /// The routes that vassals want.
 #[derive(Debug)]
@@ -51,6 +52,11 @@ impl Routes {
     /// The rows are known: routers may have the table from now on.
     pub(super) fn open(&self) {
         self.board.open();
+    }
+
+    /// What the router tells of requests.
+    pub(super) fn demand(&self) -> &Arc<DemandBoard> {
+        self.board.demand()
     }
 
     /// Publishes the route of a site, and says which generation carries it.

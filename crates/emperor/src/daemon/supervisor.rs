@@ -2,7 +2,7 @@
 //! the vassals. It never waits for a vassal: what it tells is a level that the vassal reads when it
 //! can.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -10,14 +10,16 @@ use imbl::ordmap::DiffItem;
 use site_model::{RejectionReason, RunAs, SiteId};
 use site_registry::{Desired, Row};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{Id, JoinError, JoinSet};
-use tracing::{error, info};
+use tracing::info;
 use vassal_core::lifecycle::Haste;
 use vassal_core::{Action, Address, Catalog, Resolution, Want, plan};
 
 use super::handle::{Command, Selection};
 use super::pulse::Pulse;
-use super::vassal::{self, House, Order, Spawner, Wish};
+use super::vassal::{House, Spawner};
+use vassals::Vassals;
+
+mod vassals;
 
 /// Rows that are resolved between two looks at everything else.
 const ROWS_AT_ONCE: usize = 256;
@@ -51,9 +53,7 @@ pub(super) struct Supervisor<S: Spawner> {
     told: OrdMap<SiteId, Want>,
     /// Those that were told something else, since their user can't be had on this machine.
     refused: BTreeSet<SiteId>,
-    vassals: BTreeMap<SiteId, watch::Sender<Order>>,
-    tasks: JoinSet<()>,
-    sites: BTreeMap<Id, SiteId>,
+    vassals: Vassals<S>,
 }
 
 impl<S: Spawner> Supervisor<S> {
@@ -61,20 +61,19 @@ impl<S: Spawner> Supervisor<S> {
     pub(super) fn new(house: Arc<House<S>>, channels: Channels) -> Self {
         let catalog = channels.catalog.borrow().clone();
         Self {
+            vassals: Vassals::new(Arc::clone(&house)),
             house,
             channels,
             rows: OrdMap::new(),
             resolution: Resolution::new(catalog),
             told: OrdMap::new(),
             refused: BTreeSet::new(),
-            vassals: BTreeMap::new(),
-            tasks: JoinSet::new(),
-            sites: BTreeMap::new(),
         }
     }
 
     /// Runs until the emperor ends and every vassal with it.
     pub(super) async fn run(mut self) {
+        let demand = Arc::clone(self.house.routes.demand());
         self.follow().await;
         loop {
             self.channels.pulse.turn();
@@ -87,8 +86,9 @@ impl<S: Spawner> Supervisor<S> {
                 Ok(()) = self.channels.desired.changed() => self.follow().await,
                 Ok(()) = self.channels.catalog.changed() => self.change_catalog().await,
                 Some(command) = self.channels.commands.recv() => self.obey(command),
-                Some(ended) = self.tasks.join_next_with_id() => self.vassal_ended(ended),
                 Ok(()) = self.channels.pulse.asked() => {}
+                () = demand.called() => self.vassals.wake(demand.take_calls()),
+                Some(()) = self.vassals.next_end() => {}
                 // The daemon itself is gone, and with it whatever would tell how to end.
                 else => return,
             }
@@ -149,9 +149,9 @@ impl<S: Spawner> Supervisor<S> {
             match action {
                 Action::Start(want) | Action::Update(want) => {
                     let want = self.admitted(id, want).await;
-                    self.order(id, Wish::Want(want));
+                    self.vassals.want(id, want);
                 }
-                Action::Remove => self.order(id, Wish::Removed),
+                Action::Remove => self.vassals.remove(id),
             }
         }
     }
@@ -205,51 +205,6 @@ impl<S: Spawner> Supervisor<S> {
         }
     }
 
-    fn order(&mut self, id: SiteId, wish: Wish) {
-        if let Some(orders) = self.vassals.get(&id) {
-            orders.send_modify(|order| order.wish = wish);
-        } else if let Wish::Want(_) = wish {
-            self.begin(id, Order { wish, reloads: 0 });
-        }
-    }
-
-    fn begin(&mut self, id: SiteId, order: Order) {
-        let (orders, receiver) = watch::channel(order);
-        let house = Arc::clone(&self.house);
-        let task = vassal::run(id, house, receiver, fastrand::u64(..));
-        let handle = self.tasks.spawn(task);
-        self.sites.insert(handle.id(), id);
-        self.vassals.insert(id, orders);
-    }
-
-    /// A vassal's task ended: the site is gone, unless it was wanted again at the last moment or
-    /// the task failed.
-    fn vassal_ended(&mut self, ended: Result<(Id, ()), JoinError>) {
-        let task = match &ended {
-            Ok((task, ())) => *task,
-            Err(error) => error.id(),
-        };
-        let Some(id) = self.sites.remove(&task) else {
-            return;
-        };
-        if let Err(error) = ended {
-            error!(site = %id, %error, "a vassal's task failed; its processes were killed, it begins anew");
-        }
-        let order = self
-            .vassals
-            .remove(&id)
-            .map(|orders| orders.borrow().clone());
-        if let Some(
-            order @ Order {
-                wish: Wish::Want(_),
-                ..
-            },
-        ) = order
-        {
-            self.begin(id, order);
-        }
-    }
-
     fn obey(&mut self, command: Command) {
         match command {
             Command::Reload(selection, answer) => {
@@ -262,15 +217,13 @@ impl<S: Spawner> Supervisor<S> {
 
     fn reload(&mut self, selection: Selection) -> Vec<SiteId> {
         let selected = match selection {
-            Selection::All => self.vassals.keys().copied().collect(),
+            Selection::All => self.vassals.ids().collect(),
             Selection::Sites(sites) => sites,
         };
         let runs = |id: &SiteId| matches!(self.told.get(id), Some(Want::Run(_)));
         let reloaded: Vec<_> = selected.into_iter().filter(runs).collect();
         for id in &reloaded {
-            if let Some(orders) = self.vassals.get(id) {
-                orders.send_modify(|order| order.reloads += 1);
-            }
+            self.vassals.reload(*id);
         }
         reloaded
     }
@@ -286,16 +239,15 @@ impl<S: Spawner> Supervisor<S> {
             ?haste,
             "the vassals are told to end"
         );
-        for orders in self.vassals.values() {
-            orders.send_modify(|order| order.wish = Wish::Shutdown(haste));
-        }
-        while !self.tasks.is_empty() {
+        self.vassals.shut_down(haste);
+        loop {
             tokio::select! {
-                Some(_) = self.tasks.join_next() => {}
+                more = self.vassals.one_gone() => if !more {
+                    return true;
+                },
                 Ok(()) = self.channels.shutdown.changed() => return Box::pin(self.end()).await,
             }
         }
-        true
     }
 }
 

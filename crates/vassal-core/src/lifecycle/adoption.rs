@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use site_model::{Incarnation, InstanceNumber, Revision, SiteId};
 
+use super::demand::Demand;
 use super::event::{Effect, Event, Process};
 use super::goal::Goal;
 use super::instance::{Carrier, DrainStep, Instance, Permit, Phase};
@@ -55,8 +56,8 @@ pub enum Stage {
     Draining {
         /// Why.
         reason: StopReason,
-        /// When it is told to end at the latest.
-        until: Instant,
+        /// When it is told to end at the latest; `None`: not before the router knows.
+        until: Option<Instant>,
     },
     /// It was told to end.
     Stopping {
@@ -126,9 +127,9 @@ impl Lifecycle {
             restarts,
         } = inheritance;
         let mut out = Vec::new();
-        let mut life = Self::nothing(id, seed);
-        life.restarts = restarts;
+        let mut life = Self::nothing(id, restarts, seed);
         life.goal = remembered_goal(&instances);
+        life.demand = remembered_demand(&instances, setback.as_ref());
         let next = instances.iter().map(|left| left.memory.rollout + 1).max();
         life.next_rollout = next.unwrap_or(0);
         let ended: Vec<_> = instances
@@ -203,6 +204,19 @@ fn remembered_goal(instances: &[InheritedInstance]) -> Goal {
     Goal::Run { rollout, fallback }
 }
 
+/// Whoever had something running, or was waiting for the next try, goes on with that.
+fn remembered_demand(instances: &[InheritedInstance], setback: Option<&Setback>) -> Demand {
+    let stays = |left: &InheritedInstance| match left.memory.stage {
+        Stage::Starting | Stage::Serving { .. } => true,
+        Stage::Draining { .. } | Stage::Stopping { .. } => false,
+    };
+    if setback.is_some() || instances.iter().any(stays) {
+        Demand::Awake { quiet_since: None }
+    } else {
+        Demand::Asleep
+    }
+}
+
 impl InheritedInstance {
     fn take_up(self, now: Instant, out: &mut Vec<Effect>) -> Instance {
         let Self {
@@ -234,6 +248,7 @@ impl InheritedInstance {
                 process,
                 reason,
                 step: DrainStep::Unrouting(Carrier::Unknown),
+                since: now,
                 until,
             },
             Stage::Stopping { kill_at } => Phase::Stopping { process, kill_at },

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use site_model::{Generation, Incarnation, InstanceNumber, SiteRoute};
 
+use super::demand::Load;
 use super::reason::{Prospect, StopReason};
 use crate::settings::StopSignal;
 use crate::{ExitReason, VassalSpec, Want};
@@ -84,6 +85,10 @@ pub enum Event {
     Acknowledged(Generation),
     /// The router has no request in flight at this instance.
     Idle(Incarnation),
+    /// A request waits for the sleeping site.
+    Wake,
+    /// What the router tells of its requests; `None`: there is no router that does.
+    Load(Option<Load>),
     /// Its deadline has come.
     Tick,
 }

@@ -106,6 +106,14 @@ impl Goal {
         }
     }
 
+    /// Of what sleeps nothing serves, so there is nothing to fall back on.
+    pub(super) fn forget_fallback(&mut self) {
+        match self {
+            Self::Run { fallback, .. } | Self::Rejected { fallback, .. } => *fallback = None,
+            Self::Disabled(_) | Self::Removed | Self::Shutdown { .. } => {}
+        }
+    }
+
     fn aim_at(self, spec: Arc<VassalSpec>, next: RolloutNumber) -> Self {
         match self {
             Self::Run {

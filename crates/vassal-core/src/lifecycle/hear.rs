@@ -17,9 +17,9 @@ use crate::ExitReason;
 impl Lifecycle {
     pub(super) fn take_in(&mut self, event: Event, now: Instant, out: &mut Vec<Effect>) {
         match event {
-            Event::Wanted(want) => self.change_goal(|goal, next| goal.aim(want, next)),
+            Event::Wanted(want) => self.change_goal(now, |goal, next| goal.aim(want, next)),
             Event::Removed => self.goal = Goal::Removed,
-            Event::Reload => self.reload(),
+            Event::Reload => self.reload(now),
             Event::Shutdown(haste) => self.shut_down(haste),
             Event::Permitted {
                 ticket,
@@ -53,9 +53,11 @@ impl Lifecycle {
                 }
             }
             Event::Acknowledged(generation) => {
-                self.map_instances(|instance| Some(instance.acknowledged(generation, out)));
+                self.map_instances(|instance| Some(instance.acknowledged(generation, now, out)));
             }
             Event::Idle(incarnation) => self.idle(incarnation, now, out),
+            Event::Wake => self.woken(),
+            Event::Load(load) => self.load_told(load, now),
             Event::Tick => {}
         }
     }
@@ -79,7 +81,7 @@ impl Lifecycle {
         self.map_instances(|instance| Some(instance.pass_deadline(now, out)));
     }
 
-    fn change_goal(&mut self, change: impl FnOnce(Goal, RolloutNumber) -> Goal) {
+    fn change_goal(&mut self, now: Instant, change: impl FnOnce(Goal, RolloutNumber) -> Goal) {
         match self.goal {
             // Whoever ends with the emperor wants nothing else any more.
             Goal::Shutdown { .. } => {}
@@ -90,16 +92,20 @@ impl Lifecycle {
                 self.goal = change(goal, next);
             }
         }
+        self.stir(now);
+        if self.is_asleep() {
+            self.goal.forget_fallback();
+        }
     }
 
-    fn reload(&mut self) {
+    fn reload(&mut self, now: Instant) {
         let (wanted, _) = self.goal.rollouts();
         let wanted = wanted.map(|rollout| rollout.number);
-        let serves = self
-            .instances
-            .iter()
-            .any(|instance| Some(instance.rollout) == wanted && instance.role() == Role::Serving);
-        self.change_goal(|goal, next| goal.renew(serves, next));
+        let mut instances = self.instances.iter();
+        // What dozes off may be taken back, but not as it was.
+        let serves = self.is_asleep()
+            || instances.any(|i| Some(i.rollout) == wanted && i.role() == Role::Serving);
+        self.change_goal(now, |goal, next| goal.renew(serves, next));
     }
 
     fn shut_down(&mut self, haste: Haste) {

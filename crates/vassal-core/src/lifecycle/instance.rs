@@ -56,7 +56,10 @@ pub(super) enum Phase {
         process: Process,
         reason: StopReason,
         step: DrainStep,
-        until: Instant,
+        /// Since when it had been ready.
+        since: Instant,
+        /// `None`: as long as the router may give it requests.
+        until: Option<Instant>,
     },
     /// It was asked to end.
     Stopping { process: Process, kill_at: Instant },
@@ -193,7 +196,7 @@ impl Instance {
                 Permit::Held { until, .. } => Some(*until.min(give_up_at)),
                 Permit::Returned => Some(*give_up_at),
             },
-            Phase::Draining { until, .. } => Some(*until),
+            Phase::Draining { until, .. } => *until,
             Phase::Stopping { kill_at, .. } => Some(*kill_at),
             Phase::Killed { again_at, .. } => Some(*again_at),
         }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `adoption` | how a life goes on that an earlier emperor began |
 //! | `goal` | what the vassal is after |
+//! | `demand` | whether anybody wants its pages: load, sleep |
 //! | `rollout` | how the attempt to get there fares: backoff, giving up |
 //! | `hear` | what each event changes at once |
 //! | `instance`, `transition` | the phases of one instance, and how it gets from one to the next |
@@ -20,6 +21,7 @@
 //! they came about.
 
 mod adoption;
+mod demand;
 mod event;
 mod goal;
 mod hear;
@@ -36,6 +38,8 @@ use std::time::{Duration, Instant};
 use site_model::{Generation, Incarnation, SiteId, SiteRoute};
 
 pub use adoption::{Inheritance, InheritedInstance, InstanceMemory, Memory, Setback, Stage};
+use demand::Demand;
+pub use demand::{InstanceLoad, Load};
 pub use event::{Effect, Event, Haste, Process, Ticket};
 use goal::Goal;
 use instance::{Carrier, Instance};
@@ -48,6 +52,9 @@ use crate::Want;
 pub struct Lifecycle {
     id: SiteId,
     goal: Goal,
+    demand: Demand,
+    /// What the router tells; `None`: there is none that does.
+    load: Option<Load>,
     /// In the order of their birth.
     instances: Vec<Instance>,
     /// How often an instance ended without having been told to.
@@ -60,18 +67,26 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// Begins a life. `seed` spreads the pauses between tries: two vassals should not have the
-    /// same.
-    pub fn begin(id: SiteId, want: Want, seed: u64, now: Instant) -> (Self, Vec<Effect>) {
-        Self::nothing(id, seed).on(Event::Wanted(want), now)
+    /// Begins a life, asleep where its specification lets it. `seed` spreads the pauses between
+    /// tries: two vassals should not have the same. `restarts` are those of an earlier life.
+    pub fn begin(
+        id: SiteId,
+        want: Want,
+        restarts: u64,
+        seed: u64,
+        now: Instant,
+    ) -> (Self, Vec<Effect>) {
+        Self::nothing(id, restarts, seed).on(Event::Wanted(want), now)
     }
 
-    fn nothing(id: SiteId, seed: u64) -> Self {
+    fn nothing(id: SiteId, restarts: u64, seed: u64) -> Self {
         Self {
             id,
             goal: Goal::Removed,
+            demand: Demand::Asleep,
+            load: None,
             instances: Vec::new(),
-            restarts: 0,
+            restarts,
             published: None,
             next_rollout: 0,
             next_ticket: 0,
@@ -97,6 +112,7 @@ impl Lifecycle {
         let instances = self.instances.iter().filter_map(Instance::deadline);
         instances
             .chain(pauses.filter_map(rollout::Rollout::deadline))
+            .chain(self.sleeps_at())
             .min()
     }
 
@@ -113,6 +129,24 @@ impl Lifecycle {
             Goal::Run { .. } | Goal::Rejected { .. } | Goal::Disabled(_) => false,
         };
         ending && self.instances.is_empty()
+    }
+
+    /// Nothing runs and nothing is due before somebody wants something else of it, or a request
+    /// wakes it. What it is then follows from what is wanted alone: another life begun with that
+    /// goes on where this one ended.
+    pub fn is_at_rest(&self) -> bool {
+        let resting = match &self.goal {
+            Goal::Run { .. } => self.is_asleep(),
+            Goal::Rejected { fallback, .. } => fallback.is_none(),
+            Goal::Disabled(_) => true,
+            Goal::Removed | Goal::Shutdown { .. } => false,
+        };
+        resting && self.instances.is_empty()
+    }
+
+    /// How often an instance ended without having been told to.
+    pub fn restarts(&self) -> u64 {
+        self.restarts
     }
 
     /// Tells the publisher of a route that changed. It is told once more of one that didn't where

@@ -132,6 +132,8 @@ pub enum StopReason {
     NotReady,
     /// There are more instances than are wanted.
     Surplus,
+    /// The site has no requests.
+    Idle,
     /// The site is disabled.
     Disabled,
     /// The row is gone.
@@ -142,6 +144,24 @@ pub enum StopReason {
     Shutdown,
 }
 
+impl StopReason {
+    /// Whether nothing is lost by going on until the router knows that it ends. Who waits for its
+    /// end for another reason waits for `stop.grace`, router or not.
+    pub(super) const fn can_wait(self) -> bool {
+        match self {
+            Self::Idle => true,
+            Self::Replaced
+            | Self::Superseded
+            | Self::NotReady
+            | Self::Surplus
+            | Self::Disabled
+            | Self::Removed
+            | Self::Rejected
+            | Self::Shutdown => false,
+        }
+    }
+}
+
 impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -149,6 +169,7 @@ impl fmt::Display for StopReason {
             Self::Superseded => "superseded before it was ready",
             Self::NotReady => "did not become ready",
             Self::Surplus => "more than are wanted",
+            Self::Idle => "the site has no requests",
             Self::Disabled => "the site is disabled",
             Self::Removed => "the row is gone",
             Self::Rejected => "the row can't be run",

@@ -48,7 +48,9 @@ struct Census {
 
 impl Lifecycle {
     pub(super) fn steer(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        self.doze(now);
         let reason = match &self.goal {
+            Goal::Run { .. } if self.is_asleep() => StopReason::Idle,
             Goal::Run { .. }
             | Goal::Rejected {
                 fallback: Some(_), ..
@@ -75,6 +77,7 @@ impl Lifecycle {
         }
         self.retire_coming(&census, now, out);
         self.retire_old(&census, now, out);
+        self.take_back();
         while let Some((rollout, spec)) = self.next_start() {
             self.queue(rollout, spec, out);
         }
@@ -158,6 +161,23 @@ impl Lifecycle {
             } else {
                 Some(instance)
             }
+        });
+    }
+
+    /// Takes back what was to end for want of requests, before anything is started.
+    fn take_back(&mut self) {
+        let (Some(wanted), _) = self.goal.rollouts() else {
+            return;
+        };
+        let number = wanted.number;
+        let mut lacking = wanted.instances_wanted().saturating_sub(self.census().new);
+        self.map_instances(|instance| {
+            if lacking == 0 || instance.rollout != number || instance.role() != Role::Ending {
+                return Some(instance);
+            }
+            let instance = instance.take_back();
+            lacking -= usize::from(instance.role() == Role::Serving);
+            Some(instance)
         });
     }
 

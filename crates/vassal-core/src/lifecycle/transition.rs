@@ -70,11 +70,29 @@ impl Instance {
         out: &mut Vec<Effect>,
     ) -> Option<Self> {
         let phase = match self.phase {
-            Phase::Publishing { process, .. } | Phase::Ready { process, .. } => Phase::Draining {
+            Phase::Publishing { process, since, .. } | Phase::Ready { process, since } => {
+                let grace = self.spec.settings.stop.grace;
+                Phase::Draining {
+                    process,
+                    reason,
+                    step: DrainStep::Unrouting(Carrier::Unknown),
+                    since,
+                    until: (!reason.can_wait()).then(|| later(now, grace)),
+                }
+            }
+            // It had time; now somebody waits for its end.
+            Phase::Draining {
+                process,
+                step,
+                since,
+                until: None,
+                ..
+            } if !reason.can_wait() => Phase::Draining {
                 process,
                 reason,
-                step: DrainStep::Unrouting(Carrier::Unknown),
-                until: later(now, self.spec.settings.stop.grace),
+                step,
+                since,
+                until: Some(later(now, self.spec.settings.stop.grace)),
             },
             phase @ (Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Killed { .. }) => {
                 phase
@@ -151,6 +169,34 @@ impl Instance {
         Some(Self { phase, ..self })
     }
 
+    /// Takes it back into the route, where it was to end for want of requests and the router may
+    /// still give it some. Who was asked whether it is idle is not taken back: the answer may be on
+    /// its way.
+    pub(super) fn take_back(self) -> Self {
+        let phase = match self.phase {
+            Phase::Draining {
+                process,
+                reason,
+                step: DrainStep::Unrouting(_),
+                since,
+                ..
+            } if reason.can_wait() => Phase::Publishing {
+                process,
+                carrier: Carrier::Unknown,
+                since,
+            },
+            phase @ (Phase::Queued { .. }
+            | Phase::Spawning { .. }
+            | Phase::Probing { .. }
+            | Phase::Publishing { .. }
+            | Phase::Ready { .. }
+            | Phase::Draining { .. }
+            | Phase::Stopping { .. }
+            | Phase::Killed { .. }) => phase,
+        };
+        Self { phase, ..self }
+    }
+
     /// Does what a deadline that has come asks for. Probing that took too long is the vassal's
     /// matter, since it decides about the next try.
     pub(super) fn pass_deadline(self, now: Instant, out: &mut Vec<Effect>) -> Self {
@@ -170,7 +216,7 @@ impl Instance {
             Phase::Draining {
                 process,
                 reason,
-                until,
+                until: Some(until),
                 ..
             } if until <= now => signal(process, &self.spec, reason, now, out),
             Phase::Stopping { process, kill_at } if kill_at <= now => killed(process, now, out),
@@ -188,7 +234,12 @@ impl Instance {
     }
 
     /// The router has this generation in force.
-    pub(super) fn acknowledged(self, generation: Generation, out: &mut Vec<Effect>) -> Self {
+    pub(super) fn acknowledged(
+        self,
+        generation: Generation,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Self {
         let reached = |carrier| match carrier {
             Carrier::At(awaited) => awaited <= generation,
             Carrier::Unknown => false,
@@ -203,14 +254,17 @@ impl Instance {
                 process,
                 reason,
                 step: DrainStep::Unrouting(carrier),
+                since,
                 until,
             } if reached(carrier) => {
                 out.push(Effect::AwaitIdle(process.incarnation));
+                let grace = self.spec.settings.stop.grace;
                 Phase::Draining {
                     process,
                     reason,
                     step: DrainStep::AwaitingIdle,
-                    until,
+                    since,
+                    until: Some(until.unwrap_or_else(|| later(now, grace))),
                 }
             }
             phase @ (Phase::Queued { .. }

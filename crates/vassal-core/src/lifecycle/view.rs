@@ -87,6 +87,9 @@ impl Lifecycle {
             return Service::Ready(serving);
         }
         match &self.goal {
+            Goal::Run { rollout, .. } if self.is_asleep() => Service::Asleep {
+                answered: Arc::clone(&rollout.spec.settings.idle.answered),
+            },
             Goal::Run { .. } if self.is_hopeless() => Service::Unavailable(Unavailable::Failed),
             Goal::Rejected { fallback: None, .. } => Service::Unavailable(Unavailable::Rejected),
             Goal::Rejected { .. } if self.is_hopeless() => {
@@ -118,6 +121,12 @@ impl Lifecycle {
 
     fn state(&self) -> (SiteState, String) {
         match &self.goal {
+            Goal::Run { .. } if self.is_asleep() && self.instances.is_empty() => {
+                (SiteState::Sleeping, String::new())
+            }
+            Goal::Run { .. } if self.is_asleep() => {
+                (SiteState::Sleeping, "its worker is ending".to_owned())
+            }
             Goal::Run { rollout, .. } => self.running_state(rollout),
             Goal::Rejected { reason, .. } => (SiteState::Rejected, self.rejected_detail(reason)),
             Goal::Disabled(_) if self.instances.is_empty() => (SiteState::Disabled, String::new()),
@@ -192,15 +201,20 @@ impl Lifecycle {
         if let Some(trouble) = trouble.filter(|_| self.is_hopeless()) {
             return (SiteState::Failed, trouble.to_string());
         }
+        let starting = if self.is_waking() {
+            SiteState::Waking
+        } else {
+            SiteState::Starting
+        };
         let furthest = self.instances.iter().filter_map(Instance::way_ahead).max();
         match (furthest, trouble) {
-            (Some(stage), trouble) => (SiteState::Starting, format!("{stage}{}", Last(trouble))),
+            (Some(stage), trouble) => (starting, format!("{stage}{}", Last(trouble))),
             (None, Some(trouble)) if trouble.is_pausing() => {
                 (SiteState::BackingOff, trouble.to_string())
             }
             (None, trouble) => {
                 let stage = "waits until earlier instances have ended";
-                (SiteState::Starting, format!("{stage}{}", Last(trouble)))
+                (starting, format!("{stage}{}", Last(trouble)))
             }
         }
     }

@@ -138,7 +138,10 @@ impl Encoder {
             ready: Ready { probe, timeout },
             health: Health { interval },
             instances,
-            idle: Idle { stop_after },
+            idle: Idle {
+                stop_after,
+                answered,
+            },
             queue,
             restart,
             stop: Stop { signal, grace },
@@ -152,6 +155,7 @@ impl Encoder {
         self.duration(*interval);
         self.instances(instances);
         self.duration(*stop_after);
+        self.list(&**answered, |encoder, path| encoder.text(path));
         self.queue(queue);
         let Restart {
             backoff_initial,

@@ -41,6 +41,7 @@ pub(crate) struct Draft {
     pub(crate) instances_max: u32,
     pub(crate) instances_concurrency: u32,
     pub(crate) idle_stop_after: Duration,
+    pub(crate) idle_answered: Arc<[String]>,
     pub(crate) queue_depth: u32,
     pub(crate) queue_timeout: Duration,
     pub(crate) backoff_initial: Duration,
@@ -154,6 +155,7 @@ impl Draft {
             },
             idle: Idle {
                 stop_after: self.idle_stop_after,
+                answered: Arc::clone(&self.idle_answered),
             },
             queue: QueueBounds {
                 depth: self.queue_depth,

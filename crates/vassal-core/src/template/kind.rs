@@ -31,6 +31,7 @@ pub(crate) enum Kind {
     Folder(Slot<Option<Piece>>),
     Probe(Slot<ProbeKind>),
     Target(Slot<String>),
+    Targets(Slot<Arc<[String]>>),
     Statuses(Slot<Vec<(u16, u16)>>),
     Duration(Zero, Slot<Duration>),
     Bytes(Slot<u64>),
@@ -151,6 +152,7 @@ impl Kind {
             Self::Folder(slot) => put(*slot, Some(folder(written)?)),
             Self::Probe(slot) => put(*slot, word(written)?),
             Self::Target(slot) => put(*slot, target(written)?),
+            Self::Targets(slot) => put(*slot, targets(written)?),
             Self::Statuses(slot) => put(*slot, statuses(written)?),
             Self::Duration(zero, slot) => put(*slot, duration(written, *zero)?),
             Self::Bytes(slot) => put(*slot, bytes(written)?),
@@ -178,6 +180,7 @@ impl Kind {
             Self::Folder(_) => "absolute path".to_owned(),
             Self::Probe(_) => one_of(&ProbeKind::words()),
             Self::Target(_) => "path that begins with `/`".to_owned(),
+            Self::Targets(_) => "list of paths that begin with `/`".to_owned(),
             Self::Statuses(_) => "statuses, as in `\"200-399,404\"`".to_owned(),
             Self::Duration(Zero::Allowed, _) => "duration".to_owned(),
             Self::Duration(Zero::Refused, _) => "duration above 0".to_owned(),
@@ -278,6 +281,11 @@ fn target(written: &Written<'_>) -> Result<String, Diagnostic> {
         return Err(written.wrong(title).with_help(help));
     }
     Ok(text.to_owned())
+}
+
+fn targets(written: &Written<'_>) -> Result<Arc<[String]>, Diagnostic> {
+    let items = written.list("a list of paths")?;
+    items.iter().map(target).collect()
 }
 
 fn statuses(written: &Written<'_>) -> Result<Vec<(u16, u16)>, Diagnostic> {

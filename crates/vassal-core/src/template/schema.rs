@@ -158,6 +158,12 @@ pub const KEYS: &[Key] = &[
         "stop after that long without a request, to be woken by the next; 0: never",
     ),
     new(
+        "idle.answer_without_waking",
+        Kind::Targets(|draft| &mut draft.idle_answered),
+        "[]",
+        "paths, those of health checkers, that are answered with 204 while the site sleeps, and don't wake it",
+    ),
+    new(
         "queue.depth",
         Kind::Count(0..=1_000_000, |draft| &mut draft.queue_depth),
         "100",

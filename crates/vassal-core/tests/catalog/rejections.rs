@@ -133,6 +133,8 @@ fn check(row: &str, expected: &str) {
 fn impossible_values_are_told_at_their_place() {
     check("idle.stop_after = '-5s'", "is no whole number");
     check("idle.stop_after = '5'", "5 of what?");
+    check("idle.answer_without_waking = '/'", "a list of paths");
+    check("idle.answer_without_waking = ['up']", "begins with `/`");
     check("ready.timeout = '0s'", "can't be 0");
     check("ready.timeout = '99999d'", "at most 3650d");
     check("recycle.max_memory = 5", "5 of what? a size");

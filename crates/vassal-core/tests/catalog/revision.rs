@@ -117,6 +117,7 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("instances.max", "2"),
     ("instances.concurrency", "2"),
     ("idle.stop_after", "'61s'"),
+    ("idle.answer_without_waking", "['/healthz']"),
     ("queue.depth", "2"),
     ("queue.timeout", "'61s'"),
     ("restart.backoff_initial", "'61s'"),

@@ -14,6 +14,8 @@ use site_model::{Generation, Incarnation, SiteId, SiteRoute};
 use tokio::sync::{Notify, oneshot, watch};
 use wire::route::{RouterStats, Settings};
 
+use super::demand::DemandBoard;
+
 /// Who is connected on the link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Peer {
@@ -30,6 +32,7 @@ pub(crate) struct RouteBoard {
     changed: Notify,
     acknowledged: watch::Sender<Generation>,
     peer: watch::Sender<Option<Peer>>,
+    demand: Arc<DemandBoard>,
     open: watch::Sender<bool>,
 }
 
@@ -99,6 +102,7 @@ impl RouteBoard {
             changed: Notify::new(),
             acknowledged: watch::Sender::new(Generation::default()),
             peer: watch::Sender::new(None),
+            demand: Arc::default(),
             open: watch::Sender::new(false),
         }
     }
@@ -188,6 +192,11 @@ impl RouteBoard {
         self.peer.subscribe()
     }
 
+    /// What the router tells of requests.
+    pub(in crate::daemon) fn demand(&self) -> &Arc<DemandBoard> {
+        &self.demand
+    }
+
     fn mark(&self, mut state: MutexGuard<'_, State>, id: SiteId) -> Generation {
         state.pending.insert(id);
         let carrier = state.generation.next();
@@ -219,6 +228,7 @@ impl RouteBoard {
     /// Somebody connected: from here on the peer is told news.
     pub(super) fn connected(&self, peer: Peer) {
         self.peer.send_replace(Some(peer));
+        self.demand.connected();
         self.changed.notify_one();
     }
 
@@ -226,6 +236,7 @@ impl RouteBoard {
     /// idleness go on waiting.
     pub(super) fn disconnected(&self) {
         self.peer.send_replace(None);
+        self.demand.disconnected();
         self.state().stats.clear();
     }
 

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 use wire::frame::{self, FrameError};
 use wire::route::{FromRouter, PROTOCOL_VERSION, ROUTES_PER_PART, RouteFrame, ToRouter};
 
@@ -205,8 +205,12 @@ async fn receive_all(
                 }
             }
             FromRouter::Stats { token, stats } => board.tell_stats(token, stats),
-            FromRouter::Wake { site_id } => debug!(site_id, "a site that sleeps for nobody"),
-            FromRouter::Load { sites } => debug!(sites = sites.len(), "load"),
+            FromRouter::Wake { site_id } => {
+                if let Ok(site) = SiteId::new(site_id) {
+                    board.demand().wake(site);
+                }
+            }
+            FromRouter::Load { sites } => board.demand().told(sites),
         }
     }
 }

@@ -6,9 +6,11 @@
 //! | [`keeper`] | the process |
 //! | [`settings`] | what the configuration says to it |
 //! | [`board`] | what it is to know: the route table as a level |
+//! | [`demand`] | what it tells of requests: load, and sites to wake |
 //! | [`link`] | the socket over which it is told |
 
 pub(crate) mod board;
+pub(crate) mod demand;
 pub(crate) mod keeper;
 pub(crate) mod link;
 pub(crate) mod listeners;

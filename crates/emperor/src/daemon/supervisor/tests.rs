@@ -196,3 +196,71 @@ async fn a_reload_replaces_what_runs_and_the_end_leaves_nothing() {
     test.task.await.unwrap();
     assert_eq!(test.scene.stage.running(), 0);
 }
+
+fn sleepy(id: i64) -> Row {
+    let mut sleepy = site(id, "a.example");
+    sleepy.extra_config = "idle.stop_after = '1m'".to_owned();
+    Row::Site(Arc::new(sleepy))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_site_that_may_sleep_costs_nothing_until_a_request_wakes_it() {
+    let mut test = Test::start(Stage::default());
+    let demand = Arc::clone(test.scene.board.demand());
+    demand.connected();
+    test.write([sleepy(1), row(2, "b.example")]);
+    test.until(1, SiteState::Sleeping).await;
+    test.until(2, SiteState::Ready).await;
+    assert_eq!(test.scene.stage.running(), 1);
+    for cycle in 2..5 {
+        demand.wake(id(1));
+        test.until(1, SiteState::Ready).await;
+        assert_eq!(test.scene.routed(id(1)), Some(vec![cycle]));
+        // Time passes, and no request comes.
+        test.until(1, SiteState::Sleeping).await;
+        test.scene
+            .until(id(1), |s| s.is_some_and(|s| s.instances.is_empty()))
+            .await;
+        assert_eq!(test.scene.stage.running(), 1);
+    }
+    test.write([row(2, "b.example")]);
+    test.until_gone(1).await;
+    assert_eq!(test.hosts(1), <[&str; 0]>::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_in_any_moment_of_falling_asleep_is_answered() {
+    let mut test = Test::start(Stage::default());
+    let demand = Arc::clone(test.scene.board.demand());
+    demand.connected();
+    test.write([sleepy(1)]);
+    test.until(1, SiteState::Sleeping).await;
+    demand.wake(id(1));
+    for turns in 0..200 {
+        test.until(1, SiteState::Ready).await;
+        test.until(1, SiteState::Sleeping).await;
+        // Each time a little later: while it leaves the route, ends, or has no task any more.
+        for _ in 0..turns % 40 {
+            tokio::task::yield_now().await;
+        }
+        demand.wake(id(1));
+    }
+    test.until(1, SiteState::Ready).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_rests_can_be_edited_and_begins_when_it_is_to_run() {
+    let mut test = Test::start(Stage::default());
+    let mut off = site(1, "a.example");
+    off.enabled = false;
+    test.write([Row::Site(Arc::new(off))]);
+    test.until(1, SiteState::Disabled).await;
+    test.write([sleepy(1)]);
+    test.until(1, SiteState::Sleeping).await;
+    test.write([row(1, "b.example")]);
+    test.until(1, SiteState::Ready).await;
+    assert_eq!(test.hosts(1), ["b.example"]);
+    test.shutdown.send_replace(Some(Haste::Orderly));
+    test.task.await.unwrap();
+    assert_eq!(test.scene.stage.running(), 0);
+}

@@ -14,41 +14,75 @@ use super::House;
 use super::children::Children;
 use super::order::{Order, Wish};
 use super::worker::Spawner;
+use crate::daemon::router::demand::Listener;
 use crate::daemon::routes::Routes;
 
-/// Runs a vassal from its first wish until it is gone, its last process and folder included.
-pub(in crate::daemon) async fn run<S: Spawner>(
-    id: SiteId,
-    house: Arc<House<S>>,
-    orders: watch::Receiver<Order>,
-    seed: u64,
-) {
-    let mut orders = orders;
-    let order = orders.borrow_and_update().clone();
-    let want = match &order.wish {
-        Wish::Want(want) => want.clone(),
-        // Taken back before it began.
-        Wish::Removed | Wish::Shutdown(_) => return,
-    };
+/// How a task ended.
+#[derive(Debug)]
+pub(in crate::daemon) enum End {
+    /// The site is gone, its last process and folder included.
+    Gone,
+    /// Nothing of it runs, and nothing is due: it needs no task. It knew of this order.
+    AtRest {
+        /// What it was told last.
+        known: Order,
+        /// How often an instance ended without having been told to.
+        restarts: u64,
+    },
+}
+
+/// What a task begins with.
+#[derive(Debug)]
+pub(in crate::daemon) struct Begin {
+    /// Its site.
+    pub(in crate::daemon) id: SiteId,
+    /// The life it goes on with.
+    pub(in crate::daemon) life: Lifecycle,
+    /// What is to be done first.
+    pub(in crate::daemon) effects: Vec<Effect>,
+    /// The order that the life knows of.
+    pub(in crate::daemon) known: Order,
+    /// Where others arrive.
+    pub(in crate::daemon) orders: watch::Receiver<Order>,
+    /// What the router tells.
+    pub(in crate::daemon) listener: Listener,
+}
+
+/// Runs a vassal until it is gone or at rest.
+pub(in crate::daemon) async fn run<S: Spawner>(begin: Begin, house: Arc<House<S>>) -> End {
+    let Begin {
+        id,
+        mut life,
+        mut effects,
+        known,
+        orders,
+        listener,
+    } = begin;
     let mut actor = Actor {
         id,
         children: Children::new(),
-        known: order,
+        known,
         orders,
+        listener,
         told: None,
         house,
     };
-    let (mut life, effects) = Lifecycle::begin(id, want, seed, now());
     let mut events = actor.perform(effects);
     loop {
         while let Some(event) = events.pop_front() {
-            let effects;
             (life, effects) = life.on(event, now());
             events.extend(actor.perform(effects));
         }
         actor.report(life.status());
         if life.is_over() && actor.children.are_gone() {
-            return actor.leave();
+            actor.leave();
+            return End::Gone;
+        }
+        if life.is_at_rest() && actor.children.are_gone() {
+            return End::AtRest {
+                known: actor.known,
+                restarts: life.restarts(),
+            };
         }
         events.extend(actor.next(&life).await);
     }
@@ -59,6 +93,7 @@ struct Actor<S: Spawner> {
     house: Arc<House<S>>,
     children: Children<S>,
     orders: watch::Receiver<Order>,
+    listener: Listener,
     /// The order whose news the lifecycle has heard.
     known: Order,
     /// The status that was told last.
@@ -76,6 +111,7 @@ impl<S: Spawner> Actor<S> {
                 self.known = order;
                 news
             }
+            news = self.listener.news() => news,
             event = self.children.next(&self.house.spawner) => vec![event],
             generation = acknowledged(routes, life.awaited_generation()) => {
                 vec![Event::Acknowledged(generation)]
@@ -123,7 +159,10 @@ impl<S: Spawner> Actor<S> {
                 warn!(site = %id, %incarnation, "an instance does not end and is killed");
                 children.kill(incarnation);
             }
-            Effect::Remove(incarnation) => children.remove(incarnation),
+            Effect::Remove(incarnation) => {
+                self.listener.forget(incarnation);
+                children.remove(incarnation);
+            }
         }
         None
     }
@@ -173,7 +212,7 @@ fn log(status: &SiteStatus, before: Option<&SiteStatus>) {
 }
 
 /// The runtime's clock, which a test can stop.
-fn now() -> Instant {
+pub(in crate::daemon) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 

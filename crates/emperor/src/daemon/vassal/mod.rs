@@ -10,10 +10,12 @@
 //! | `worker` | what it needs of the process layer, as traits |
 //! | `children` | its processes and start permits |
 //! | `actor` | the task |
+//! | `rest` | doing without one |
 
 mod actor;
 mod children;
 mod order;
+mod rest;
 #[cfg(test)]
 pub(super) mod stage;
 #[cfg(test)]
@@ -24,8 +26,9 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-pub(super) use actor::run;
+pub(super) use actor::{Begin, End, now, run};
 pub(super) use order::{Order, Wish};
+pub(super) use rest::rest;
 pub(super) use worker::Spawner;
 
 use super::routes::Routes;

@@ -6,10 +6,10 @@ use site_model::{RunAs, Site, SiteId, SiteState, SiteStatus};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use vassal_core::lifecycle::Haste;
-use vassal_core::{Catalog, CatalogInput, Source, TemplateSource, Want};
+use vassal_core::{Catalog, CatalogInput, Lifecycle, Source, TemplateSource, Want};
 
 use super::stage::{Scene, Stage};
-use super::{Order, Wish, run};
+use super::{Begin, End, Order, Wish, now, run};
 
 fn id() -> SiteId {
     SiteId::new(1).unwrap()
@@ -46,14 +46,24 @@ fn want(slug: &str, edition: u32) -> Want {
 
 struct Vassal {
     orders: watch::Sender<Order>,
-    task: AbortOnDropHandle<()>,
+    task: AbortOnDropHandle<End>,
 }
 
 impl Vassal {
     fn start(scene: &Scene, want: Want) -> Self {
+        let (life, effects) = Lifecycle::begin(id(), want.clone(), 0, 7, now());
         let wish = Wish::Want(want);
-        let (orders, receiver) = watch::channel(Order { wish, reloads: 0 });
-        let task = tokio::spawn(run(id(), Arc::clone(&scene.house), receiver, 7));
+        let known = Order { wish, reloads: 0 };
+        let (orders, receiver) = watch::channel(known.clone());
+        let begin = Begin {
+            id: id(),
+            life,
+            effects,
+            known,
+            orders: receiver,
+            listener: scene.board.demand().listen(id()),
+        };
+        let task = tokio::spawn(run(begin, Arc::clone(&scene.house)));
         Self {
             orders,
             task: AbortOnDropHandle::new(task),

@@ -11,6 +11,7 @@ use crate::{Address, ListenMode, SiteHosts, VassalSpec, Want};
 
 pub(crate) const READY_TIMEOUT: Duration = Duration::from_mins(1);
 pub(crate) const GRACE: Duration = Duration::from_secs(30);
+pub(crate) const STOP_AFTER: Duration = Duration::from_mins(1);
 pub(crate) const BACKOFF_INITIAL: Duration = Duration::from_millis(500);
 pub(crate) const BACKOFF_MAX: Duration = Duration::from_mins(3);
 
@@ -47,6 +48,13 @@ pub(crate) fn spec(id: i64, revision: u8, instances: u32) -> Arc<VassalSpec> {
         recipe: Recipe::default(),
         revision: Revision::from_bytes([revision; 16]),
     })
+}
+
+/// The same, put to sleep after [`STOP_AFTER`] without a request.
+pub(crate) fn sleepy(id: i64, revision: u8, instances: u32) -> Arc<VassalSpec> {
+    let mut spec = VassalSpec::clone(&spec(id, revision, instances));
+    spec.settings.idle.stop_after = STOP_AFTER;
+    Arc::new(spec)
 }
 
 pub(crate) fn disabled(id: i64) -> Want {

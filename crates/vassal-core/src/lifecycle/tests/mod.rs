@@ -3,6 +3,7 @@
 mod adoption;
 pub(crate) mod fixture;
 mod simulation;
+mod sleep;
 mod story;
 
 use site_model::{InstanceState, Revision};

@@ -3,9 +3,11 @@
 //! | heard | |
 //! |---|---|
 //! | `want R`, `want R xN`, `disable`, `reject`, `remove`, `reload` | revision `R`, with `N` instances |
+//! | `want R sleepy` | revision `R`, that sleeps after a minute without a request |
 //! | `shutdown`, `shutdown now` | the emperor ends |
 //! | `permit T I`, `spawned I`, `unspawned I`, `impossible I` | ticket `T`, incarnation `I` |
 //! | `ready I`, `unready I`, `exit I`, `idle I`, `acked G` | generation `G` |
+//! | `wake`, `load N W F`, `unseen` | `N` requests came, `W` wait, `F` are in flight at incarnation 1; no router |
 //! | `after S` | so many seconds later, a tick |
 //!
 //! A published route is answered with the next generation, as the publisher does.
@@ -16,9 +18,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use site_model::{Generation, Incarnation, Service, Unavailable};
 
-use super::fixture::{disabled, rejected, site_id, spec};
+use super::fixture::{disabled, rejected, site_id, sleepy, spec};
 use crate::lifecycle::{
-    Effect, Event, Haste, Inheritance, InheritedInstance, Lifecycle, Process, Prospect, Ticket,
+    Effect, Event, Haste, Inheritance, InheritedInstance, InstanceLoad, Lifecycle, Load, Process,
+    Prospect, Ticket,
 };
 use crate::{ExitReason, VassalSpec, Want};
 
@@ -63,7 +66,7 @@ impl Story {
         let event = event(&words);
         let (life, effects) = match (self.life.take(), event) {
             (Some(life), event) => life.on(event, self.now),
-            (None, Event::Wanted(want)) => Lifecycle::begin(site_id(1), want, 7, self.now),
+            (None, Event::Wanted(want)) => Lifecycle::begin(site_id(1), want, 0, 7, self.now),
             (None, event) => panic!("{event:?} before a life began"),
         };
         self.life = Some(life);
@@ -174,6 +177,9 @@ fn service(service: &Service) -> String {
 fn event(words: &[&str]) -> Event {
     match *words {
         ["want", revision] => want(revision, 1),
+        ["want", revision, "sleepy"] => {
+            Event::Wanted(Want::Run(sleepy(1, revision.parse().unwrap(), 1)))
+        }
         ["want", revision, count] => want(revision, count[1..].parse().unwrap()),
         ["disable"] => Event::Wanted(disabled(1)),
         ["reject"] => Event::Wanted(rejected(1)),
@@ -201,6 +207,9 @@ fn event(words: &[&str]) -> Event {
         },
         ["idle", number] => Event::Idle(incarnation(number)),
         ["acked", generation] => Event::Acknowledged(Generation::new(generation.parse().unwrap())),
+        ["wake"] => Event::Wake,
+        ["load", requests, waiting, in_flight] => load(requests, waiting, in_flight),
+        ["unseen"] => Event::Load(None),
         ["after", _] => Event::Tick,
         _ => panic!("nothing is heard as {words:?}"),
     }
@@ -218,6 +227,19 @@ fn process(incarnation: Incarnation) -> Process {
 
 fn want(revision: &str, count: u32) -> Event {
     Event::Wanted(Want::Run(spec(1, revision.parse().unwrap(), count)))
+}
+
+fn load(requests: &str, waiting: &str, in_flight: &str) -> Event {
+    let instance = InstanceLoad {
+        in_flight: in_flight.parse().unwrap(),
+        ..InstanceLoad::default()
+    };
+    Event::Load(Some(Load {
+        requests: requests.parse().unwrap(),
+        waiting: waiting.parse().unwrap(),
+        oldest: Duration::ZERO,
+        instances: [(Incarnation::new(1), instance)].into(),
+    }))
 }
 
 fn unspawned(number: &str, prospect: Prospect) -> Event {

@@ -3,16 +3,17 @@
 //! that must hold is checked, and once the faults stop the house must come to rest as wanted.
 
 mod death;
+mod visitors;
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use imbl::OrdMap;
 use site_model::{InstanceState, InstanceStatus, Service, SiteId, SiteState};
 
 use self::world::{State, World};
-use super::fixture::{disabled, rejected, site_id, spec};
+use super::fixture::{disabled, rejected, site_id, sleepy, spec};
 use crate::lifecycle::{Effect, Event, Haste};
 use crate::{Action, ExitReason, Lifecycle, Want, plan};
 
@@ -31,6 +32,8 @@ struct House {
     told: OrdMap<SiteId, Want>,
     database: bool,
     lives: BTreeMap<SiteId, Lifecycle>,
+    /// Whose life was begun at rest, and has heard of nothing but load since.
+    resting: BTreeSet<SiteId>,
     /// When somebody last asked something of a site, or killed one of its processes.
     disturbed: BTreeMap<SiteId, std::time::Instant>,
     next_revision: u8,
@@ -76,6 +79,7 @@ fn simulate(seed: u64) {
     // Left alone, with everything still failing: starts must become rare.
     post.house.run_for(Duration::from_mins(5));
     post.house.stop_faults();
+    post.house.visit_all();
     post.house.run_for(Duration::from_mins(30));
     post.house.check_rest();
     post.house.end();
@@ -90,6 +94,7 @@ impl House {
             told: OrdMap::new(),
             database: true,
             lives: BTreeMap::new(),
+            resting: BTreeSet::new(),
             disturbed: BTreeMap::new(),
             next_revision: 0,
         }
@@ -108,7 +113,7 @@ impl House {
             13..17 => self.edit(site_id(1)),
             17 => self.die_and_be_followed(),
             12 => self.world.now += Duration::from_secs(self.world.rng.u64(0..4_000)),
-            _ => {}
+            _ => self.visit(id),
         }
     }
 
@@ -131,7 +136,13 @@ impl House {
             self.next_revision = self.next_revision.wrapping_add(1);
         }
         let instances = u32::from(self.next_revision) % most_instances(id) + 1;
+        let spec = if may_sleep(id) { sleepy } else { spec };
         Want::Run(spec(id.get(), self.next_revision, instances))
+    }
+
+    fn visit(&mut self, id: SiteId) {
+        self.disturbed.insert(id, self.world.now);
+        self.world.visit(id);
     }
 
     fn kill_one(&mut self, id: SiteId) {
@@ -161,6 +172,10 @@ impl House {
         self.tell();
         self.acknowledge();
         self.world.turn();
+        self.tell_loads();
+        for id in (1..=SITES).map(site_id) {
+            self.rest(id);
+        }
         self.check();
     }
 
@@ -206,7 +221,7 @@ impl House {
 
     fn begin(&mut self, id: SiteId, want: Want) {
         let seed = self.world.rng.u64(..);
-        let (life, effects) = Lifecycle::begin(id, want, seed, self.world.now);
+        let (life, effects) = Lifecycle::begin(id, want, 0, seed, self.world.now);
         self.lives.insert(id, life);
         self.perform(id, effects);
     }
@@ -227,6 +242,10 @@ impl House {
         let Some(life) = self.lives.remove(&id) else {
             return;
         };
+        match &event {
+            Event::Load(_) => {}
+            _ => drop(self.resting.remove(&id)),
+        }
         match &event {
             Event::Reload => drop(self.disturbed.insert(id, self.world.now)),
             Event::FoundReady(incarnation) => {
@@ -294,6 +313,12 @@ impl House {
         self.database = true;
     }
 
+    fn visit_all(&mut self) {
+        for id in (1..=SITES).map(site_id) {
+            self.visit(id);
+        }
+    }
+
     fn run_for(&mut self, time: Duration) {
         let end = self.world.now + time;
         while self.world.now < end {
@@ -306,7 +331,13 @@ impl House {
             let life = self.lives.get(&id);
             match (self.rows.get(&id), life) {
                 (None, None) => {}
+                (Some(Want::Run(_)), Some(life)) if may_sleep(id) => {
+                    assert_eq!(life.status().state, SiteState::Sleeping);
+                    assert_eq!(self.world.living(id).count(), 0);
+                    assert_eq!(self.world.waiting(id), 0, "a request was lost");
+                }
                 (Some(Want::Run(spec)), Some(life)) => {
+                    assert_eq!(self.world.waiting(id), 0, "a request was lost");
                     let status = life.status();
                     assert_eq!(status.state, SiteState::Ready, "{status:?}");
                     assert_eq!(status.detail, "");
@@ -356,6 +387,11 @@ impl House {
     }
 }
 
+/// The last site does.
+fn may_sleep(id: SiteId) -> bool {
+    id == site_id(SITES)
+}
+
 /// The first site has one instance, the others up to three.
 fn most_instances(id: SiteId) -> u32 {
     if id == site_id(1) { 1 } else { 3 }
@@ -365,7 +401,7 @@ fn most_instances(id: SiteId) -> u32 {
 fn check_handover(known: &OrdMap<SiteId, Want>, before: &[InstanceStatus], life: &Lifecycle) {
     let after = life.status();
     let runs = match known.get(&after.id) {
-        Some(Want::Run(_)) => after.state != SiteState::Stopping,
+        Some(Want::Run(_)) => ![SiteState::Stopping, SiteState::Sleeping].contains(&after.state),
         Some(Want::Disabled(_) | Want::Rejected { .. }) | None => false,
     };
     let was_ready = |incarnation| {

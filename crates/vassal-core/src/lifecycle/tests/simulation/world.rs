@@ -7,8 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use site_model::{Generation, Incarnation, Service, SiteId, SiteRoute};
 
+use super::visitors::Visitors;
 use crate::lifecycle::tests::fixture::GRACE;
-use crate::lifecycle::{Effect, Event, Process, Prospect, Ticket};
+use crate::lifecycle::{Effect, Event, Process, Prospect, StopReason, Ticket};
 use crate::{ExitReason, VassalSpec, Want};
 
 /// How many instances may be on their way at once.
@@ -22,6 +23,7 @@ pub(super) struct World {
     pub(super) faults: bool,
     pub(super) processes: BTreeMap<Incarnation, Simulated>,
     pub(super) router: Router,
+    pub(super) visitors: Visitors,
     /// Events on their way, by the moment they arrive.
     pub(super) network: BTreeMap<(Instant, u64), (SiteId, Event)>,
     pub(super) asking: VecDeque<(SiteId, Ticket)>,
@@ -87,6 +89,7 @@ impl World {
                 connected: true,
                 ..Router::default()
             },
+            visitors: Visitors::default(),
             network: BTreeMap::new(),
             asking: VecDeque::new(),
             holding: BTreeSet::new(),
@@ -129,7 +132,16 @@ impl World {
             Effect::AwaitIdle(incarnation) => {
                 self.router.idle_questions.insert((site, incarnation));
             }
-            Effect::Signal { incarnation, .. } => self.signal(incarnation),
+            Effect::Signal {
+                incarnation,
+                reason,
+                ..
+            } => {
+                if reason == StopReason::Idle {
+                    self.check_idle(site, incarnation);
+                }
+                self.signal(incarnation);
+            }
             Effect::Kill(incarnation) => self.kill(incarnation),
             Effect::Remove(incarnation) => {
                 let process = self.processes.get_mut(&incarnation).unwrap();
@@ -167,8 +179,13 @@ impl World {
             return;
         }
         self.router.in_force = self.router.generation;
+        self.take_table();
         for (site, incarnation) in std::mem::take(&mut self.router.idle_questions) {
-            self.send(site, &Event::Idle(incarnation), 2_000);
+            if self.is_in_use(incarnation) {
+                self.router.idle_questions.insert((site, incarnation));
+            } else {
+                self.send(site, &Event::Idle(incarnation), 2_000);
+            }
         }
     }
 
@@ -290,7 +307,7 @@ impl World {
     }
 
     /// Sends what is awaited until it comes. It may still come late, and twice.
-    fn send_surely(&mut self, site: SiteId, event: &Event, within_ms: u64) {
+    pub(super) fn send_surely(&mut self, site: SiteId, event: &Event, within_ms: u64) {
         let copies = if self.mishap(10) { 2 } else { 1 };
         for _ in 0..copies {
             let delay = Duration::from_millis(self.rng.u64(0..=within_ms));

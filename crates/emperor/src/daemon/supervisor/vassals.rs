@@ -1,0 +1,211 @@
+//! The vassals of a house: those that act, each with a task of its own, and those that rest and
+//! cost an entry in a map.
+//!
+//! What a resting vassal would do follows from what is wanted of it, so nothing but that is kept:
+//! once it is wanted otherwise, or a request wakes it, a life begins with that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use site_model::SiteId;
+use tokio::sync::watch;
+use tokio::task::{Id, JoinError, JoinSet};
+use tracing::error;
+use vassal_core::lifecycle::{Event, Haste};
+use vassal_core::{Lifecycle, Want};
+
+use crate::daemon::vassal::{self, Begin, End, House, Order, Spawner, Wish};
+
+/// All vassals.
+#[derive(Debug)]
+pub(super) struct Vassals<S: Spawner> {
+    house: Arc<House<S>>,
+    known: BTreeMap<SiteId, Vassal>,
+    tasks: JoinSet<End>,
+    sites: BTreeMap<Id, SiteId>,
+    /// Sites that a request waits for, and whose task is just ending.
+    called: BTreeSet<SiteId>,
+}
+
+#[derive(Debug)]
+enum Vassal {
+    /// It has a task.
+    Acting(watch::Sender<Order>),
+    /// Nothing of it runs, and nothing is due.
+    Resting {
+        /// What it was told last.
+        want: Want,
+        /// How often an instance ended without having been told to.
+        restarts: u64,
+    },
+}
+
+impl<S: Spawner> Vassals<S> {
+    pub(super) fn new(house: Arc<House<S>>) -> Self {
+        Self {
+            house,
+            known: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            sites: BTreeMap::new(),
+            called: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = SiteId> {
+        self.known.keys().copied()
+    }
+
+    /// This is wanted from now on.
+    pub(super) fn want(&mut self, id: SiteId, want: Want) {
+        match self.known.get(&id) {
+            Some(Vassal::Acting(orders)) => {
+                orders.send_modify(|order| order.wish = Wish::Want(want));
+            }
+            Some(Vassal::Resting { restarts, .. }) => {
+                let restarts = *restarts;
+                self.begin(id, want, restarts);
+            }
+            None => self.begin(id, want, 0),
+        }
+    }
+
+    /// Its row is gone.
+    pub(super) fn remove(&mut self, id: SiteId) {
+        match self.known.get(&id) {
+            Some(Vassal::Acting(orders)) => orders.send_modify(|order| order.wish = Wish::Removed),
+            Some(Vassal::Resting { .. }) => {
+                self.known.remove(&id);
+                self.house.routes.withdraw(id);
+                self.house.statuses.forget(id);
+            }
+            None => {}
+        }
+    }
+
+    /// An operator wants new instances although nothing changed. What rests has none.
+    pub(super) fn reload(&self, id: SiteId) {
+        match self.known.get(&id) {
+            Some(Vassal::Acting(orders)) => orders.send_modify(|order| order.reloads += 1),
+            Some(Vassal::Resting { .. }) | None => {}
+        }
+    }
+
+    /// Waits until a task has ended, and takes in how; `None`: there is no task. Cancel safe.
+    pub(super) async fn next_end(&mut self) -> Option<()> {
+        let ended = self.tasks.join_next_with_id().await?;
+        self.ended(ended);
+        Some(())
+    }
+
+    /// Requests wait for these.
+    pub(super) fn wake(&mut self, called: BTreeSet<SiteId>) {
+        for id in called {
+            match self.known.get(&id) {
+                Some(Vassal::Acting(_)) => drop(self.called.insert(id)),
+                Some(Vassal::Resting { want, restarts }) => {
+                    let (want, restarts) = (want.clone(), *restarts);
+                    self.called.insert(id);
+                    self.begin(id, want, restarts);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Tells all to end with the emperor. Those at rest have nothing to end.
+    pub(super) fn shut_down(&self, haste: Haste) {
+        for vassal in self.known.values() {
+            match vassal {
+                Vassal::Acting(orders) => {
+                    orders.send_modify(|order| order.wish = Wish::Shutdown(haste));
+                }
+                Vassal::Resting { .. } => {}
+            }
+        }
+    }
+
+    /// Waits until a task has ended; false: none is left. Cancel safe.
+    pub(super) async fn one_gone(&mut self) -> bool {
+        self.tasks.join_next().await.is_some()
+    }
+
+    /// Begins a life, with a task where there is something to do.
+    fn begin(&mut self, id: SiteId, want: Want, restarts: u64) {
+        let now = vassal::now();
+        let seed = fastrand::u64(..);
+        let (mut life, mut effects) = Lifecycle::begin(id, want.clone(), restarts, seed, now);
+        if self.called.remove(&id) {
+            let woken;
+            (life, woken) = life.on(Event::Wake, now);
+            effects.extend(woken);
+        }
+        if life.is_at_rest() {
+            vassal::rest(&life, &self.house);
+            self.known.insert(id, Vassal::Resting { want, restarts });
+            return;
+        }
+        let order = Order {
+            wish: Wish::Want(want),
+            reloads: 0,
+        };
+        let (sender, orders) = watch::channel(order.clone());
+        let beginning = Begin {
+            id,
+            life,
+            effects,
+            known: order,
+            orders,
+            listener: self.house.routes.demand().listen(id),
+        };
+        let task = vassal::run(beginning, Arc::clone(&self.house));
+        let handle = self.tasks.spawn(task);
+        self.sites.insert(handle.id(), id);
+        self.known.insert(id, Vassal::Acting(sender));
+    }
+
+    /// A task ended: its site is gone or at rest, unless it was wanted otherwise at the last moment
+    /// or the task failed.
+    fn ended(&mut self, ended: Result<(Id, End), JoinError>) {
+        let task = match &ended {
+            Ok((task, _)) => *task,
+            Err(error) => error.id(),
+        };
+        let Some(id) = self.sites.remove(&task) else {
+            return;
+        };
+        let Some(Vassal::Acting(orders)) = self.known.remove(&id) else {
+            return;
+        };
+        let order = orders.borrow().clone();
+        match (ended, order.wish) {
+            (Err(error), wish) => {
+                error!(site = %id, %error, "a vassal's task failed; its processes were killed, it begins anew");
+                self.go_on(id, wish, 0);
+            }
+            (Ok((_, End::Gone)), wish) => self.go_on(id, wish, 0),
+            (Ok((_, End::AtRest { known, restarts })), Wish::Want(want))
+                if known.wish == Wish::Want(want.clone()) && !self.called.contains(&id) =>
+            {
+                self.known.insert(id, Vassal::Resting { want, restarts });
+            }
+            (Ok((_, End::AtRest { restarts, .. })), wish) => self.go_on(id, wish, restarts),
+        }
+    }
+
+    fn go_on(&mut self, id: SiteId, wish: Wish, restarts: u64) {
+        match wish {
+            Wish::Want(want) => self.begin(id, want, restarts),
+            // Gone already, or from rest: nothing of it is left to end.
+            Wish::Removed => {
+                self.called.remove(&id);
+                self.house.routes.withdraw(id);
+                self.house.statuses.forget(id);
+            }
+            Wish::Shutdown(_) => {}
+        }
+    }
+}

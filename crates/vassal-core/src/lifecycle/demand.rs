@@ -1,0 +1,171 @@
+//! Whether anybody wants a site's pages: what the router tells of its requests, and the sleep of a
+//! site that has none.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use site_model::Incarnation;
+
+use super::goal::Goal;
+use super::instance::{Instance, Role};
+use super::{Lifecycle, later};
+
+/// What the router tells of a site's requests. A level: all counts run on from one to the next, so
+/// whoever hears the latest alone has missed nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Requests that came.
+    pub requests: u64,
+    /// Requests that wait in its queue now.
+    pub waiting: u64,
+    /// How long the first of them has waited.
+    pub oldest: Duration,
+    /// Its instances, those apart of which there is nothing to tell.
+    pub instances: BTreeMap<Incarnation, InstanceLoad>,
+}
+
+/// What the router tells of one instance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InstanceLoad {
+    /// Requests it was given.
+    pub requests: u64,
+    /// Requests it has now, open tunnels among them.
+    pub in_flight: u64,
+    /// Requests it answered.
+    pub answered: u64,
+    /// Connections that it didn't take.
+    pub refused: u64,
+    /// Connections that it broke off before an answer was whole.
+    pub broken: u64,
+    /// Answers that didn't begin in time.
+    pub late: u64,
+}
+
+impl Load {
+    /// A request waits or is in flight.
+    pub fn is_busy(&self) -> bool {
+        let mut instances = self.instances.values();
+        self.waiting > 0 || instances.any(|instance| instance.in_flight > 0)
+    }
+}
+
+/// Whether anybody wants a site's pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// Nobody does, and it may stop for want of requests: nothing is to run.
+    Asleep,
+    /// A request woke it, and nothing has become ready since.
+    Waking,
+    /// It is to run.
+    Awake {
+        /// Since when it has had no request; `None`: it has some, or nobody tells.
+        quiet_since: Option<Instant>,
+    },
+}
+
+impl Lifecycle {
+    pub(super) fn is_asleep(&self) -> bool {
+        self.demand == Demand::Asleep
+    }
+
+    pub(super) fn is_waking(&self) -> bool {
+        self.demand == Demand::Waking
+    }
+
+    /// A request came, and waits.
+    pub(super) fn woken(&mut self) {
+        match self.demand {
+            Demand::Asleep => self.demand = Demand::Waking,
+            // Said of an earlier sleep.
+            Demand::Waking | Demand::Awake { .. } => {}
+        }
+    }
+
+    pub(super) fn load_told(&mut self, load: Option<Load>, now: Instant) {
+        let before = self.load.take();
+        let waits = load.as_ref().is_some_and(|load| load.waiting > 0);
+        let came = before.map(|load| load.requests) != load.as_ref().map(|load| load.requests);
+        self.load = load;
+        self.demand = match self.demand {
+            // Its wake-up call was lost.
+            Demand::Asleep if waits => Demand::Waking,
+            Demand::Awake {
+                quiet_since: Some(since),
+            } if !came && self.is_quiet() => Demand::Awake {
+                quiet_since: Some(since),
+            },
+            Demand::Awake { .. } => self.awake(now),
+            same @ (Demand::Asleep | Demand::Waking) => same,
+        };
+    }
+
+    /// An operator wants something of it: it is not put to sleep over that.
+    pub(super) fn stir(&mut self, now: Instant) {
+        match self.demand {
+            Demand::Awake { .. } => self.demand = self.awake(now),
+            Demand::Asleep | Demand::Waking => {}
+        }
+    }
+
+    /// Puts it to sleep once it has had no request for long enough. Nobody sleeps whose
+    /// specification doesn't say so.
+    pub(super) fn doze(&mut self, now: Instant) {
+        let stop_after = match &self.goal {
+            Goal::Run { rollout, .. } => rollout.spec.settings.idle.stop_after,
+            // Whether it sleeps matters again when it is to run again.
+            Goal::Rejected { .. } | Goal::Disabled(_) | Goal::Removed | Goal::Shutdown { .. } => {
+                return;
+            }
+        };
+        match self.demand {
+            Demand::Asleep | Demand::Waking if stop_after.is_zero() => {
+                self.demand = self.awake(now);
+            }
+            Demand::Waking if self.has_ready() => self.demand = self.awake(now),
+            Demand::Asleep | Demand::Waking => {}
+            Demand::Awake { .. } => {
+                if self.sleeps_at().is_some_and(|at| at <= now) {
+                    self.demand = Demand::Asleep;
+                    self.goal.forget_fallback();
+                }
+            }
+        }
+    }
+
+    /// When it is put to sleep, if no request comes before. Only what serves as wanted goes to
+    /// sleep: a replacement is brought to its end first, and what is in trouble is seen to be.
+    pub(super) fn sleeps_at(&self) -> Option<Instant> {
+        let Goal::Run {
+            rollout,
+            fallback: None,
+        } = &self.goal
+        else {
+            return None;
+        };
+        let Demand::Awake {
+            quiet_since: Some(since),
+        } = self.demand
+        else {
+            return None;
+        };
+        let stop_after = rollout.spec.settings.idle.stop_after;
+        let settled = rollout.may_start()
+            && self.has_ready()
+            && !self.instances.iter().any(|i| i.role() == Role::Coming);
+        (settled && !stop_after.is_zero()).then(|| later(since, stop_after))
+    }
+
+    fn awake(&self, now: Instant) -> Demand {
+        Demand::Awake {
+            quiet_since: self.is_quiet().then_some(now),
+        }
+    }
+
+    fn has_ready(&self) -> bool {
+        self.instances.iter().any(Instance::is_ready)
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.load.as_ref().is_some_and(|load| !load.is_busy())
+    }
+}
