@@ -167,7 +167,7 @@ pub const KEYS: &[Key] = &[
         "queue.depth",
         Kind::Count(0..=1_000_000, |draft| &mut draft.queue_depth),
         "100",
-        "how many requests may wait while nothing is ready",
+        "how many requests may wait while nothing is ready or has room",
     ),
     new(
         "queue.timeout",
