@@ -99,10 +99,10 @@ async fn tell_status(statuses: &StatusBoard, registry: &RegistryHandle) -> Infal
     if std::env::var_os("NOTIFY_SOCKET").is_none() {
         return std::future::pending().await;
     }
-    let (mut changes, mut connection) = (statuses.changes(), registry.connection());
+    let (mut board, mut connection) = (statuses.changes(), registry.connection());
     let mut told = String::new();
     loop {
-        changes.mark_unchanged();
+        board.mark_unchanged();
         let state = connection.borrow_and_update().state.clone();
         let line = status_line(&statuses.all(), &state);
         if line != told {
@@ -111,7 +111,7 @@ async fn tell_status(statuses: &StatusBoard, registry: &RegistryHandle) -> Infal
         }
         sleep(STATUS_PAUSE).await;
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() {
+            changed = board.changed() => if changed.is_err() {
                 return std::future::pending().await;
             },
             changed = connection.changed() => if changed.is_err() {
