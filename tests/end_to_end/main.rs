@@ -8,6 +8,7 @@
 mod chaos;
 mod commands;
 mod database;
+mod defects;
 mod django;
 mod hosts;
 mod isolation;

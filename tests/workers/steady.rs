@@ -1,16 +1,19 @@
 //! A worker as good ones are: it keeps its connections, answers each on a thread of its own, and
-//! takes as long over a request as its query says (`?hold=20`, milliseconds).
+//! takes as long over a request as its query says (`?hold=20`, milliseconds). With a path as its
+//! argument it serves on a socket of its own there.
 //!
 //! Its page repeats what it was asked, so that an answer that belongs to another request, or to
 //! another site, can't be taken for the right one.
 
 mod inherited;
 
+use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
 use serde_json::{Value, json};
 
 /// Far more than what is sent to it.
@@ -24,12 +27,23 @@ struct Asked {
 }
 
 fn main() -> io::Result<()> {
-    let listener = inherited::listener()?;
+    let listener = match std::env::args_os().nth(1) {
+        Some(path) => narrow_listener(&path)?,
+        None => inherited::listener()?,
+    };
     loop {
         let (client, _) = listener.accept()?;
         // A client that goes away, or says what is no request, ends its own connection alone.
         thread::spawn(|| serve(client));
     }
+}
+
+/// A socket of its own at this path, whose backlog is full with two connections.
+fn narrow_listener(path: &OsStr) -> io::Result<UnixListener> {
+    let socket = socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    bind(&socket, &SocketAddrUnix::new(path)?)?;
+    listen(&socket, 1)?;
+    Ok(UnixListener::from(socket))
 }
 
 fn serve(mut client: UnixStream) -> io::Result<()> {

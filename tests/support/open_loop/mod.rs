@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 pub use ledger::{Kind, Ledger, Record, Verdict};
+pub use visit::LONGEST_HOLD;
 use visit::{Hall, visit};
 
 /// Who comes, and how often.

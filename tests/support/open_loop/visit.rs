@@ -23,8 +23,10 @@ const HOLDS: [Duration; 8] = [
     Duration::ZERO,
     Duration::from_millis(60),
     Duration::ZERO,
-    Duration::from_millis(250),
+    LONGEST_HOLD,
 ];
+/// The longest of them.
+pub const LONGEST_HOLD: Duration = Duration::from_millis(250);
 
 /// What all visitors share.
 #[derive(Debug)]
