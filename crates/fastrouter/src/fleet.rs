@@ -10,6 +10,7 @@ use wire::route::{InstanceStats, QueueStats, RouterStats};
 use crate::order::{Order, ThreadStats};
 use crate::settings::Settings;
 use crate::shared::Shared;
+use crate::tally::ThreadLoad;
 
 /// A serving thread has ended although nobody told it to. The router can't keep what it promised
 /// of all its threads; it ends, and the emperor starts another.
@@ -58,6 +59,18 @@ impl Fleet {
         })
         .await
         .map(drop)
+    }
+
+    /// What each thread has noted since it was last asked.
+    pub(crate) async fn load(&self) -> Result<Vec<ThreadLoad>, ThreadLost> {
+        let whole = false;
+        self.ask_all(|load| Order::Load { whole, load }).await
+    }
+
+    /// The same, with all instances that have requests.
+    pub(crate) async fn whole_load(&self) -> Result<Vec<ThreadLoad>, ThreadLost> {
+        let whole = true;
+        self.ask_all(|load| Order::Load { whole, load }).await
     }
 
     /// The figures of all threads, summed.

@@ -79,6 +79,14 @@ impl Gauge {
             .sum()
     }
 
+    /// Requests it was given, by all threads.
+    pub(crate) fn requests(&self) -> u64 {
+        let cells = self.cells.iter();
+        cells
+            .map(|cell| cell.requests.load(Ordering::Relaxed))
+            .sum()
+    }
+
     /// What this thread has counted.
     pub(crate) fn figures(&self, thread: usize) -> InstanceFigures {
         let cell = &self.cells[thread];

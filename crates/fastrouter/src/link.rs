@@ -4,6 +4,8 @@
 //! on with the last table they were given; on the next connection the emperor says everything
 //! again. Nothing here touches a request.
 
+mod load;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +18,14 @@ use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::{info, warn};
 use wire::frame::{self, FrameError};
 use wire::route::{BadRoute, FromRouter, PROTOCOL_VERSION, RouteFrame, ToRouter, parse_change};
 
+use self::load::LOAD_BOUND;
 use crate::fleet::{Fleet, ThreadLost};
 use crate::settings::{Settings, SettingsError};
 
@@ -130,7 +134,7 @@ impl Follower {
     /// One connection. `Ok` means that the emperor said [`ToRouter::Drain`].
     async fn session(&mut self, stream: UnixStream) -> Result<(), LinkError> {
         let (read, write) = stream.into_split();
-        let mut reader = Reader {
+        let reader = Reader {
             read,
             received: BytesMut::new(),
         };
@@ -141,6 +145,20 @@ impl Follower {
         writer.say(&hello()).await?;
         info!("connected to the emperor");
         (self.arriving, self.standing) = (None, Standing::Following);
+        let (say, loads) = mpsc::channel(LOAD_BOUND);
+        let telling = load::tell(self.fleet.clone(), say);
+        tokio::select! {
+            ended = self.converse(reader, writer, loads) => ended,
+            Err(lost) = telling => Err(lost.into()),
+        }
+    }
+
+    async fn converse(
+        &mut self,
+        mut reader: Reader,
+        mut writer: Writer,
+        mut loads: mpsc::Receiver<FromRouter>,
+    ) -> Result<(), LinkError> {
         let mut answers = Answers::new();
         let shared = Arc::clone(&self.fleet.shared);
         loop {
@@ -153,6 +171,7 @@ impl Follower {
                         }
                     }
                 },
+                Some(load) = loads.recv() => writer.say(&load).await?,
                 site = shared.wakes.next() => {
                     writer.say(&FromRouter::Wake { site_id: site.get() }).await?;
                 }

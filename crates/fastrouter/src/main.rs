@@ -26,6 +26,7 @@ mod request;
 mod settings;
 mod shared;
 mod signals;
+mod tally;
 mod thread;
 mod tunnel;
 mod waiting;

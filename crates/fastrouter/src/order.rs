@@ -11,6 +11,7 @@ use site_model::{Incarnation, RouteTable, SiteId};
 use tokio::sync::oneshot;
 
 use crate::settings::Settings;
+use crate::tally::ThreadLoad;
 
 /// How many orders may wait at a thread. The control thread has at most a few under way: one table
 /// or settings at a time, and questions, each from a frame of the link. A thread that is this far
@@ -37,6 +38,13 @@ pub(crate) enum Order {
         incarnation: Incarnation,
         /// Told then.
         idle: oneshot::Sender<()>,
+    },
+    /// Tell what was noted since this was last asked.
+    Load {
+        /// Whether to tell of all instances that have requests too.
+        whole: bool,
+        /// Told at once.
+        load: oneshot::Sender<ThreadLoad>,
     },
     /// Tell the thread's figures.
     Stats(oneshot::Sender<ThreadStats>),

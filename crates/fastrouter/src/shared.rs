@@ -1,8 +1,10 @@
-//! The little that the threads share: gauges, queues, whom to wake, and how many connections are
-//! open. Everything else of a request stays on its thread.
+//! The little that the threads share: gauges, queues, whom to wake, whether anything has happened,
+//! and how many connections are open. Everything else of a request stays on its thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Notify;
 
 use crate::gauge::Gauges;
 use crate::queue::Queues;
@@ -14,6 +16,8 @@ pub(crate) struct Shared {
     pub(crate) gauges: Gauges,
     pub(crate) queues: Queues,
     pub(crate) wakes: Wakes,
+    /// A thread has noted something since it was last asked for its load.
+    pub(crate) stirred: Notify,
     /// Open client connections over all threads.
     connections: AtomicU64,
 }
@@ -24,6 +28,7 @@ impl Shared {
             gauges: Gauges::new(threads),
             queues: Queues::default(),
             wakes: Wakes::default(),
+            stirred: Notify::new(),
             connections: AtomicU64::new(0),
         }
     }

@@ -24,6 +24,7 @@ use crate::log::Lines;
 use crate::order::{Order, ThreadStats};
 use crate::settings::Settings;
 use crate::shared::{Open, Shared};
+use crate::tally::Tallies;
 use crate::waiting::Waiting;
 use crate::worker::{Instances, leads_to};
 
@@ -51,6 +52,7 @@ pub(crate) struct Current {
 pub(crate) struct Thread {
     pub(crate) shared: Arc<Shared>,
     pub(crate) deadlines: Rc<Deadlines>,
+    pub(crate) tallies: Rc<Tallies>,
     pub(crate) instances: Instances,
     pub(crate) waiting: Rc<Waiting>,
     pub(crate) lines: Lines,
@@ -101,9 +103,11 @@ pub(crate) fn run(outfit: Outfit) -> io::Result<()> {
 impl Thread {
     fn new(index: usize, shared: Arc<Shared>, lines: Lines) -> Self {
         let deadlines = Deadlines::new();
+        let tallies = Rc::new(Tallies::new(Arc::clone(&shared)));
         Self {
-            instances: Instances::new(index, Arc::clone(&shared), &deadlines),
+            instances: Instances::new(index, Arc::clone(&shared), &deadlines, &tallies),
             shared,
+            tallies,
             deadlines,
             waiting: Rc::default(),
             lines,
@@ -275,6 +279,12 @@ impl Thread {
                 incarnation,
                 idle,
             }),
+            Order::Load { whole, load } => {
+                if whole {
+                    self.instances.note_busy();
+                }
+                drop(load.send(self.tallies.take()));
+            }
             Order::Stats(answer) => drop(answer.send(self.stats())),
             Order::Drain => self.drain.cancel(),
         }

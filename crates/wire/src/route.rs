@@ -149,9 +149,11 @@ pub struct InstanceLoad {
     pub answered: u64,
     /// Connections that it didn't take since it was last said.
     pub refused: u64,
-    /// Connections that it broke off before an answer was whole, since it was last said.
+    /// Connections that it broke off before an answer was whole, since it was last said. One that was
+    /// kept for a next request may end as it waits, and isn't counted.
     pub broken: u64,
-    /// Answers that didn't begin in time, since it was last said.
+    /// Answers that didn't begin in time, and connections that waited in vain for room in its
+    /// backlog, since it was last said.
     pub late: u64,
 }
 

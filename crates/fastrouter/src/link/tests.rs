@@ -3,13 +3,13 @@
 use serde::Serialize;
 use site_model::{HostRole, Match, QueueBounds, Service};
 use tokio::net::UnixListener;
-use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
 use crate::order::{Order, ThreadStats};
 use crate::settings::tests::on_the_wire;
 use crate::shared::Shared;
+use crate::tally::ThreadLoad;
 
 struct House {
     listener: UnixListener,
@@ -80,9 +80,19 @@ impl FakeEmperor {
 }
 
 impl House {
+    /// Takes the next order but for questions after load, of which there is none.
+    async fn order(&mut self) -> Option<Order> {
+        loop {
+            match self.orders.recv().await? {
+                Order::Load { load, .. } => load.send(ThreadLoad::default()).unwrap(),
+                other => return Some(other),
+            }
+        }
+    }
+
     /// Takes the next table, which is in force at once.
     async fn table(&mut self) -> Arc<RouteTable> {
-        match self.orders.recv().await.unwrap() {
+        match self.order().await.unwrap() {
             Order::Table { table, in_force } => {
                 in_force.send(()).unwrap();
                 table
@@ -124,7 +134,7 @@ async fn a_table_is_acknowledged_when_every_thread_has_it_in_force() {
     let mut house = house();
     let mut emperor = FakeEmperor::accept(&house).await;
     emperor.say_table(5, vec![route(1)]).await;
-    let Some(Order::Table { table, in_force }) = house.orders.recv().await else {
+    let Some(Order::Table { table, in_force }) = house.order().await else {
         panic!()
     };
     assert_eq!(table.generation().get(), 5);
@@ -194,7 +204,7 @@ async fn a_whole_table_that_can_t_be_used_is_asked_for_with_the_next_change_alon
     emperor.say_table(2, vec![route(1), thief]).await;
     // Nothing but the answer to this is said: had the table been asked for, that would come first.
     emperor.say(&ToRouter::AskStats { token: 7 }).await;
-    let Some(Order::Stats(answer)) = house.orders.recv().await else {
+    let Some(Order::Stats(answer)) = house.order().await else {
         panic!()
     };
     answer.send(ThreadStats::default()).unwrap();
@@ -236,10 +246,7 @@ async fn the_default_site_of_the_settings_holds_for_every_later_table() {
         ..on_the_wire()
     };
     emperor.say(&ToRouter::Settings(settings)).await;
-    assert!(matches!(
-        house.orders.recv().await,
-        Some(Order::Settings(_))
-    ));
+    assert!(matches!(house.order().await, Some(Order::Settings(_))));
     emperor.say_table(1, vec![route(1)]).await;
     let table = house.table().await;
     assert!(matches!(
@@ -258,12 +265,12 @@ async fn questions_are_answered_beside_each_other() {
             incarnation: 4,
         })
         .await;
-    let Some(Order::AwaitIdle { idle, .. }) = house.orders.recv().await else {
+    let Some(Order::AwaitIdle { idle, .. }) = house.order().await else {
         panic!()
     };
 
     emperor.say(&ToRouter::AskStats { token: 8 }).await;
-    let Some(Order::Stats(answer)) = house.orders.recv().await else {
+    let Some(Order::Stats(answer)) = house.order().await else {
         panic!()
     };
     answer
@@ -292,7 +299,7 @@ async fn the_emperor_s_word_ends_the_following() {
     let mut house = house();
     let mut emperor = FakeEmperor::accept(&house).await;
     emperor.say(&ToRouter::Drain).await;
-    assert!(matches!(house.orders.recv().await, Some(Order::Drain)));
+    assert!(matches!(house.order().await, Some(Order::Drain)));
     assert_eq!(house.following.await.unwrap(), Followed::Drained);
 }
 

@@ -82,6 +82,7 @@ async fn outcome(
     if is_answered_asleep(&route.service, &record.head) {
         return Ok(Outcome::Asleep);
     }
+    record.connection.thread.tallies.came(route.id);
     let upload = upload(&record.head, body, &current.settings)?;
     delivery::deliver(record, route.id, upload).await
 }

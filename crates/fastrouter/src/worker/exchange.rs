@@ -10,18 +10,19 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
 use http_edge::chunked::{put_chunk_start, put_end};
 use http_edge::upstream::{
     AnswerDecoder, AnswerError, AnswerHead, Codec, RequestBody, RequestHead, Upgrade,
 };
 use tokio::net::UnixStream;
 
+use super::failure::{Failure, Reached};
 use super::lease::Lease;
 use super::link::{Link, Unreachable};
 use super::upload::{Upload, UploadError};
 use crate::client::Connection;
 use crate::request::Cause;
+use crate::tally::Sign;
 
 /// A request that is on its way or being answered.
 #[derive(Debug)]
@@ -64,17 +65,6 @@ enum Sending {
     Abandoned,
 }
 
-/// How far a request got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Reached {
-    /// The worker can't have seen any of it.
-    Nothing,
-    /// The worker may have seen it.
-    Worker,
-    /// The worker has begun to answer.
-    Answer,
-}
-
 /// Who has to do something for the exchange to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Awaited {
@@ -83,17 +73,6 @@ enum Awaited {
     Worker,
     /// The client, whose slowness is bounded where its bytes are read.
     Client,
-}
-
-/// A request that got no answer.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) cause: Cause,
-    pub(crate) reached: Reached,
-    /// The connection had served before: its end says nothing about the instance.
-    pub(crate) was_reused: bool,
-    /// To be sent elsewhere, where that is possible.
-    pub(crate) upload: Upload,
 }
 
 /// How a request is to be delivered.
@@ -142,6 +121,7 @@ impl Exchange {
         });
         match std::future::poll_fn(|cx| exchange.poll_head(cx)).await {
             Ok(head) => {
+                exchange.sign(Sign::Answered);
                 exchange.finish_if_done();
                 Ok((head, exchange))
             }
@@ -157,6 +137,9 @@ impl Exchange {
     /// Takes the next part of the answer's body, sending what is left of the request meanwhile.
     pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cause>>> {
         let taken = ready!(self.poll_part(cx));
+        if let Err(cause) = &taken {
+            self.sign_failure(cause);
+        }
         self.finish_if_done();
         Poll::Ready(taken.transpose())
     }
@@ -244,7 +227,22 @@ impl Exchange {
         }
     }
 
+    fn sign(&self, sign: Sign) {
+        if let Some(under_way) = &self.under_way {
+            under_way.lease.sign(sign);
+        }
+    }
+
+    /// Notes a failure that says something about the instance.
+    fn sign_failure(&self, cause: &Cause) {
+        let sign = self.under_way.as_ref().and_then(|it| it.sign_of(cause));
+        if let Some(sign) = sign {
+            self.sign(sign);
+        }
+    }
+
     fn failed(mut self, cause: Cause) -> Failure {
+        self.sign_failure(&cause);
         self.connection.worker_alarm.clear();
         let under_way = self
             .under_way
@@ -256,29 +254,6 @@ impl Exchange {
             was_reused: under_way.origin == Origin::Pool,
             upload: under_way.upload,
         }
-    }
-}
-
-impl Failure {
-    fn unsent(cause: Cause, upload: Upload) -> Self {
-        Self {
-            cause,
-            reached: Reached::Nothing,
-            was_reused: false,
-            upload,
-        }
-    }
-
-    /// Whether the request may be sent once more: the worker can't have seen it, or seeing it twice
-    /// does no harm, and the client need not be asked for its body again.
-    pub(crate) fn may_be_repeated(&self, method: &Method) -> bool {
-        let harmless = match self.reached {
-            Reached::Nothing => true,
-            Reached::Worker => method.is_idempotent(),
-            Reached::Answer => false,
-        };
-        let by_the_worker = matches!(self.cause, Cause::WorkerUnreachable(_) | Cause::WorkerGone);
-        harmless && by_the_worker && self.upload.is_replayable()
     }
 }
 
@@ -297,8 +272,14 @@ async fn link_to(
     alarm.clear();
     match connected {
         Ok(link) => Ok((link, Origin::Fresh)),
-        Err(Unreachable::Refused(error)) => Err(Cause::WorkerUnreachable(error.kind())),
-        Err(Unreachable::TooSlow) => Err(Cause::WorkerTooSlow),
+        Err(Unreachable::Refused(error)) => {
+            lease.sign(Sign::Refused);
+            Err(Cause::WorkerUnreachable(error.kind()))
+        }
+        Err(Unreachable::TooSlow) => {
+            lease.sign(Sign::Late);
+            Err(Cause::WorkerTooSlow)
+        }
     }
 }
 
@@ -382,6 +363,15 @@ impl UnderWay {
             Err(_) if self.reached < Reached::Answer => Poll::Ready(Err(Cause::WorkerGone)),
             Err(_) => Poll::Ready(Err(AnswerError::CutOff.into())),
         }
+    }
+
+    fn sign_of(&self, cause: &Cause) -> Option<Sign> {
+        let is_late = *cause == Cause::WorkerTooSlow && self.reached < Reached::Answer;
+        // One that had served before may end as it waits for a request.
+        let is_gone = *cause == Cause::WorkerGone && self.origin == Origin::Fresh;
+        let is_cut_off = *cause == Cause::BadAnswer(AnswerError::CutOff);
+        let is_broken = (is_gone || is_cut_off).then_some(Sign::Broken);
+        is_late.then_some(Sign::Late).or(is_broken)
     }
 
     fn is_reusable(&self) -> bool {

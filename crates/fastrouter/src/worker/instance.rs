@@ -19,6 +19,7 @@ use crate::gauge::Gauge;
 use crate::order::InstanceFigures;
 use crate::queue::{Place, Queue};
 use crate::shared::Shared;
+use crate::tally::{InstanceTally, Sign, Tallies};
 
 /// How long a connection may wait for its next request. Servers close idle connections after two
 /// seconds and more; one that is taken up sooner is hardly ever being closed at that very moment.
@@ -43,6 +44,7 @@ pub(crate) struct Instances {
     /// Where the search for the least busy instance begins: it moves on, so that equals share.
     turn: Cell<usize>,
     sweep: Alarm,
+    tallies: Rc<Tallies>,
 }
 
 /// One instance.
@@ -52,13 +54,15 @@ pub(crate) struct Instance {
     pub(crate) incarnation: Incarnation,
     pub(crate) socket: PathBuf,
     pub(crate) codec: Result<Codec, UnspokenProtocol>,
-    pub(super) thread: usize,
+    thread: usize,
     request_ended: Rc<Notify>,
-    pub(super) gauge: Arc<Gauge>,
+    pub(crate) gauge: Arc<Gauge>,
     /// The site's, whose first is to be called when a place becomes free here.
     pub(super) queue: Arc<Queue>,
     idle: RefCell<Vec<(Moment, Link)>>,
     standing: Cell<Standing>,
+    tallies: Rc<Tallies>,
+    pub(crate) tally: InstanceTally,
 }
 
 /// Whether the table leads to an instance.
@@ -69,7 +73,12 @@ enum Standing {
 }
 
 impl Instances {
-    pub(crate) fn new(thread: usize, shared: Arc<Shared>, deadlines: &Rc<Deadlines>) -> Self {
+    pub(crate) fn new(
+        thread: usize,
+        shared: Arc<Shared>,
+        deadlines: &Rc<Deadlines>,
+        tallies: &Rc<Tallies>,
+    ) -> Self {
         Self {
             thread,
             shared,
@@ -78,6 +87,7 @@ impl Instances {
             known: RefCell::default(),
             leaving: RefCell::default(),
             request_ended: Rc::default(),
+            tallies: Rc::clone(tallies),
             turn: Cell::new(thread),
         }
     }
@@ -132,6 +142,16 @@ impl Instances {
             instance.map_or(0, |instance| self.figures_of(instance).in_flight)
         };
         of(&self.known) + of(&self.leaving)
+    }
+
+    /// Notes every instance that has requests.
+    pub(crate) fn note_busy(&self) {
+        let (known, leaving) = (self.known.borrow(), self.leaving.borrow());
+        for instance in known.values().chain(leaving.values()) {
+            if self.figures_of(instance).in_flight > 0 {
+                self.tallies.note(instance);
+            }
+        }
     }
 
     /// What this thread has counted, per instance.
@@ -215,16 +235,32 @@ impl Instances {
             queue: self.shared.queues.of(site),
             idle: RefCell::default(),
             standing: Cell::new(Standing::InService),
+            tallies: Rc::clone(&self.tallies),
+            tally: InstanceTally::default(),
         }
     }
 }
 
 impl Instance {
-    /// Somebody may be waiting for the last request of an instance that is out of service.
-    pub(super) fn request_ended(&self) {
+    /// A request begins here.
+    pub(super) fn begin(self: &Rc<Self>) {
+        self.gauge.begin(self.thread);
+        self.tallies.note(self);
+    }
+
+    /// A request ends here. Somebody may be waiting for the last one of an instance that is out of
+    /// service.
+    pub(super) fn end(self: &Rc<Self>) {
+        self.gauge.end(self.thread);
+        self.tallies.note(self);
         if self.standing.get() == Standing::Retired {
             self.request_ended.notify_one();
         }
+    }
+
+    /// A request here went so.
+    pub(super) fn sign(self: &Rc<Self>, sign: Sign) {
+        self.tallies.sign(self, sign);
     }
 }
 

@@ -7,6 +7,7 @@ use site_model::Backend;
 
 use super::instance::Instance;
 use crate::queue::Place;
+use crate::tally::Sign;
 
 /// One request in flight at an instance, counted until it is dropped.
 #[derive(Debug)]
@@ -86,11 +87,16 @@ impl Candidate {
 
 impl Lease {
     fn new(instance: Rc<Instance>, has_place: bool) -> Self {
-        instance.gauge.begin(instance.thread);
+        instance.begin();
         Self {
             instance,
             has_place,
         }
+    }
+
+    /// The request went so.
+    pub(super) fn sign(&self, sign: Sign) {
+        self.instance.sign(sign);
     }
 
     pub(crate) fn instance(&self) -> &Instance {
@@ -101,11 +107,10 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let instance = &self.instance;
-        instance.gauge.end(instance.thread);
+        instance.end();
         if self.has_place {
             instance.gauge.leave_place();
             instance.queue.call();
         }
-        instance.request_ended();
     }
 }

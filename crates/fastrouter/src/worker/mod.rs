@@ -5,12 +5,14 @@
 //! [`request`](crate::request).
 
 mod exchange;
+mod failure;
 mod instance;
 mod lease;
 mod link;
 mod upload;
 
-pub(crate) use self::exchange::{Delivery, Exchange, Failure, Reached};
-pub(crate) use self::instance::{Instances, leads_to};
+pub(crate) use self::exchange::{Delivery, Exchange};
+pub(crate) use self::failure::{Failure, Reached};
+pub(crate) use self::instance::{Instance, Instances, leads_to};
 pub(crate) use self::lease::{Lease, NoLease};
 pub(crate) use self::upload::{Upload, UploadError};

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use wire::frame;
 use wire::route::{
     AccessLog, AccessLogFormat, BackendFrame, FromRouter, ProtocolFrame, RouteFrame, RouterStats,
-    ServiceFrame, Settings, ToRouter,
+    ServiceFrame, Settings, SiteLoad, ToRouter,
 };
 
 use crate::client::Client;
@@ -38,6 +38,8 @@ pub(crate) struct Emperor {
     stream: UnixStream,
     received: BytesMut,
     pub(crate) generation: u64,
+    /// What the router told of load by itself.
+    loads: Vec<SiteLoad>,
 }
 
 impl House {
@@ -125,6 +127,7 @@ impl Emperor {
             stream,
             received: BytesMut::new(),
             generation: 0,
+            loads: Vec::new(),
         };
         let hello = emperor.hear().await;
         assert!(
@@ -140,7 +143,31 @@ impl Emperor {
         self.stream.write_all(&out).await.unwrap();
     }
 
+    /// What the router says next, besides load.
     pub(crate) async fn hear(&mut self) -> FromRouter {
+        loop {
+            match self.hear_anything().await {
+                FromRouter::Load { sites } => self.loads.extend(sites),
+                other => return other,
+            }
+        }
+    }
+
+    /// Gathers what is told of load until that is as wanted.
+    pub(crate) async fn loads_until(
+        &mut self,
+        wanted: impl Fn(&[SiteLoad]) -> bool,
+    ) -> &[SiteLoad] {
+        while !wanted(&self.loads) {
+            match self.hear_anything().await {
+                FromRouter::Load { sites } => self.loads.extend(sites),
+                other => panic!("{other:?} instead of load"),
+            }
+        }
+        &self.loads
+    }
+
+    async fn hear_anything(&mut self) -> FromRouter {
         loop {
             if let Some(message) = frame::decode(&mut self.received).unwrap() {
                 return message;

@@ -16,6 +16,7 @@ mod forwarding;
 mod framing;
 mod isolation;
 mod link;
+mod load;
 mod log;
 mod patience;
 mod queue;
