@@ -186,3 +186,31 @@ async fn without_a_daemon_status_is_3_and_a_bad_configuration_2_with_its_line() 
         }
     }
 }
+
+#[tokio::test]
+async fn a_second_emperor_on_one_of_its_folders_is_refused_and_disturbs_nothing() {
+    let house = House::open().await;
+    house.insert_tiny("one", "").await;
+    let served_by = house.page("one.example").await["pid"].clone();
+    let router = house.emperor.status().await["router"]["pid"].clone();
+    for (state, runtime) in [("state", "elsewhere"), ("elsewhere", "run")] {
+        let path = |name: &str| house.place.join(name).to_str().unwrap().to_owned();
+        let config = format!(
+            "state_dir = {:?}\nruntime_dir = {:?}\n[router]\nlisten = [\"127.0.0.1:0\"]\n",
+            path(state),
+            path(runtime),
+        );
+        let file = path("second.toml");
+        std::fs::write(&file, config).unwrap();
+        let pid = house.emperor.process().pid().to_string();
+        check(
+            &house,
+            &["run", "--config", &file],
+            1,
+            &["another emperor", &pid],
+        )
+        .await;
+    }
+    assert_eq!(house.page("one.example").await["pid"], served_by);
+    assert_eq!(house.emperor.status().await["router"]["pid"], router);
+}

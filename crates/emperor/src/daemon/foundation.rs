@@ -1,4 +1,4 @@
-//! What the daemon stands on, laid in this order: its catalog, its lock, folders and users, the
+//! What the daemon stands on, laid in this order: its catalog, its locks, folders and users, the
 //! sockets of clients, the sockets of its own programs. Each of it may be refused, and then nothing
 //! was started.
 
@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use vassal_core::Catalog;
 
 use super::catalog::{self, AssemblyError};
-use super::lock::{LockError, StateLock};
+use super::lock::{FolderLock, LockError};
 use super::process::{Launcher, LauncherOptions, MissingProgram, OwnPrograms, PrepareError};
 use super::router::listeners::{ListenError, Listeners};
 use super::router::settings::ACCESS_LOG;
@@ -34,7 +34,10 @@ pub(crate) enum FoundationError {
     #[error(transparent)]
     Catalog(#[from] AssemblyError),
     /// `state_dir` can't be made.
-    #[error("could not make state_dir {}: {source}", path.display())]
+    #[error(
+        "could not make state_dir {}: {source}; make it for the emperor's user, or choose another \
+         state_dir in emperor.toml", path.display()
+    )]
     StateDir {
         /// The folder.
         path: PathBuf,
@@ -61,7 +64,8 @@ pub(crate) enum FoundationError {
 /// What the daemon stands on.
 #[derive(Debug)]
 pub(super) struct Foundation {
-    pub(super) lock: StateLock,
+    /// Of `state_dir` and of `runtime_dir`.
+    pub(super) locks: [FolderLock; 2],
     pub(super) catalog: Arc<Catalog>,
     pub(super) listeners: Listeners,
     pub(super) launcher: Arc<Launcher>,
@@ -76,8 +80,10 @@ impl Foundation {
         let programs = OwnPrograms::locate()?;
         let catalog = Arc::new(catalog::assemble(config)?);
         make_state_dir(&config.state_dir)?;
-        let lock = StateLock::take(&config.state_dir)?;
+        let state_lock = FolderLock::take(&config.state_dir)?;
         let launcher = Launcher::prepare(launcher_options(config, programs)).await?;
+        // Before anything is reclaimed: what runs there may be another emperor's, and well.
+        let runtime_lock = FolderLock::take(&config.runtime_dir)?;
         let reclaimed = launcher.reclaim().await;
         if reclaimed > 0 {
             info!(
@@ -90,7 +96,7 @@ impl Foundation {
         let control = ControlSocket::bind(&config.runtime_dir).await?;
         let link = socket::bind(&config.runtime_dir, launcher.router_identity().gid)?;
         Ok(Self {
-            lock,
+            locks: [state_lock, runtime_lock],
             catalog,
             listeners,
             launcher: Arc::new(launcher),

@@ -22,7 +22,7 @@ use wire::route::Settings;
 
 use super::foundation::Foundation;
 use super::handle::{COMMANDS, Command, Handle, RereadCommand, Shared};
-use super::lock::StateLock;
+use super::lock::FolderLock;
 use super::process::Launcher;
 use super::pulse::{PulseMonitor, pulse};
 use super::router::board::RouteBoard;
@@ -68,7 +68,7 @@ pub(super) struct House {
     registry: Registry,
     cluster: Option<PrivateCluster>,
     /// The last to go.
-    _lock: StateLock,
+    _locks: [FolderLock; 2],
 }
 
 /// The fastrouter's process and the link to it.
@@ -97,7 +97,7 @@ impl House {
     /// the database is being reached.
     pub(super) fn open(config: &Config, foundation: Foundation) -> Result<Opened, OpenError> {
         let Foundation {
-            lock,
+            locks,
             catalog,
             listeners,
             launcher,
@@ -147,7 +147,7 @@ impl House {
             control: Part::start(|stop| serve_control(control, handle, stop)),
             registry,
             cluster,
-            _lock: lock,
+            _locks: locks,
         };
         Ok(Opened {
             house,

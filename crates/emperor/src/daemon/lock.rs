@@ -1,7 +1,9 @@
-//! One daemon per `state_dir`: two would start every site twice and write over each other's files.
+//! One daemon per `state_dir` and per `runtime_dir`: two would start every site twice, write over each
+//! other's files, and take each other's workers for ones that a killed daemon left behind.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -10,7 +12,7 @@ use thiserror::Error;
 /// The held lock. The kernel lets go of it when the process ends, however it ends, so that a lock
 /// never has to be removed by hand.
 #[derive(Debug)]
-pub(crate) struct StateLock {
+pub(crate) struct FolderLock {
     _file: File,
 }
 
@@ -19,12 +21,9 @@ pub(crate) struct StateLock {
 pub(crate) enum LockError {
     #[error(
         "another emperor{} runs on {}; stop it, or give this one a state_dir and a runtime_dir \
-         of its own", pid_text(*.pid), state_dir.display()
+         of its own", pid_text(*.pid), folder.display()
     )]
-    Held {
-        state_dir: PathBuf,
-        pid: Option<u32>,
-    },
+    Held { folder: PathBuf, pid: Option<u32> },
     #[error("could not lock {}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
 }
@@ -33,10 +32,10 @@ fn pid_text(pid: Option<u32>) -> String {
     pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
 }
 
-impl StateLock {
+impl FolderLock {
     /// Takes the lock at once or not at all.
-    pub(crate) fn take(state_dir: &Path) -> Result<Self, LockError> {
-        let path = state_dir.join("lock");
+    pub(crate) fn take(folder: &Path) -> Result<Self, LockError> {
+        let path = folder.join("lock");
         let failed = |source| LockError::Io {
             path: path.clone(),
             source,
@@ -44,13 +43,15 @@ impl StateLock {
         // Not truncated before it is held: what is in it is the holder's.
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
+        // Whoever can open it can lock it, and keep the daemon from starting.
+        options.mode(0o600);
         let mut file = options.open(&path).map_err(failed)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let pid = read_pid(&mut file);
                 return Err(LockError::Held {
-                    state_dir: state_dir.to_owned(),
+                    folder: folder.to_owned(),
                     pid,
                 });
             }
@@ -83,13 +84,13 @@ mod tests {
     #[test]
     fn a_second_emperor_is_told_the_pid_of_the_first() {
         let folder = tempfile::tempdir().unwrap();
-        let held = StateLock::take(folder.path()).unwrap();
-        let error = StateLock::take(folder.path()).unwrap_err().to_string();
+        let held = FolderLock::take(folder.path()).unwrap();
+        let error = FolderLock::take(folder.path()).unwrap_err().to_string();
         assert!(
             error.contains(&format!("(pid {})", std::process::id())),
             "{error}"
         );
         drop(held);
-        StateLock::take(folder.path()).unwrap();
+        FolderLock::take(folder.path()).unwrap();
     }
 }
