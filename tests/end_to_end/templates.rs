@@ -52,6 +52,26 @@ async fn takes_a_body(house: &House, host: &str) {
     assert!(page["body"] == body, "the body came out otherwise");
 }
 
+/// Headers just below what the router takes arrive whole.
+async fn takes_large_headers(house: &House, host: &str) {
+    let value = "x".repeat(4_000);
+    let names: Vec<_> = (0..14).map(|number| format!("x-large-{number}")).collect();
+    let large = names
+        .iter()
+        .fold(request(Method::GET, host, "/"), |request, name| {
+            request.header(name, &value)
+        });
+    let page = house
+        .client
+        .send(large.body(Full::default()).unwrap())
+        .await;
+    assert!(page.status.is_success(), "{page:?}");
+    let page = page.json();
+    for name in names {
+        assert!(page["headers"][&name] == value, "{name} came out otherwise");
+    }
+}
+
 fn ends_without_a_process_left(mut house: House) {
     assert_eq!(house.emperor.stop(), 0);
     assert_eq!(house.emperor.processes(), []);
@@ -78,6 +98,7 @@ async fn uwsgi_serves_wsgi_in_its_own_protocol() {
         json!({ "app_dir": app_dir, "uwsgi": uwsgi, "module": "wsgi_echo:application" });
     check(&house, "uwsgi", &variables).await;
     takes_a_body(&house, "uwsgi.example").await;
+    takes_large_headers(&house, "uwsgi.example").await;
     ends_without_a_process_left(house);
 }
 
