@@ -89,7 +89,10 @@ fn an_invalid_configuration_is_status_2_with_its_line() {
             &["emperor.toml:2:1", "did you mean `threads`?"],
         );
     }
-    folder.check("check", 2, &[]);
+    let output = folder.run("check");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("configuration  refused"), "{text}");
     folder.check("status --config none.toml", 2, &["none.toml", "--config"]);
 }
 

@@ -22,6 +22,7 @@ pub use route::{
 };
 pub use site::{
     Alias, AliasKind, BlankName, RejectedSite, RejectionReason, RunAs, Site, TemplateName,
+    template_hint,
 };
 pub use slug::{Slug, SlugError};
 pub use status::{InstanceState, InstanceStatus, SiteState, SiteStatus, UnknownState};

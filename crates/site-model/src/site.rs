@@ -103,7 +103,7 @@ pub enum RejectionReason {
         owner: SiteId,
     },
     /// Its template doesn't exist.
-    #[error("there is no template {name:?}{}", suggestion(.nearest.as_deref()))]
+    #[error("there is no template {name:?}{}", template_hint(.nearest.as_deref()))]
     UnknownTemplate {
         /// The name in the row.
         name: String,
@@ -118,10 +118,13 @@ pub enum RejectionReason {
     RunAs(String),
 }
 
-fn suggestion(nearest: Option<&str>) -> String {
-    nearest
-        .map(|name| format!("; did you mean {name:?}?"))
-        .unwrap_or_default()
+/// How to go on where a template doesn't exist: to the one that may have been meant, else to those
+/// there are.
+pub fn template_hint(nearest: Option<&str>) -> String {
+    nearest.map_or_else(
+        || "; `emperor template list` names those there are".to_owned(),
+        |name| format!("; did you mean {name:?}?"),
+    )
 }
 
 impl RunAs {
@@ -191,14 +194,18 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_template_is_named_with_the_nearest() {
-        let reason = RejectionReason::UnknownTemplate {
-            name: "gunicron".into(),
-            nearest: Some("gunicorn".into()),
+    fn an_unknown_template_is_named_with_the_nearest_or_with_where_to_look() {
+        let text = |name: &str, nearest: Option<&str>| {
+            let (name, nearest) = (name.to_owned(), nearest.map(ToOwned::to_owned));
+            RejectionReason::UnknownTemplate { name, nearest }.to_string()
         };
         assert_eq!(
-            reason.to_string(),
+            text("gunicron", Some("gunicorn")),
             "there is no template \"gunicron\"; did you mean \"gunicorn\"?"
+        );
+        assert_eq!(
+            text("x", None),
+            "there is no template \"x\"; `emperor template list` names those there are"
         );
     }
 }

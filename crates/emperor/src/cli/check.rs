@@ -22,7 +22,7 @@ use crate::daemon;
 /// Everything that was looked at, and what is wrong with it.
 #[derive(Debug, Default, Serialize)]
 struct Report {
-    /// The file; `null`: there is none, and the defaults stand.
+    /// The file; `null`: there is none, or it could not be read as one.
     config: Option<PathBuf>,
     templates: usize,
     /// `null`: the rows could not be read.
@@ -161,7 +161,8 @@ fn problems(problems: &[Problem]) -> String {
             Tone::Heading.paint(title.trim_end())
         );
         for line in problem.detail.lines() {
-            let _ = writeln!(text, "    {}", printable(line));
+            let line = format!("    {}", printable(line));
+            let _ = writeln!(text, "{}", line.trim_end());
         }
         text.push('\n');
     }
@@ -170,15 +171,7 @@ fn problems(problems: &[Problem]) -> String {
 
 fn summary(report: &Report) -> String {
     let mut text = String::new();
-    let file = report
-        .config
-        .as_ref()
-        .map(|file| file.display().to_string());
-    let _ = writeln!(
-        text,
-        "configuration  {}",
-        file.as_deref().unwrap_or("none; the defaults stand")
-    );
+    let _ = writeln!(text, "configuration  {}", configuration(report));
     if report.templates > 0 {
         let _ = writeln!(text, "templates      {}", report.templates);
     }
@@ -194,6 +187,17 @@ fn summary(report: &Report) -> String {
     };
     let _ = writeln!(text, "{verdict}");
     text
+}
+
+fn configuration(report: &Report) -> String {
+    let is_refused = |problem: &Problem| problem.kind == Kind::Configuration;
+    let refused = report.problems.iter().any(is_refused);
+    match &report.config {
+        Some(file) if refused => format!("{}, refused", file.display()),
+        Some(file) => file.display().to_string(),
+        None if refused => "refused".to_owned(),
+        None => "none; the defaults stand".to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -51,9 +51,21 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let status = failure.status();
     if status != Status::Done && !failure.is_shown() {
         // Where standard error is closed too, the exit status still says it.
-        drop(writeln!(anstream::stderr(), "emperor: {failure}"));
+        drop(writeln!(
+            anstream::stderr(),
+            "{}",
+            headed(&failure.to_string())
+        ));
     }
     status.into()
+}
+
+/// A failure as it is told. Diagnostics come with a heading of their own.
+fn headed(failure: &str) -> String {
+    if failure.starts_with("error: ") {
+        return failure.to_owned();
+    }
+    format!("emperor: {failure}")
 }
 
 fn dispatch(cli: &Cli) -> Result<(), Failure> {

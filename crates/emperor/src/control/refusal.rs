@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use site_model::template_hint;
 use site_registry::EditError;
 use thiserror::Error;
 use wire::control::{ErrorCode, ErrorDocument};
@@ -18,7 +19,7 @@ pub(crate) enum Refusal {
     #[error("there is no site {0:?}; `emperor site list` names all of them")]
     NoSuchSite(String),
     /// No template has this name.
-    #[error("there is no template {name:?}{}", suggestion(.nearest.as_deref()))]
+    #[error("there is no template {name:?}{}", template_hint(.nearest.as_deref()))]
     NoSuchTemplate {
         /// The name.
         name: String,
@@ -55,12 +56,6 @@ pub(crate) enum Refusal {
     /// A log can't be read.
     #[error("could not read the log: {0}")]
     Log(#[from] std::io::Error),
-}
-
-fn suggestion(nearest: Option<&str>) -> String {
-    nearest
-        .map(|name| format!("; did you mean {name:?}?"))
-        .unwrap_or_default()
 }
 
 impl Refusal {

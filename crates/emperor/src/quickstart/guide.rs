@@ -17,6 +17,8 @@ use crate::config::Config;
 
 /// The demo sites, by id from 1.
 const SITES: [&str; 3] = ["one", "two", "three"];
+/// The one that the reader adds.
+const FOURTH: &str = "fourth";
 /// Their template.
 const TEMPLATE: &str = "demo";
 /// How often the daemon is asked while something is waited for.
@@ -189,25 +191,48 @@ fn farewell(config: &Config, place: &Place, sites: &[SiteDocument], port: &str) 
     for site in sites.iter().filter(|site| site.state == "ready") {
         lines.push(format!("  {}", address(site, port)));
     }
+    let next = next_slug(sites);
+    let host = config.domains.rewrite_format.replace("{slug}", &next);
     lines.push(String::new());
-    lines.push(heading("Add a fourth site: it runs at commit"));
-    lines.push(format!("  {}", insert(config)));
-    lines.push(format!("  curl http://fourth.localhost{port}/"));
+    lines.push(heading(&format!(
+        "Add a {} site: it runs at commit",
+        if next == FOURTH { FOURTH } else { "further" }
+    )));
+    lines.push(format!("  {}", insert(config, &next)));
+    lines.push(format!("  curl http://{host}{port}/"));
     lines.push(String::new());
     lines.push(heading("Look around"));
     let file = crate::cli::quoted(&place.config_file().to_string_lossy());
     lines.push(format!("  export EMPEROR_CONFIG={file}"));
+    let shown = shown_site(sites);
     for command in [
-        "status --watch",
-        "logs one --follow",
-        "template render one",
-        "db psql",
+        "status --watch".to_owned(),
+        format!("logs {shown} --follow"),
+        format!("template render {shown}"),
+        "db psql".to_owned(),
     ] {
         lines.push(format!("  {} {command}", program()));
     }
     lines.push(String::new());
     lines.push("Ctrl-C stops everything; the same command goes on with what is there.".to_owned());
     lines
+}
+
+/// A slug that no row has: at the second start the fourth site is there.
+fn next_slug(sites: &[SiteDocument]) -> String {
+    let is_free = |slug: &str| sites.iter().all(|site| site.slug != slug);
+    let numbered = (sites.len() + 1..).map(|number| format!("site-{number}"));
+    std::iter::once(FOURTH.to_owned())
+        .chain(numbered)
+        .find(|slug| is_free(slug))
+        .unwrap_or_default()
+}
+
+/// The site to try commands on: one that runs, where there is one.
+fn shown_site(sites: &[SiteDocument]) -> &str {
+    let ready = sites.iter().find(|site| site.state == "ready");
+    let site = ready.or(sites.first());
+    site.map_or(SITES[0], |site| site.slug.as_str())
 }
 
 /// How this very program is called: by its name where `PATH` has it, else by its path.
@@ -221,7 +246,7 @@ fn program() -> String {
 }
 
 /// The line that adds a site, as a shell takes it.
-fn insert(config: &Config) -> String {
+fn insert(config: &Config, slug: &str) -> String {
     let host = config.cluster_socket_dir();
     let link = format!(
         "host={} port=5432 user={} dbname={}",
@@ -229,7 +254,7 @@ fn insert(config: &Config) -> String {
         cluster::ROLE,
         cluster::DATABASE
     );
-    let sql = format!("INSERT INTO emperor.sites (slug, template) VALUES ('fourth', '{TEMPLATE}')");
+    let sql = format!("INSERT INTO emperor.sites (slug, template) VALUES ('{slug}', '{TEMPLATE}')");
     format!("psql {} -c \"{sql}\"", double_quoted(&link))
 }
 
@@ -272,11 +297,34 @@ mod tests {
     #[test]
     fn the_line_for_a_fourth_site_can_be_pasted() {
         assert_eq!(
-            insert(&config("/srv/x/run")),
+            insert(&config("/srv/x/run"), FOURTH),
             "psql \"host=/srv/x/run/postgres port=5432 user=emperor dbname=sites\" \
              -c \"INSERT INTO emperor.sites (slug, template) VALUES ('fourth', 'demo')\""
         );
-        assert!(insert(&config("/srv/$a b")).contains("\"host='/srv/\\$a b/postgres' port"));
+        assert!(
+            insert(&config("/srv/$a b"), FOURTH).contains("\"host='/srv/\\$a b/postgres' port")
+        );
+    }
+
+    fn site(slug: &str, state: &str) -> SiteDocument {
+        SiteDocument {
+            id: 1,
+            slug: slug.into(),
+            state: state.into(),
+            detail: String::new(),
+            hosts: vec![format!("{slug}.localhost")],
+            revision: None,
+            restarts: 0,
+            instances: vec![],
+        }
+    }
+
+    #[test]
+    fn at_a_later_start_what_to_try_fits_what_is_there() {
+        let sites = [site("one", "disabled"), site("fourth", "ready")];
+        assert_eq!(next_slug(&sites), "site-3");
+        assert_eq!(shown_site(&sites), "fourth");
+        assert_eq!((&*next_slug(&[]), shown_site(&[])), (FOURTH, "one"));
     }
 
     #[test]
@@ -287,17 +335,8 @@ mod tests {
             runtime_dir: "/srv/x/run".into(),
             remark: String::new(),
         };
-        let site = SiteDocument {
-            id: 1,
-            slug: "one".into(),
-            state: "ready".into(),
-            detail: String::new(),
-            hosts: vec!["one.localhost".into()],
-            revision: None,
-            restarts: 0,
-            instances: vec![],
-        };
-        let lines = farewell(&config("/srv/x/run"), &place, &[site], ":8080").join("\n");
+        let sites = [site("one", "ready")];
+        let lines = farewell(&config("/srv/x/run"), &place, &sites, ":8080").join("\n");
         assert!(lines.contains("  http://one.localhost:8080/\n"), "{lines}");
         assert!(
             lines.contains("export EMPEROR_CONFIG=/srv/x/emperor.toml\n"),

@@ -32,7 +32,7 @@ pub(super) struct Place {
 #[derive(Debug, Error)]
 pub(crate) enum PlaceError {
     /// The system refused.
-    #[error("could not {doing} {}: {source}", path.display())]
+    #[error("could not {doing} {}: {source}; choose another folder with --dir", path.display())]
     System {
         /// What was being done.
         doing: &'static str,
@@ -61,7 +61,8 @@ struct Starter<'a> {
 impl Place {
     /// Makes the folder, and finds out where everything goes.
     pub(super) fn prepare(dir: &Path, surroundings: &Surroundings) -> Result<Self, PlaceError> {
-        let dir = surroundings.working_dir.join(dir);
+        // Its components anew: without the `.` of `./.emperor`, which no message should show.
+        let dir: PathBuf = surroundings.working_dir.join(dir).components().collect();
         make(&dir, 0o755, surroundings.uid)?;
         let dir = fs::canonicalize(&dir).map_err(failed("find", &dir))?;
         let starter = Starter {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use site_model::{RejectionReason, RunAs, Site, TemplateName};
+use site_model::{RejectionReason, RunAs, Site, TemplateName, template_hint};
 use thiserror::Error;
 
 use super::hosts::Domains;
@@ -47,7 +47,7 @@ pub enum CatalogError {
     #[error(transparent)]
     Overlay(Diagnostics),
     /// A name in the configuration is no template's.
-    #[error("{place}: there is no template {:?}{}", name.as_str(), suggestion(.nearest.as_ref()))]
+    #[error("{place}: there is no template {:?}{}", name.as_str(), template_hint(.nearest.as_ref().map(TemplateName::as_str)))]
     UnknownTemplate {
         /// Where it stands: `[vassal] template`, `[templates.NAME]`.
         place: &'static str,
@@ -56,12 +56,6 @@ pub enum CatalogError {
         /// The one that may have been meant.
         nearest: Option<TemplateName>,
     },
-}
-
-fn suggestion(nearest: Option<&TemplateName>) -> String {
-    nearest
-        .map(|name| format!("; did you mean {:?}?", name.as_str()))
-        .unwrap_or_default()
 }
 
 /// Templates, overlays, policy and domains: all that rows are resolved against.

@@ -96,6 +96,7 @@ impl Reader<'_> {
             let known = schema::tables();
             if !known.contains(&table) {
                 let known = known.into_iter().filter(|table| self.permits(table));
+                let known = known.chain(self.kind.keys_read_elsewhere().iter().copied());
                 let place = self.place(name);
                 let unknown = Diagnostic::unknown_name(place, "key", table, known);
                 self.found.push(unknown);

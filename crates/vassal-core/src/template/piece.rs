@@ -21,6 +21,17 @@ pub enum LayerKind {
     Row,
 }
 
+impl LayerKind {
+    /// Keys that are right beside these and that the reader of `emperor.toml` keeps for itself: to
+    /// be suggested where one of them was misspelt.
+    pub(super) fn keys_read_elsewhere(self) -> &'static [&'static str] {
+        match self {
+            Self::Vassal => &["template", "run_as"],
+            Self::BuiltIn | Self::Template | Self::TemplateOverlay | Self::Row => &[],
+        }
+    }
+}
+
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {

@@ -175,6 +175,18 @@ fn a_variable_in_vassal_passes_over_templates_that_lack_it() {
 }
 
 #[test]
+fn a_misspelt_key_that_only_vassal_has_is_suggested_there() {
+    for (wrong, right) in [("templte = 'x'", "template"), ("run_sa = 'x'", "run_as")] {
+        let wrong = CatalogInput {
+            vassal: Some(Source::new("[vassal]", wrong)),
+            ..input(APP)
+        };
+        let told = joined(&Catalog::new(wrong).unwrap_err());
+        assert!(told.contains(&format!("did you mean `{right}`?")), "{told}");
+    }
+}
+
+#[test]
 fn an_unknown_template_in_the_configuration_is_named() {
     let wrong = CatalogInput {
         default_template: Some("aap".parse().unwrap()),
