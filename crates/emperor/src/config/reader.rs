@@ -9,6 +9,7 @@ use site_model::{Hostname, RunAs, SiteId, TemplateName};
 use site_registry::DatabaseTarget;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use vassal_core::overlay::SiteTables;
 use vassal_core::{Diagnostic, Diagnostics, Source};
 
 use super::document::{Findings, Section};
@@ -19,20 +20,6 @@ use super::model::{
 use super::surroundings::Surroundings;
 use super::{overlay, secret, values};
 
-/// What the contract lets a row set unless `[policy]` says otherwise.
-const SITE_MAY_SET: &[&str] = &[
-    "vars",
-    "env",
-    "instances",
-    "idle",
-    "recycle",
-    "ready",
-    "health",
-    "restart",
-    "stop",
-    "queue",
-    "cache",
-];
 /// Longest name below `runtime_dir` that every installation has.
 const SOCKET_NAME: &str = "/fastrouter.sock";
 
@@ -273,9 +260,12 @@ fn read_overlay(path: &[&str], findings: &Findings) -> OverlaySource {
 
 fn read_policy(mut section: Section<'_>) -> Policy {
     let policy = Policy {
-        site_may_set: section
-            .list("site_may_set", settable)
-            .unwrap_or_else(|| SITE_MAY_SET.iter().map(ToString::to_string).collect()),
+        site_may_set: section.list("site_may_set", settable).unwrap_or_else(|| {
+            SiteTables::DEFAULT
+                .iter()
+                .map(ToString::to_string)
+                .collect()
+        }),
         uid_range: section.parsed("uid_range", 200_000..=299_999, values::uid_range),
         allow_root: section.switch("allow_root", false),
     };
