@@ -22,7 +22,7 @@ use super::foundation::{Foundation, FoundationError};
 use super::handle::RereadCommand;
 use super::house::{House, OpenError, Opened};
 use super::router::settings::settings;
-use super::service_manager::{self, Subject};
+use super::service_manager::{self, ServiceManager, Subject};
 use crate::config::{self, Config, Surroundings};
 
 /// How long rows may take to be read again before whoever asked for it is told so; the reading itself
@@ -100,7 +100,8 @@ impl Daemon {
         } = told;
         let cluster_failed = self.house.cluster_failed();
         let mut cluster_failed = std::pin::pin!(cluster_failed);
-        let attending = service_manager::attend(subject, self.house.ready());
+        let manager = ServiceManager::default();
+        let attending = manager.attend(subject, self.house.ready());
         let mut attending = std::pin::pin!(attending);
         loop {
             tokio::select! {
@@ -108,13 +109,14 @@ impl Daemon {
                 asked = signals.next() => match asked {
                     Asked::End => return Ok(()),
                     // What went wrong is in the log; a signal has nobody to be told.
-                    Asked::Reread => drop(self.read_again().await),
+                    Asked::Reread => drop(self.read_again(&manager).await),
+                    Asked::Leave => leave(),
                 },
                 cause = &mut cluster_failed, if on_failure == ClusterFailure::Fatal => {
                     return Err(OpenError::Cluster(cause).into());
                 }
                 Some(answer) = rereads.recv() => {
-                    let read = self.read_again().await;
+                    let read = self.read_again(&manager).await;
                     // Whoever asked and went away gets no answer.
                     drop(answer.send(read));
                 }
@@ -124,11 +126,11 @@ impl Daemon {
     }
 
     /// Configuration, templates and rows are read again. What can't be read changes nothing.
-    async fn read_again(&mut self) -> Result<Reread, RereadError> {
+    async fn read_again(&mut self, manager: &ServiceManager) -> Result<Reread, RereadError> {
         info!("reading configuration, templates and rows again");
-        service_manager::reading_again();
+        manager.reading_again();
         let read = self.read_all_again().await;
-        service_manager::read_again();
+        manager.read_again();
         match &read {
             Ok(_) => {}
             Err(error @ (RereadError::Config(_) | RereadError::Assembly(_))) => {
@@ -189,6 +191,15 @@ impl Daemon {
     }
 }
 
+/// SIGUSR2: ends this process and nothing else. The fastrouter, the workers and the private PostgreSQL
+/// are for the next emperor to go on with, as they would be had this one been killed; the exit status
+/// says that this was meant.
+fn leave() -> ! {
+    info!("leaving everything to the next emperor");
+    // No destructor may run: they end what runs.
+    std::process::exit(0)
+}
+
 /// Everything was read again, and is in force but for this.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reread {
@@ -224,12 +235,14 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    leave: Signal,
 }
 
 /// What a signal means.
 enum Asked {
     End,
     Reread,
+    Leave,
 }
 
 impl Signals {
@@ -239,6 +252,7 @@ impl Signals {
             terminate: follow(SignalKind::terminate())?,
             interrupt: follow(SignalKind::interrupt())?,
             hangup: follow(SignalKind::hangup())?,
+            leave: follow(SignalKind::user_defined2())?,
         })
     }
 
@@ -248,6 +262,7 @@ impl Signals {
             _ = self.terminate.recv() => Asked::End,
             _ = self.interrupt.recv() => Asked::End,
             _ = self.hangup.recv() => Asked::Reread,
+            _ = self.leave.recv() => Asked::Leave,
         }
     }
 

@@ -4,6 +4,7 @@
 //! Without a service manager nothing of this costs anything. Knows no unit: what is made of it is
 //! for `emperor.service` to say.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -34,30 +35,49 @@ pub(super) struct Subject {
     pub(super) loops: Vec<PulseMonitor>,
 }
 
-/// Tells the service manager how things are: first, when they are ready. To be awaited where the
-/// daemon's main loop waits, and nowhere else: then a main loop that is stuck sends no ping either.
-pub(super) async fn attend(mut subject: Subject, ready: impl Future<Output = ()>) -> Infallible {
-    ready.await;
-    info!("ready");
-    notify(&[NotifyState::Ready]);
-    let (never, _) = tokio::join!(
-        ping(&mut subject.loops, &subject.registry),
-        tell_status(&subject.statuses, &subject.registry),
-    );
-    never
+/// What it was told so far, as far as that decides what may follow.
+#[derive(Debug, Default)]
+pub(super) struct ServiceManager {
+    told_ready: Cell<bool>,
 }
 
-/// The daemon reads its configuration again; [`read_again`] is to follow.
-pub(super) fn reading_again() {
-    match NotifyState::monotonic_usec_now() {
-        Ok(now) => notify(&[NotifyState::Reloading, now]),
-        Err(error) => warn!(%error, "the service manager can't be told"),
+impl ServiceManager {
+    /// Tells how things are: first, when they are ready. To be awaited where the daemon's main loop
+    /// waits, and nowhere else: then a main loop that is stuck sends no ping either.
+    pub(super) async fn attend(
+        &self,
+        mut subject: Subject,
+        ready: impl Future<Output = ()>,
+    ) -> Infallible {
+        ready.await;
+        info!("ready");
+        self.told_ready.set(true);
+        notify(&[NotifyState::Ready]);
+        let (never, _) = tokio::join!(
+            ping(&mut subject.loops, &subject.registry),
+            tell_status(&subject.statuses, &subject.registry),
+        );
+        never
     }
-}
 
-/// It has.
-pub(super) fn read_again() {
-    notify(&[NotifyState::Ready]);
+    /// The daemon reads its configuration again; [`read_again`](Self::read_again) is to follow.
+    pub(super) fn reading_again(&self) {
+        // A start that isn't over would be over with the READY=1 that ends a reload.
+        if !self.told_ready.get() {
+            return;
+        }
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => notify(&[NotifyState::Reloading, now]),
+            Err(error) => warn!(%error, "the service manager can't be told"),
+        }
+    }
+
+    /// It has.
+    pub(super) fn read_again(&self) {
+        if self.told_ready.get() {
+            notify(&[NotifyState::Ready]);
+        }
+    }
 }
 
 /// The daemon ends.

@@ -9,10 +9,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use listenfd::ListenFd;
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
+use super::passed::{self, Passed};
 use crate::config::model::Listen;
 use crate::port_owner::PortOwner;
 
@@ -68,11 +68,12 @@ impl Listeners {
         };
         for place in places {
             match place {
-                Listen::Tcp(text) => bound.bind_tcp(text)?,
+                Listen::Tcp(text) => bound.keep_or_bind_tcp(&mut passed, text)?,
                 Listen::Unix(path) => bound.bind_unix(path)?,
                 Listen::Systemd(name) => bound.take_passed(&mut passed, name)?,
             }
         }
+        passed.forget_the_rest();
         Ok(bound)
     }
 
@@ -86,6 +87,23 @@ impl Listeners {
         &self.addresses
     }
 
+    /// Takes the sockets that were kept over a restart, or binds, and has them kept.
+    ///
+    /// Not so with unix sockets: nobody could tell whether the path still leads to one that was kept.
+    fn keep_or_bind_tcp(&mut self, passed: &mut Passed, text: &str) -> Result<(), ListenError> {
+        let before = self.sockets.len();
+        for socket in passed.take_kept(text) {
+            self.push_tcp(socket.into(), text);
+        }
+        if self.sockets.len() == before {
+            self.bind_tcp(text)?;
+        }
+        for socket in &self.sockets[before..] {
+            passed::keep(text, socket);
+        }
+        Ok(())
+    }
+
     fn bind_tcp(&mut self, text: &str) -> Result<(), ListenError> {
         let resolved = std::net::ToSocketAddrs::to_socket_addrs(text).map_err(|source| {
             ListenError::Resolve {
@@ -97,7 +115,7 @@ impl Listeners {
         let before = self.sockets.len();
         for address in resolved {
             match listen_at(address) {
-                Ok(socket) => self.push_tcp(socket, address),
+                Ok(socket) => self.push_tcp(socket, &address.to_string()),
                 // A name such as localhost may have an address of a family this machine lacks.
                 Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
                     unavailable = Some(error);
@@ -111,12 +129,13 @@ impl Listeners {
         }
     }
 
-    fn push_tcp(&mut self, socket: Socket, asked: SocketAddr) {
+    fn push_tcp(&mut self, socket: Socket, asked: &str) {
         let bound = socket
             .local_addr()
             .ok()
             .and_then(|address| address.as_socket());
-        self.addresses.push(bound.unwrap_or(asked).to_string());
+        let shown = bound.map_or_else(|| asked.to_owned(), |address| address.to_string());
+        self.addresses.push(shown);
         self.sockets.push(socket.into());
     }
 
@@ -203,45 +222,6 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
         }
         Err(source) => Err(failed(source)),
         Ok(_) => Err(ListenError::Taken { text, owner: None }),
-    }
-}
-
-/// Sockets that systemd passed (`sd_listen_fds_with_names(3)`), until they are taken.
-struct Passed {
-    sockets: ListenFd,
-    names: Vec<String>,
-}
-
-impl Passed {
-    fn from_environment() -> Self {
-        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
-        let names = names.split(':').map(str::to_owned).collect();
-        Self {
-            sockets: ListenFd::from_env(),
-            names,
-        }
-    }
-
-    /// All sockets of a name: a socket unit may have several under one.
-    fn take(&mut self, name: &str) -> Vec<OwnedFd> {
-        (0..self.sockets.len().min(self.names.len()))
-            .filter(|index| self.names[*index] == name)
-            .collect::<Vec<_>>()
-            .into_iter()
-            .filter_map(|index| self.take_at(index))
-            .collect()
-    }
-
-    fn take_at(&mut self, index: usize) -> Option<OwnedFd> {
-        // A descriptor of another kind stays where it is, and the next kind is tried.
-        if let Ok(Some(tcp)) = self.sockets.take_tcp_listener(index) {
-            return Some(tcp.into());
-        }
-        self.sockets
-            .take_unix_listener(index)
-            .ok()
-            .flatten()
-            .map(OwnedFd::from)
     }
 }
 

@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`listeners`] | the sockets clients connect to |
+//! | `passed` | those that systemd passes, and keeps over a restart |
 //! | [`keeper`] | the process |
 //! | [`settings`] | what the configuration says to it |
 //! | [`board`] | what it is to know: the route table as a level |
@@ -14,5 +15,6 @@ pub(crate) mod demand;
 pub(crate) mod keeper;
 pub(crate) mod link;
 pub(crate) mod listeners;
+mod passed;
 pub(crate) mod settings;
 pub(crate) mod socket;
