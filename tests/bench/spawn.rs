@@ -8,6 +8,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use support::House;
 
 const DEFAULT_ROWS: usize = 200;
@@ -16,6 +17,11 @@ const DEFAULT_ROWS: usize = 200;
 async fn main() {
     let rows = std::env::args().nth(1);
     let rows = rows.map_or(DEFAULT_ROWS, |text| text.parse().unwrap());
+    if let Some(text) = std::env::args().nth(2) {
+        let limit = text.parse().unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, limit, limit).unwrap();
+    }
+    let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     let house = House::open().await;
     let client = house.postgres.client().await;
     let statement = "INSERT INTO emperor.sites (slug, domain, template, extra_config) \
@@ -34,6 +40,7 @@ async fn main() {
         started.push(ran.saturating_sub(began));
     }
     println!("{rows} rows, one after the other; milliseconds from sending the INSERT");
+    println!("RLIMIT_NOFILE: {limit}");
     println!("{:<28}{:>8}{:>8}{:>8}", "until", "p50", "p99", "max");
     print_line("the worker runs", started);
     print_line("the first answer", answered);

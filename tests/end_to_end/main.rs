@@ -14,6 +14,7 @@ mod hosts;
 mod isolation;
 mod lifecycle;
 mod many;
+mod masses;
 mod mistakes;
 mod private_cluster;
 mod quickstart;

@@ -11,6 +11,7 @@
 //! | [`load`] | requests that go on while something happens |
 //! | [`open_loop`] | requests that come at a fixed rate, each of which is recorded |
 //! | [`chaos`] | faults, one after the other under such a load, and the bound that each must meet |
+//! | [`scenario`] | what happens in great numbers, for tests and for measurements |
 //! | [`processes`] | who runs on this machine, and what of it belongs to a test |
 //! | [`wait`] | awaiting a condition |
 //!
@@ -33,6 +34,7 @@ pub mod place;
 pub mod postgres;
 pub mod processes;
 pub mod program;
+pub mod scenario;
 pub mod wait;
 
 pub use client::{Answer, Client};

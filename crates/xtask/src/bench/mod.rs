@@ -3,6 +3,7 @@
 mod document;
 mod router;
 mod spawn;
+mod supervision;
 
 use clap::Subcommand;
 
@@ -21,6 +22,8 @@ pub(crate) enum Arguments {
     Backend,
     /// From the commit of a row to the `exec` of its worker
     Spawn(spawn::Arguments),
+    /// What happens by the thousands: kills, cold starts, a crash storm, an update of every row
+    Supervision(supervision::Arguments),
 }
 
 /// Measures.
@@ -29,5 +32,6 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), Ta
         Arguments::Router(arguments) => Ok(router::run(workspace, arguments)?),
         Arguments::Backend => Ok(router::backend::serve()?),
         Arguments::Spawn(arguments) => spawn::run(workspace, arguments),
+        Arguments::Supervision(arguments) => supervision::run(workspace, arguments),
     }
 }

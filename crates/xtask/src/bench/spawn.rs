@@ -15,6 +15,9 @@ pub(crate) struct Arguments {
     /// How many rows are inserted, one after the other
     #[arg(long, default_value_t = 200)]
     rows: u32,
+    /// With this many descriptors at most, as soft and as hard limit, of everything that it starts
+    #[arg(long)]
+    nofile: Option<u64>,
 }
 
 /// Builds and runs it.
@@ -26,5 +29,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), Ta
     let mut build = workspace.cargo("build");
     shell::run(build.args(["--release", "-p", "end-to-end", "--bins"]))?;
     let mut bench = shell::command(programs.join("bench-spawn"));
-    Ok(shell::run(bench.arg(arguments.rows.to_string()))?)
+    bench.arg(arguments.rows.to_string());
+    if let Some(nofile) = arguments.nofile {
+        bench.arg(nofile.to_string());
+    }
+    Ok(shell::run(&mut bench)?)
 }

@@ -1,0 +1,134 @@
+//! What supervision costs and how soon it acts, when things happen by the thousands.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a measurement that fails has nothing better to do than to panic, and it prints"
+)]
+
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use support::House;
+use support::open_loop::{Ledger, Verdict};
+use support::scenario::{at, cold, kills, storm, update};
+
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Workers are killed, 20 sites beside each other
+    Kills {
+        #[arg(long, default_value_t = 1000)]
+        kills: usize,
+    },
+    /// The emperor starts with many rows, a visitor of each at the door
+    Cold {
+        #[arg(long, default_value_t = 500)]
+        rows: usize,
+    },
+    /// Many rows whose workers end at once
+    Storm {
+        #[arg(long, default_value_t = 10_000)]
+        rows: usize,
+    },
+    /// One UPDATE of many rows that serve
+    Update {
+        #[arg(long, default_value_t = 5000)]
+        rows: usize,
+    },
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    match Arguments::parse().what {
+        What::Kills { kills } => measure_kills(kills).await,
+        What::Cold { rows } => measure_cold(rows).await,
+        What::Storm { rows } => measure_storm(rows).await,
+        What::Update { rows } => measure_update(rows).await,
+    }
+}
+
+async fn measure_kills(count: usize) {
+    const SITES: usize = 20;
+    let house = House::open_with(kills::CONFIG).await;
+    let kills = kills::kill_workers(&house, SITES, count / SITES).await;
+    println!(
+        "{} workers killed; milliseconds from the signal",
+        kills.back.len()
+    );
+    println!("{:<36}{:>9}{:>9}{:>9}", "until", "p50", "p99", "max");
+    times("the emperor has noticed", &kills.noticed);
+    times("another worker runs", &kills.back);
+    figure("restarts counted", kills.restarts);
+    figure("orphans", kills.orphans);
+    figure("zombies", kills.zombies);
+}
+
+async fn measure_cold(rows: usize) {
+    let mut house = House::open_with(cold::CONFIG).await;
+    let cold = cold::start_cold(&mut house, rows).await;
+    println!("{rows} rows, nothing running; milliseconds from the emperor's start");
+    figure("connections are accepted", milliseconds(cold.listening));
+    figure("every visitor's request is in", milliseconds(cold.all_in));
+    figure(
+        "every visitor has its page",
+        milliseconds(cold.all_answered),
+    );
+    figure("visitors who got something else", cold.failures.len());
+}
+
+async fn measure_storm(rows: usize) {
+    let house = House::open_with("").await;
+    let storm = storm::rage(&house, rows, Duration::from_secs(20)).await;
+    println!("{rows} rows whose workers end at once, beside five sites that serve");
+    figure("seconds", format!("{:.1}", storm.over.as_secs_f64()));
+    let ended = u32::try_from(storm.ended).unwrap();
+    let rate = f64::from(ended) / storm.over.as_secs_f64();
+    figure("starts that ended", format!("{ended}, {rate:.0} a second"));
+    figure("most on their way at once", storm.most_at_once);
+    figure("restarts of the neighbours", storm.restarts_of_neighbours);
+    println!("{:<36}{:>9}{:>9}{:>9}", "milliseconds", "p50", "p99", "max");
+    ledger("neighbours before", &storm.calm);
+    ledger("neighbours meanwhile", &storm.storm);
+    times("control socket before", &storm.calm_pulse);
+    times("control socket meanwhile", &storm.storm_pulse);
+}
+
+async fn measure_update(rows: usize) {
+    let house = House::open_with("").await;
+    let update = update::update_all(&house, rows).await;
+    println!("one UPDATE of {rows} rows that serve");
+    figure("seconds", format!("{:.1}", update.over.as_secs_f64()));
+    figure("most on their way at once", update.most_at_once);
+    figure("most instances above one a site", update.most_surplus);
+    println!("{:<36}{:>9}{:>9}{:>9}", "milliseconds", "p50", "p99", "max");
+    ledger("visitors meanwhile", &update.ledger);
+}
+
+fn ledger(name: &str, ledger: &Ledger) {
+    let shown = [500, 990, 1000].map(|permille| milliseconds(ledger.latency(permille)));
+    let [p50, p99, max] = shown;
+    println!("{name:<36}{p50:>9}{p99:>9}{max:>9}");
+    for (verdict, count) in ledger.verdicts() {
+        if verdict != Verdict::Page {
+            figure(&format!("  {verdict}"), count);
+        }
+    }
+}
+
+fn times(name: &str, times: &[Duration]) {
+    let [p50, p99, max] = [500, 990, 1000].map(|permille| milliseconds(at(permille, times)));
+    println!("{name:<36}{p50:>9}{p99:>9}{max:>9}");
+}
+
+fn figure(name: &str, value: impl std::fmt::Display) {
+    println!("{name:<36}{value:>9}");
+}
+
+fn milliseconds(span: Duration) -> String {
+    format!("{:.1}", span.as_secs_f64() * 1000.0)
+}

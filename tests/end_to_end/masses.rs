@@ -1,0 +1,49 @@
+//! What happens in great numbers, in small ones: the counts have to be right. The times of the great
+//! ones are measured by `cargo xtask bench supervision`.
+
+use std::time::Duration;
+
+use support::House;
+use support::open_loop::{Ledger, Verdict};
+use support::scenario::{kills, storm, update};
+
+/// `spawn.max_starting`, so that the bound doesn't depend on the machine.
+const MAX_STARTING: usize = 3;
+
+fn lossless(ledger: &Ledger) {
+    let verdicts = ledger.verdicts();
+    assert_eq!(
+        verdicts.keys().collect::<Vec<_>>(),
+        [&Verdict::Page],
+        "{verdicts:?}"
+    );
+}
+
+#[tokio::test]
+async fn every_killed_worker_is_replaced_once_and_nothing_is_left_of_it() {
+    const SITES: usize = 10;
+    const TIMES: usize = 15;
+    let house = House::open_with(kills::CONFIG).await;
+    let kills = kills::kill_workers(&house, SITES, TIMES).await;
+    assert_eq!(kills.restarts, (SITES * TIMES) as u64);
+    assert_eq!(kills.noticed.len(), SITES * TIMES);
+    assert_eq!((kills.orphans, kills.zombies), (0, 0));
+}
+
+#[tokio::test]
+async fn a_storm_of_crashes_starts_no_more_at_once_than_may_and_costs_no_request() {
+    let house = House::open_with(&format!("[spawn]\nmax_starting = {MAX_STARTING}")).await;
+    let storm = storm::rage(&house, 300, Duration::from_secs(1)).await;
+    // Each of them ends while it holds its permit.
+    assert!(storm.most_at_once <= MAX_STARTING, "{}", storm.most_at_once);
+    assert_eq!(storm.restarts_of_neighbours, 0);
+    lossless(&storm.calm);
+    lossless(&storm.storm);
+}
+
+#[tokio::test]
+async fn one_update_of_many_rows_costs_no_request() {
+    let house = House::open_with("[spawn]\nmax_starting = 3").await;
+    let update = update::update_all(&house, 100).await;
+    lossless(&update.ledger);
+}

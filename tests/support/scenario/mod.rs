@@ -1,0 +1,72 @@
+//! Things that happen in great numbers, with what they came to. The end-to-end tests look at the
+//! counts of few; `cargo xtask bench supervision` prints the times of many.
+//!
+//! | module | what happens |
+//! |---|---|
+//! | [`kills`] | workers are killed, again and again |
+//! | [`cold`] | an emperor starts with many rows, and visitors of all of them are there |
+//! | [`storm`] | many rows whose workers end at once, beside some that serve |
+//! | [`update`] | one UPDATE over many rows that serve |
+
+pub mod cold;
+pub mod kills;
+pub mod pulse;
+pub mod storm;
+pub mod update;
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::House;
+use crate::house::vars;
+use crate::wait::eventually;
+
+/// How long many rows may take: on two cores, unoptimised, beside other tests.
+const MANY: Duration = Duration::from_mins(10);
+
+/// Inserts rows `PREFIX-1` to `PREFIX-COUNT` with a domain each, in one statement.
+pub async fn insert_many(house: &House, prefix: &str, count: usize, template: &str, config: &str) {
+    let statement = format!(
+        "INSERT INTO emperor.sites (slug, domain, template, extra_config) \
+         SELECT '{prefix}-' || n, '{prefix}-' || n || '.example', '{template}', $1 \
+         FROM generate_series(1, {count}) n"
+    );
+    house.sql(&statement, &[&config]).await;
+}
+
+/// The `extra_config` of a steady worker.
+pub fn steady_vars(house: &House, marker: &str) -> String {
+    let worker = house.place.steady_worker();
+    vars(&[("program", worker.to_str().unwrap()), ("marker", marker)])
+}
+
+/// Waits until so many sites are ready with one instance each and nothing to complain of, and
+/// returns what is told then.
+pub async fn all_ready(house: &House, count: usize) -> Value {
+    eventually(&format!("{count} ready sites"), MANY, async || {
+        let status = house.emperor.status().await;
+        let sites = status["sites"].as_array().unwrap().iter();
+        let ready = sites.filter(|site| is_at_rest(site)).count();
+        (ready == count)
+            .then_some(status)
+            .ok_or_else(|| format!("{ready} are"))
+    })
+    .await
+}
+
+fn is_at_rest(site: &Value) -> bool {
+    let instances = site["instances"].as_array().unwrap();
+    site["state"] == "ready"
+        && site["detail"] == ""
+        && instances.len() == 1
+        && instances[0]["state"] == "ready"
+}
+
+/// The time that so many of a thousand stay below.
+pub fn at(permille: usize, times: &[Duration]) -> Duration {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    let index = (times.len() * permille / 1000).min(times.len().saturating_sub(1));
+    times.get(index).copied().unwrap_or_default()
+}
