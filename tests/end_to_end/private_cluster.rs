@@ -99,9 +99,15 @@ async fn the_last_reading_is_served_while_the_cluster_cannot_start() {
     for words in ["no_such_setting", "the snapshot read"] {
         assert!(shown.out.contains(words), "{shown:?}");
     }
-    let refused = house.emperor.run(&["site", "disable", "one"]).await;
-    assert_eq!(refused.code, 1, "{refused:?}");
-    assert!(refused.err.contains("no_such_setting"), "{refused:?}");
+    for command in [["site", "disable", "one"].as_slice(), &["db", "status"]] {
+        let refused = house.emperor.run(command).await;
+        assert_eq!(refused.code, 1, "{refused:?}");
+        assert!(refused.err.contains("no_such_setting"), "{refused:?}");
+        assert!(
+            !refused.err.contains("shut down"),
+            "an earlier life's words: {refused:?}"
+        );
+    }
 
     fs::write(house.settings(), sound).unwrap();
     house.emperor.connected().await;

@@ -85,9 +85,9 @@ async fn look(file: Option<&Path>) -> Report {
 
 async fn look_further(report: &mut Report, config: &Config, catalog: Catalog) {
     look_at_templates(report, &catalog);
-    if db::check_private_cluster(config).is_err() {
-        "the private PostgreSQL does not run, so the rows were not read; it runs while the daemon \
-         does"
+    if db::private_socket(config).is_err() {
+        "the private PostgreSQL does not run, so the rows were not read; `emperor status` says \
+         why, or start it: emperor run"
             .clone_into(&mut report.remark);
         return;
     }

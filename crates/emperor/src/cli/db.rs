@@ -2,6 +2,7 @@
 //! private cluster runs only while the daemon does.
 
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde::Serialize;
@@ -19,8 +20,8 @@ use crate::config::Config;
 pub(super) async fn run(command: &Db, config: &Config, client: &Client) -> Result<(), Failure> {
     match command {
         Db::Url(format) => url(*format, config),
-        Db::Psql { arguments } => Err(psql(arguments, config).await),
-        Db::Migrate => migrate(config).await,
+        Db::Psql { arguments } => Err(psql(arguments, config, client).await),
+        Db::Migrate => migrate(config, client).await,
         Db::Status(format) => status(*format, config, client).await,
     }
 }
@@ -45,8 +46,8 @@ fn url(format: Format, config: &Config) -> Result<(), Failure> {
     clippy::disallowed_methods,
     reason = "this process becomes psql, in the operator's own environment; no worker is started"
 )]
-async fn psql(arguments: &[String], config: &Config) -> Failure {
-    if let Err(failure) = check_private_cluster(config) {
+async fn psql(arguments: &[String], config: &Config, client: &Client) -> Failure {
+    if let Err(failure) = check_private_cluster(config, client).await {
         return failure;
     }
     let programs = cluster::find_programs(std::env::var_os("PATH").as_deref()).await;
@@ -105,22 +106,37 @@ fn decoded(text: &str) -> String {
         .into_owned()
 }
 
-/// Whether there can be an answer at all: a private cluster runs only while the daemon does.
-pub(super) fn check_private_cluster(config: &Config) -> Result<(), Failure> {
+/// Whether there can be an answer at all: a private cluster runs only while the daemon does, and a
+/// daemon can run without.
+async fn check_private_cluster(config: &Config, client: &Client) -> Result<(), Failure> {
+    let Err(socket) = private_socket(config) else {
+        return Ok(());
+    };
+    match client.get::<StatusDocument>("/v1/status").await {
+        Ok(status) if status.emperor.database.state == "connecting" => Err(Failure::ClusterStarts),
+        Ok(status) => Err(Failure::ClusterFails {
+            cause: status.emperor.database.detail,
+        }),
+        Err(_) => Err(Failure::NoCluster { socket }),
+    }
+}
+
+/// The private cluster's socket, where there is to be one and there is none.
+pub(super) fn private_socket(config: &Config) -> Result<(), PathBuf> {
     let socket = config.cluster_socket_dir().join(".s.PGSQL.5432");
     if config.database.url.is_none() && !socket.exists() {
-        return Err(Failure::NoCluster { socket });
+        return Err(socket);
     }
     Ok(())
 }
 
-fn target(config: &Config) -> Result<DatabaseTarget, Failure> {
-    check_private_cluster(config)?;
+async fn target(config: &Config, client: &Client) -> Result<DatabaseTarget, Failure> {
+    check_private_cluster(config, client).await?;
     Ok(DatabaseTarget::parse(&config.database_url())?)
 }
 
-async fn migrate(config: &Config) -> Result<(), Failure> {
-    let before = site_registry::migrate(&target(config)?).await?;
+async fn migrate(config: &Config, client: &Client) -> Result<(), Failure> {
+    let before = site_registry::migrate(&target(config, client).await?).await?;
     let needed = before.needed;
     let said = match before.found {
         Some(found) if found == needed => format!("the schema has version {needed} already\n"),
@@ -142,7 +158,7 @@ struct DatabaseDocument {
 }
 
 async fn status(format: Format, config: &Config, client: &Client) -> Result<(), Failure> {
-    let target = target(config)?;
+    let target = target(config, client).await?;
     let schema = site_registry::schema_status(&target).await?;
     let daemon: Option<StatusDocument> = client.get("/v1/status").await.ok();
     let document = DatabaseDocument {

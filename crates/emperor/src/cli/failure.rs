@@ -69,6 +69,15 @@ pub(crate) enum Failure {
         /// Its socket.
         socket: PathBuf,
     },
+    /// The private cluster is being started.
+    #[error("the private PostgreSQL is being started; try again in a few seconds")]
+    ClusterStarts,
+    /// The daemon runs, and the private cluster doesn't.
+    #[error("{cause}")]
+    ClusterFails {
+        /// What the daemon says of it.
+        cause: String,
+    },
     /// The database's URL can't be used.
     #[error("database.url: {0}")]
     Target(#[from] TargetError),
@@ -133,6 +142,8 @@ impl Failure {
             | Self::Output(_)
             | Self::Unreadable { .. }
             | Self::NoPsql { .. }
+            | Self::ClusterStarts
+            | Self::ClusterFails { .. }
             | Self::Problems { .. }
             | Self::Run(_)
             | Self::Quickstart(_)

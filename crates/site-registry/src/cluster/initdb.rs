@@ -58,7 +58,7 @@ pub(crate) async fn initdb(
     if !status.success() {
         return Err(ClusterError::Initdb {
             dir: folders.data.clone(),
-            output: last_lines(&output),
+            output: last_lines(&output, 0),
         });
     }
     let hba = unfinished.join("pg_hba.conf");

@@ -140,7 +140,7 @@ impl Keeper {
                 () = postmaster.ended() => {}
             }
             tracing::error!(
-                last_lines = server.last_lines(),
+                last_lines = server.last_lines(&postmaster),
                 "the private PostgreSQL ended by itself; starting it again"
             );
             self.state.send_replace(ClusterState::Starting);

@@ -42,6 +42,8 @@ pub(crate) struct Postmaster {
     pidfd: AsyncFd<OwnedFd>,
     /// Its exit is to be collected, where it is a child of this process.
     child: Option<Child>,
+    /// Where its words begin in the log.
+    log_start: u64,
 }
 
 impl Postmaster {
@@ -52,6 +54,7 @@ impl Postmaster {
         durability: Durability,
     ) -> Result<Self, ClusterError> {
         let log = open_log(folders)?;
+        let before = log.metadata().map_err(failed("look at", &folders.log))?;
         let mut command = command(&programs.postgres(), folders.owner, &log)?;
         command
             .arg("-D")
@@ -88,6 +91,7 @@ impl Postmaster {
             pid,
             pidfd,
             child: Some(child),
+            log_start: before.len(),
         })
     }
 
@@ -113,12 +117,18 @@ impl Postmaster {
             pid: lock.pid,
             pidfd,
             child: None,
+            log_start: 0,
         }))
     }
 
     /// Its process.
     pub(crate) fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// What it wrote last.
+    pub(crate) fn last_lines(&self, log: &Path) -> String {
+        last_lines(log, self.log_start)
     }
 
     /// Waits for its end. Cancel safe.
@@ -284,12 +294,12 @@ fn open_log(folders: &Folders) -> Result<File, ClusterError> {
         .map_err(failed("open", path))
 }
 
-/// The last lines of a log, on one line.
-pub(crate) fn last_lines(log: &Path) -> String {
+/// The last lines of a log from a place on, on one line.
+pub(crate) fn last_lines(log: &Path, from: u64) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = File::open(log)?;
         let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES).max(from)))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         Ok(bytes)

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::folder::Folders;
 use super::initdb::initdb;
-use super::postmaster::{LockFile, Postmaster, last_lines, remove_stale_locks};
+use super::postmaster::{LockFile, Postmaster, remove_stale_locks};
 use super::{ClusterError, ClusterOptions, DATABASE, Durability, Programs, ROLE, find_programs};
 use crate::link::{Backoff, DatabaseTarget, Doing, LinkError, Session, bounded};
 
@@ -34,9 +34,9 @@ impl Server {
         })
     }
 
-    /// What the server wrote last.
-    pub(crate) fn last_lines(&self) -> String {
-        last_lines(&self.folders.log)
+    /// What it wrote last.
+    pub(crate) fn last_lines(&self, running: &Postmaster) -> String {
+        running.last_lines(&self.folders.log)
     }
 
     /// Stops it.
@@ -124,27 +124,27 @@ impl Server {
                     Ok(()) => return Ok(()),
                     Err(cause) => cause,
                 },
-                () = postmaster.ended() => return Err(self.ended()),
+                () = postmaster.ended() => return Err(self.ended(postmaster)),
             };
             if began.elapsed() > READY_WITHIN {
                 return Err(ClusterError::NotReady {
                     seconds: READY_WITHIN.as_secs(),
                     cause,
                     log: self.folders.log.clone(),
-                    lines: last_lines(&self.folders.log),
+                    lines: self.last_lines(postmaster),
                 });
             }
             tokio::select! {
                 () = tokio::time::sleep(backoff.next_delay()) => {}
-                () = postmaster.ended() => return Err(self.ended()),
+                () = postmaster.ended() => return Err(self.ended(postmaster)),
             }
         }
     }
 
-    fn ended(&self) -> ClusterError {
+    fn ended(&self, postmaster: &Postmaster) -> ClusterError {
         ClusterError::Ended {
             log: self.folders.log.clone(),
-            lines: last_lines(&self.folders.log),
+            lines: self.last_lines(postmaster),
         }
     }
 }
