@@ -7,7 +7,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use wire::route::{InstanceStats, QueueStats, RouterStats};
 
-use crate::order::{Order, ThreadStats};
+use crate::order::{Backlog, Order, ThreadStats};
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::tally::ThreadLoad;
@@ -92,8 +92,8 @@ impl Fleet {
     }
 
     /// Has every thread end what it has and return.
-    pub(crate) async fn drain(&self) -> Result<(), ThreadLost> {
-        self.tell_all(|| Order::Drain).await
+    pub(crate) async fn drain(&self, backlog: Backlog) -> Result<(), ThreadLost> {
+        self.tell_all(|| Order::Drain(backlog)).await
     }
 
     async fn tell_all(&self, order: impl Fn() -> Order) -> Result<(), ThreadLost> {

@@ -27,6 +27,7 @@ use wire::route::{BadRoute, FromRouter, PROTOCOL_VERSION, RouteFrame, ToRouter, 
 
 use self::load::LOAD_BOUND;
 use crate::fleet::{Fleet, ThreadLost};
+use crate::order::Backlog;
 use crate::settings::{Settings, SettingsError};
 
 /// Pause before the first new try to connect, and the longest one.
@@ -164,7 +165,7 @@ impl Follower {
         loop {
             tokio::select! {
                 message = reader.next() => match message? {
-                    ToRouter::Drain => return Ok(self.fleet.drain().await?),
+                    ToRouter::Drain => return Ok(self.fleet.drain(Backlog::Leave).await?),
                     message => {
                         if let Some(answer) = self.take(message, &mut answers).await? {
                             writer.say(&answer).await?;

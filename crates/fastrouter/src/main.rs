@@ -50,8 +50,9 @@ use crate::fleet::{Fleet, ThreadLost};
 use crate::link::Followed;
 use crate::listeners::{InheritError, Listener};
 use crate::log::{Lines, Writer};
-use crate::order::{ORDER_BOUND, Order};
+use crate::order::{Backlog, ORDER_BOUND, Order};
 use crate::shared::Shared;
+use crate::signals::Signals;
 use crate::thread::Outfit;
 
 /// Accepts requests and hands them to the instances of their site. Started by the emperor.
@@ -147,17 +148,14 @@ fn control(link: &Path, fleet: &Fleet, threads: Vec<Thread>) -> Result<(), Fatal
         .enable_all()
         .build()?;
     runtime.block_on(async {
+        // Before the emperor hears of this router, and may signal it.
+        let mut signals = Signals::listen()?;
         tokio::select! {
             followed = link::follow(link, fleet.clone()) => match followed {
                 Followed::Drained => {}
-                Followed::ThreadLost => return Err(ThreadLost),
+                Followed::ThreadLost => return Err(Fatal::from(ThreadLost)),
             },
-            ended = signals::until_term() => {
-                if let Err(error) = ended {
-                    error!(%error, "signals can't be heard; draining");
-                }
-                fleet.drain().await?;
-            }
+            () = signals.until_term() => fleet.drain(Backlog::Take).await?,
         }
         info!("draining");
         Ok(())

@@ -49,7 +49,16 @@ pub(crate) enum Order {
     /// Tell the thread's figures.
     Stats(oneshot::Sender<ThreadStats>),
     /// Accept no more, end what is in flight, and return.
-    Drain,
+    Drain(Backlog),
+}
+
+/// What becomes of the connections that wait to be accepted when a router drains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backlog {
+    /// Nobody comes after this router: it accepts and answers them.
+    Take,
+    /// Another router accepts on the same sockets: they are for that one.
+    Leave,
 }
 
 /// Figures of one thread.

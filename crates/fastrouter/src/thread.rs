@@ -1,43 +1,29 @@
 //! One serving thread: its runtime, its connections, and everything they share without locks.
 
+mod doors;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use site_model::{Incarnation, RouteTable, SiteId};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::warn;
 
-use crate::client::connection::serve;
-use crate::client::{Connection, Door, Peer};
+use crate::client::{Connection, Door};
 use crate::deadline::Deadlines;
 use crate::listeners::Listener;
 use crate::log::Lines;
-use crate::order::{Order, ThreadStats};
+use crate::order::{Backlog, Order, ThreadStats};
 use crate::settings::Settings;
-use crate::shared::{Open, Shared};
+use crate::shared::Shared;
 use crate::tally::Tallies;
 use crate::waiting::Waiting;
 use crate::worker::{Instances, leads_to};
-
-/// How long a router without a table accepts nobody. The kernel keeps connections meanwhile, so a
-/// router that was started anew refuses none; after this, clients are told rather than kept.
-const FIRST_TABLE_WAIT: Duration = Duration::from_secs(5);
-/// How long to wait where the process or the machine has no descriptor left: accepting again at
-/// once would only burn the time in which connections end.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
-/// How long to wait where as many connections are open as may be.
-const FULL_PAUSE: Duration = Duration::from_millis(20);
-/// How long requests in flight may take once the router drains.
-const DRAIN_BOUND: Duration = Duration::from_secs(30);
 
 /// What a thread has in force.
 #[derive(Debug)]
@@ -60,12 +46,23 @@ pub(crate) struct Thread {
     /// Set with the first table.
     begun: CancellationToken,
     drain: CancellationToken,
-    draining: Cell<bool>,
+    backlog: Cell<Backlog>,
+    stage: Cell<Stage>,
     requests: Cell<u64>,
     in_flight: Cell<u64>,
     connections: RefCell<BTreeMap<u64, Rc<Connection>>>,
     next_connection: Cell<u64>,
     idle_questions: RefCell<Vec<IdleQuestion>>,
+}
+
+/// How far a thread is on its way to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Serving,
+    /// It accepts no more, and each answer is the last one of its connection.
+    Draining,
+    /// Connections without a request end too.
+    Closing,
 }
 
 #[derive(Debug)]
@@ -117,7 +114,8 @@ impl Thread {
             })),
             begun: CancellationToken::new(),
             drain: CancellationToken::new(),
-            draining: Cell::new(false),
+            backlog: Cell::new(Backlog::Take),
+            stage: Cell::new(Stage::Serving),
             requests: Cell::new(0),
             in_flight: Cell::new(0),
             connections: RefCell::default(),
@@ -131,9 +129,14 @@ impl Thread {
         Rc::clone(&self.current.borrow())
     }
 
-    /// Whether connections are to end once their requests have.
+    /// Whether each answer is the last one of its connection.
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.get()
+        self.stage.get() != Stage::Serving
+    }
+
+    /// Whether connections end that have no request.
+    pub(crate) fn closes_idle(&self) -> bool {
+        self.stage.get() == Stage::Closing
     }
 
     /// A request begins.
@@ -152,15 +155,7 @@ impl Thread {
     async fn work(self: &Rc<Self>, doors: Vec<Door>, orders: mpsc::Receiver<Order>) {
         let served = async {
             let connections = self.accept_all(doors).await;
-            self.draining.set(true);
-            self.connections
-                .borrow()
-                .values()
-                .for_each(|one| one.wake());
-            if timeout(DRAIN_BOUND, connections.wait()).await.is_err() {
-                let left = connections.len();
-                warn!(left, "connections were still busy at the end of the drain");
-            }
+            self.end(&connections).await;
         };
         // These end with the thread: none of them is spawned.
         tokio::select! {
@@ -171,73 +166,6 @@ impl Thread {
             () = self.obey_all(orders) => {}
         }
         self.lines.flush();
-    }
-
-    /// Has a doorman at each door until the thread is to drain.
-    async fn accept_all(self: &Rc<Self>, doors: Vec<Door>) -> TaskTracker {
-        let (doormen, connections) = (TaskTracker::new(), TaskTracker::new());
-        for door in doors {
-            let (thread, connections) = (Rc::clone(self), connections.clone());
-            doormen.spawn_local(async move {
-                let accepting = thread.accept(&door, &connections);
-                thread.drain.run_until_cancelled(accepting).await;
-            });
-        }
-        doormen.close();
-        doormen.wait().await;
-        connections.close();
-        connections
-    }
-
-    async fn accept(self: &Rc<Self>, door: &Door, connections: &TaskTracker) {
-        // What is too late is told by the answers, not by this.
-        timeout(FIRST_TABLE_WAIT, self.begun.cancelled()).await.ok();
-        loop {
-            self.permit().await;
-            match door.accept().await {
-                Ok((socket, address)) => {
-                    let registered = self.register(address);
-                    connections.spawn_local(async move {
-                        serve(Rc::clone(&registered.connection), socket).await;
-                    });
-                    // Other threads wake for the same connections: each takes one at a time.
-                    tokio::task::yield_now().await;
-                }
-                Err(error) => {
-                    warn!(%error, "could not accept a connection");
-                    sleep(EXHAUSTED_PAUSE).await;
-                }
-            }
-        }
-    }
-
-    /// Waits until another connection may be opened. Threads don't reserve one each, so there may
-    /// be one more per thread than the bound says.
-    async fn permit(&self) {
-        while self.shared.connections() >= self.current().settings.max_connections {
-            sleep(FULL_PAUSE).await;
-        }
-    }
-
-    fn register(self: &Rc<Self>, address: Option<IpAddr>) -> Registered {
-        let id = self.next_connection.get();
-        self.next_connection.set(id + 1);
-        self.deadlines.refresh();
-        let peer = Peer {
-            address,
-            text: address
-                .map(|address| address.to_string())
-                .unwrap_or_default(),
-            trust: self.current().settings.trusted_proxies.trust(address),
-        };
-        let connection = Rc::new(Connection::new(Rc::clone(self), peer));
-        let mut connections = self.connections.borrow_mut();
-        connections.insert(id, Rc::clone(&connection));
-        Registered {
-            id,
-            connection,
-            _open: self.shared.open(),
-        }
     }
 
     /// Takes orders for as long as it is polled. A control thread that is gone has none but to drain.
@@ -286,7 +214,10 @@ impl Thread {
                 drop(load.send(self.tallies.take()));
             }
             Order::Stats(answer) => drop(answer.send(self.stats())),
-            Order::Drain => self.drain.cancel(),
+            Order::Drain(backlog) => {
+                self.backlog.set(backlog);
+                self.drain.cancel();
+            }
         }
     }
 
@@ -319,20 +250,5 @@ impl Thread {
             in_flight: self.in_flight.get(),
             instances: self.instances.figures(),
         }
-    }
-}
-
-/// A connection that is being served; it is forgotten however that ends.
-#[derive(Debug)]
-struct Registered {
-    id: u64,
-    connection: Rc<Connection>,
-    _open: Open,
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        let mut connections = self.connection.thread.connections.borrow_mut();
-        connections.remove(&self.id);
     }
 }

@@ -67,7 +67,9 @@ pub enum ToRouter {
         /// Comes back with the answer.
         token: u64,
     },
-    /// Accept no more, end the requests in flight, and exit.
+    /// Another router accepts on the same sockets: accept no more, end the requests in flight, and
+    /// exit. Connections that nobody has accepted yet are left to that one. (A router that is ended by
+    /// SIGTERM has no successor, and answers those too.)
     Drain,
 }
 

@@ -39,10 +39,13 @@ pub(crate) async fn serve(connection: Rc<Connection>, socket: Socket) {
     let mut asked_to_end = false;
     let ended = poll_fn(|cx| {
         connection.remember(cx);
-        if !asked_to_end && connection.thread.is_draining() {
-            asked_to_end = true;
-            Pin::new(&mut serving).graceful_shutdown();
+        // First what has come already: a connection is idle only if nothing has.
+        let ended = Pin::new(&mut serving).poll(cx);
+        if ended.is_ready() || asked_to_end || !connection.thread.closes_idle() {
+            return ended;
         }
+        asked_to_end = true;
+        Pin::new(&mut serving).graceful_shutdown();
         Pin::new(&mut serving).poll(cx)
     });
     if let Err(error) = ended.await {

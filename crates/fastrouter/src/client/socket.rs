@@ -38,6 +38,31 @@ impl Door {
         }
     }
 
+    /// Closes the door, and lets in who has come to it already.
+    pub(crate) fn close(self) -> io::Result<Vec<(Socket, Option<IpAddr>)>> {
+        match self {
+            Self::Tcp(listener) => {
+                let listener = listener.into_std()?;
+                let come = std::iter::from_fn(|| listener.accept().ok());
+                let come = come.map(|(stream, peer)| {
+                    stream.set_nonblocking(true)?;
+                    let socket = Socket::Tcp(TcpStream::from_std(stream)?);
+                    Ok((socket, Some(peer.ip().to_canonical())))
+                });
+                come.collect()
+            }
+            Self::Unix(listener) => {
+                let listener = listener.into_std()?;
+                let come = std::iter::from_fn(|| listener.accept().ok());
+                let come = come.map(|(stream, _)| {
+                    stream.set_nonblocking(true)?;
+                    Ok((Socket::Unix(UnixStream::from_std(stream)?), None))
+                });
+                come.collect()
+            }
+        }
+    }
+
     /// Waits for a client. Cancel safe.
     pub(crate) async fn accept(&self) -> io::Result<(Socket, Option<IpAddr>)> {
         match self {

@@ -299,7 +299,10 @@ async fn the_emperor_s_word_ends_the_following() {
     let mut house = house();
     let mut emperor = FakeEmperor::accept(&house).await;
     emperor.say(&ToRouter::Drain).await;
-    assert!(matches!(house.order().await, Some(Order::Drain)));
+    assert!(matches!(
+        house.order().await,
+        Some(Order::Drain(Backlog::Leave))
+    ));
     assert_eq!(house.following.await.unwrap(), Followed::Drained);
 }
 

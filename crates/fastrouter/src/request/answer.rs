@@ -144,10 +144,13 @@ impl Answer {
     fn response(
         mut record: Record,
         status: StatusCode,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
         content: Content,
     ) -> Response<Self> {
         record.answered(status);
+        if record.connection.thread.is_draining() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         let record = Some(record);
         with_headers(status, headers, Self { content, record })
     }

@@ -22,6 +22,8 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: http::HeaderMap,
     pub(crate) body: Vec<u8>,
+    /// Whether the router says that it is the last one of the connection.
+    pub(crate) is_last: bool,
 }
 
 impl Reply {
@@ -70,9 +72,11 @@ impl Client {
     /// Reads a whole answer. Bytes behind it stay for the next one.
     pub(crate) async fn reply_to(&mut self, method: &Method) -> Reply {
         let mut decoder = AnswerDecoder::new(Codec::Http, method);
-        let head = loop {
+        let (head, is_last) = loop {
+            // The decoder keeps to itself what is for one hop alone.
+            let is_last = says_close(&self.received);
             if let Some(head) = decoder.head(&mut self.received).unwrap() {
-                break head;
+                break (head, is_last);
             }
             assert!(
                 self.read().await > 0,
@@ -91,6 +95,7 @@ impl Client {
             status: head.status.as_u16(),
             headers: head.headers,
             body,
+            is_last,
         }
     }
 
@@ -139,4 +144,10 @@ impl Client {
         let read = timeout(PATIENCE, self.stream.read_buf(&mut self.received)).await;
         read.expect("no answer comes").unwrap_or(0)
     }
+}
+
+fn says_close(received: &[u8]) -> bool {
+    let head = String::from_utf8_lossy(received).to_lowercase();
+    let (head, _) = head.split_once("\r\n\r\n").unwrap_or_default();
+    head.contains("\r\nconnection: close")
 }

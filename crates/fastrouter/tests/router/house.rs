@@ -7,6 +7,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde::Serialize;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,6 +33,7 @@ pub(crate) struct House {
     pub(crate) address: SocketAddr,
     pub(crate) emperor: Emperor,
     listener: UnixListener,
+    door: std::net::TcpListener,
 }
 
 /// The emperor's end of one connection.
@@ -64,7 +67,7 @@ impl House {
         let listener = UnixListener::bind(folder.path().join("link")).unwrap();
         let door = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = door.local_addr().unwrap();
-        let router = start(folder.path(), door.into());
+        let router = start(folder.path(), door.try_clone().unwrap().into());
         let emperor = Emperor::accept(&listener).await;
         Self {
             folder,
@@ -72,7 +75,26 @@ impl House {
             address,
             emperor,
             listener,
+            door,
         }
+    }
+
+    /// Starts another router on the same listening socket, and returns the one before with its link.
+    pub(crate) async fn next_router(&mut self, table: Vec<RouteFrame>) -> (Child, Emperor) {
+        let door = self.door.try_clone().unwrap();
+        let started = start(self.folder.path(), door.into());
+        let router = std::mem::replace(&mut self.router, started);
+        let hello = Emperor::accept(&self.listener).await;
+        let link = std::mem::replace(&mut self.emperor, hello);
+        self.emperor.say(&ToRouter::Settings(settings())).await;
+        self.emperor.whole_table(1, table).await;
+        (router, link)
+    }
+
+    /// Sends a signal to the router.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.router.id().unwrap()).unwrap();
+        kill(Pid::from_raw(pid), signal).unwrap();
     }
 
     /// The emperor goes and another comes.
@@ -206,6 +228,14 @@ impl Emperor {
         match self.hear().await {
             FromRouter::Stats { token: 7, stats } => stats,
             other => panic!("{other:?} instead of figures"),
+        }
+    }
+
+    /// Returns once every thread of the router has looked at whatever had come to it: each answer
+    /// comes from between two looks.
+    pub(crate) async fn router_has_looked(&mut self) {
+        for _ in 0..3 {
+            self.stats().await;
         }
     }
 

@@ -12,6 +12,7 @@ mod worker;
 mod answers;
 mod bodies;
 mod concurrency;
+mod drain;
 mod forwarding;
 mod framing;
 mod isolation;
