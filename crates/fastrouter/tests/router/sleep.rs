@@ -1,7 +1,11 @@
 //! Sites that sleep: whom a request wakes, and what doesn't.
 
-use wire::route::{FromRouter, ServiceFrame};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use wire::route::{FromRouter, ServiceFrame, ToRouter};
+
+use crate::client::Client;
 use crate::house::{House, ready, route};
 use crate::worker::Worker;
 
@@ -104,4 +108,67 @@ async fn the_paths_of_health_checkers_are_answered_and_wake_nobody() {
         assert_eq!(reply.status, 503, "{request} finds the queue full");
     }
     assert_eq!(house.emperor.hear().await, WAKE);
+}
+
+/// How often a site sleeps and wakes while it is asked.
+const CYCLES: u64 = 10_000;
+const CLIENTS: usize = 4;
+
+/// Asks without a pause until told that it is enough, and says how many answers it got.
+async fn ask_on(mut client: Client, enough: Arc<AtomicBool>, asked: Arc<AtomicU64>) -> u64 {
+    let mut answered = 0;
+    while !enough.load(Ordering::Relaxed) {
+        asked.fetch_add(1, Ordering::Relaxed);
+        let reply = client.ask(GET).await;
+        assert_eq!((reply.status, reply.text()), (200, "awake"));
+        answered += 1;
+    }
+    answered
+}
+
+#[tokio::test]
+async fn no_request_is_lost_over_ten_thousand_sleeps() {
+    let mut house = House::new().await;
+    house.publish(route(1, asleep())).await;
+    let (enough, asked) = <(Arc<AtomicBool>, Arc<AtomicU64>)>::default();
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..CLIENTS {
+        let client = house.client().await;
+        clients.spawn(ask_on(client, Arc::clone(&enough), Arc::clone(&asked)));
+    }
+    assert_eq!(house.emperor.hear().await, WAKE);
+    for incarnation in 1..=CYCLES {
+        let worker = Worker::saying(house.socket("worker"), "awake");
+        let instances = [(incarnation, worker.socket.clone())];
+        house.publish(route(1, ready(&instances))).await;
+        // One wish per route that says so: another one would be heard in place of what is awaited.
+        house.publish(route(1, asleep())).await;
+        let site_id = 1;
+        house
+            .emperor
+            .say(&ToRouter::AwaitIdle {
+                site_id,
+                incarnation,
+            })
+            .await;
+        let idle = FromRouter::Idle {
+            site_id,
+            incarnation,
+        };
+        let heard = [house.emperor.hear().await, house.emperor.hear().await];
+        assert!(heard.contains(&idle) && heard.contains(&WAKE), "{heard:?}");
+        // Whoever is sent there from here on is refused.
+        std::fs::remove_file(&worker.socket).unwrap();
+    }
+    let worker = Worker::saying(house.socket("worker"), "awake");
+    enough.store(true, Ordering::Relaxed);
+    house
+        .publish(route(1, ready(&[(CYCLES + 1, worker.socket.clone())])))
+        .await;
+    let mut answered = 0;
+    while let Some(client) = clients.join_next().await {
+        answered += client.unwrap();
+    }
+    assert_eq!(answered, asked.load(Ordering::Relaxed));
+    assert!(answered >= CYCLES, "each wish is that of a request");
 }
