@@ -21,5 +21,6 @@ mod quickstart;
 mod removals;
 mod rows;
 mod secrets;
+mod sleep;
 mod systemd;
 mod templates;

@@ -15,6 +15,7 @@ pub mod lifecycle;
 pub mod overlay;
 mod plan;
 pub mod resolve;
+pub mod scaling;
 pub mod settings;
 pub mod spec;
 pub mod template;

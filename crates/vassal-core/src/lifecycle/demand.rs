@@ -9,6 +9,8 @@ use site_model::Incarnation;
 use super::goal::Goal;
 use super::instance::{Instance, Role};
 use super::{Lifecycle, later};
+use crate::scaling::{Scale, Seen};
+use crate::settings::Instances;
 
 /// What the router tells of a site's requests. A level: all counts run on from one to the next, so
 /// whoever hears the latest alone has missed nothing.
@@ -126,6 +128,7 @@ impl Lifecycle {
             Demand::Awake { .. } => {
                 if self.sleeps_at().is_some_and(|at| at <= now) {
                     self.demand = Demand::Asleep;
+                    self.scale = Scale::default();
                     self.goal.forget_fallback();
                 }
             }
@@ -153,6 +156,39 @@ impl Lifecycle {
             && self.has_ready()
             && !self.instances.iter().any(|i| i.role() == Role::Coming);
         (settled && !stop_after.is_zero()).then(|| later(since, stop_after))
+    }
+
+    /// Follows the load with the number of instances.
+    pub(super) fn rescale(&mut self, now: Instant) {
+        let Some(bounds) = self.bounds().cloned() else {
+            return;
+        };
+        self.scale.measure(&bounds, self.seen(), now);
+    }
+
+    pub(super) fn rescales_at(&self) -> Option<Instant> {
+        self.scale.deadline(self.bounds()?)
+    }
+
+    fn bounds(&self) -> Option<&Instances> {
+        let (wanted, _) = self.goal.rollouts();
+        let wanted = wanted.filter(|_| !self.is_asleep());
+        wanted.map(|rollout| &rollout.spec.settings.instances)
+    }
+
+    fn seen(&self) -> Option<Seen> {
+        let load = self.load.as_ref()?;
+        let serving = self.instances.iter().filter(|i| i.role() == Role::Serving);
+        let in_flight = |instance: &Instance| {
+            let load = load.instances.get(&instance.incarnation()?)?;
+            Some(load.in_flight)
+        };
+        Some(Seen {
+            ready: u32::try_from(serving.clone().count()).unwrap_or(u32::MAX),
+            in_flight: serving.filter_map(in_flight).sum(),
+            waiting: load.waiting,
+            oldest: load.oldest,
+        })
     }
 
     fn awake(&self, now: Instant) -> Demand {

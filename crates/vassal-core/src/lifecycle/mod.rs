@@ -46,6 +46,7 @@ use instance::{Carrier, Instance};
 pub use reason::{Failure, Prospect, StopReason};
 
 use crate::Want;
+use crate::scaling::Scale;
 
 /// The state of one vassal.
 #[derive(Debug, Clone)]
@@ -55,6 +56,7 @@ pub struct Lifecycle {
     demand: Demand,
     /// What the router tells; `None`: there is none that does.
     load: Option<Load>,
+    scale: Scale,
     /// In the order of their birth.
     instances: Vec<Instance>,
     /// How often an instance ended without having been told to.
@@ -85,6 +87,7 @@ impl Lifecycle {
             goal: Goal::Removed,
             demand: Demand::Asleep,
             load: None,
+            scale: Scale::default(),
             instances: Vec::new(),
             restarts,
             published: None,
@@ -113,6 +116,7 @@ impl Lifecycle {
         instances
             .chain(pauses.filter_map(rollout::Rollout::deadline))
             .chain(self.sleeps_at())
+            .chain(self.rescales_at())
             .min()
     }
 

@@ -149,11 +149,10 @@ impl StopReason {
     /// end for another reason waits for `stop.grace`, router or not.
     pub(super) const fn can_wait(self) -> bool {
         match self {
-            Self::Idle => true,
+            Self::Idle | Self::Surplus => true,
             Self::Replaced
             | Self::Superseded
             | Self::NotReady
-            | Self::Surplus
             | Self::Disabled
             | Self::Removed
             | Self::Rejected

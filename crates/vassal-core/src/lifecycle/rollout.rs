@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::later;
 use super::reason::{Failure, Prospect};
+use crate::scaling::Scale;
 use crate::{VassalSpec, backoff};
 
 /// After so many starts in a row that never became ready, it clearly won't start.
@@ -78,10 +79,15 @@ impl Rollout {
         }
     }
 
-    /// How many instances it is to have. Never none: stopping for want of requests is no matter of
-    /// the minimum.
-    pub(super) fn instances_wanted(&self) -> usize {
-        usize::try_from(self.spec.settings.instances.min.max(1)).unwrap_or(usize::MAX)
+    /// How many instances it is to have.
+    pub(super) fn instances_wanted(&self, scale: &Scale) -> usize {
+        let target = scale.target(&self.spec.settings.instances);
+        usize::try_from(target).unwrap_or(usize::MAX)
+    }
+
+    /// How many it is to have at least.
+    pub(super) fn instances_needed(&self) -> usize {
+        self.instances_wanted(&Scale::default())
     }
 
     /// An instance became ready.

@@ -8,7 +8,9 @@
 //! 2. What served before goes as its successors become ready: as many as are too many.
 //! 3. While the rollout is not complete, what served before is kept at `n`, so a crash of an old
 //!    instance is answered although a new revision is on its way or fails.
-//! 4. With more than `n` instances on their way out, none is started: a worker that ignores its
+//! 4. `n` follows the load, between `instances.min` and `instances.max`. What is more than `n` goes,
+//!    the youngest first, and is taken back where the load comes back in time.
+//! 5. With more than `n` instances on their way out, none is started: a worker that ignores its
 //!    stop signal costs time, not memory without bound. So there are never more than `3n`
 //!    processes, and never more than `2n` in the route.
 
@@ -71,12 +73,14 @@ impl Lifecycle {
     }
 
     fn keep_running(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        self.rescale(now);
         let census = self.census();
         if census.new_ready >= census.wanted {
             self.goal.conclude();
         }
         self.retire_coming(&census, now, out);
         self.retire_old(&census, now, out);
+        self.retire_surplus(now, out);
         self.take_back();
         while let Some((rollout, spec)) = self.next_start() {
             self.queue(rollout, spec, out);
@@ -87,7 +91,7 @@ impl Lifecycle {
         let (wanted, fallback) = self.numbers();
         let (rollout, earlier) = self.goal.rollouts();
         let counts = rollout.into_iter().chain(earlier);
-        let counts = counts.map(Rollout::instances_wanted);
+        let counts = counts.map(|rollout| rollout.instances_wanted(&self.scale));
         let mut census = Census {
             wanted: counts.clone().min().unwrap_or(0),
             kept: counts.max().unwrap_or(0),
@@ -155,9 +159,39 @@ impl Lifecycle {
         let mut leaving: Vec<_> = self.instances.iter().filter(|i| old(i)).collect();
         leaving.sort_by_key(|instance| (instance.is_ready(), Some(instance.rollout) == fallback));
         let leaving: Vec<_> = leaving.iter().take(too_many).map(|i| i.number).collect();
+        self.retire_numbered(&leaving, StopReason::Replaced, now, out);
+    }
+
+    /// Ends what is more than the load wants, the youngest first. While others serve, their
+    /// replacement comes first.
+    fn retire_surplus(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let (Some(wanted), None) = self.goal.rollouts() else {
+            return;
+        };
+        let (number, most) = (wanted.number, wanted.instances_wanted(&self.scale));
+        let census = self.census();
+        if census.old_serving > 0 {
+            return;
+        }
+        let mut leaving: Vec<_> = self.instances.iter().rev().collect();
+        leaving.retain(|i| i.rollout == number && i.role() != Role::Ending);
+        // Whoever serves stays before whoever doesn't yet.
+        leaving.sort_by_key(|i| (i.role() == Role::Serving, i.is_ready()));
+        let leaving = leaving.iter().take(census.new.saturating_sub(most));
+        let leaving: Vec<_> = leaving.map(|instance| instance.number).collect();
+        self.retire_numbered(&leaving, StopReason::Surplus, now, out);
+    }
+
+    fn retire_numbered(
+        &mut self,
+        leaving: &[InstanceNumber],
+        reason: StopReason,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
         self.map_instances(|instance| {
             if leaving.contains(&instance.number) {
-                instance.retire(StopReason::Replaced, now, out)
+                instance.retire(reason, now, out)
             } else {
                 Some(instance)
             }
@@ -170,7 +204,9 @@ impl Lifecycle {
             return;
         };
         let number = wanted.number;
-        let mut lacking = wanted.instances_wanted().saturating_sub(self.census().new);
+        let mut lacking = wanted
+            .instances_wanted(&self.scale)
+            .saturating_sub(self.census().new);
         self.map_instances(|instance| {
             if lacking == 0 || instance.rollout != number || instance.role() != Role::Ending {
                 return Some(instance);
@@ -192,7 +228,7 @@ impl Lifecycle {
         let fallback = fallback.filter(|rollout| rollout.may_start());
         let covered = census.serving + census.fallback_coming;
         wanted
-            .filter(|rollout| census.lets_start(rollout.instances_wanted()))
+            .filter(|rollout| census.lets_start(rollout.instances_wanted(&self.scale)))
             .or_else(|| fallback.filter(|_| covered < census.wanted))
             .map(|rollout| (rollout.number, Arc::clone(&rollout.spec)))
     }

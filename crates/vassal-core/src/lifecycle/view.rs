@@ -153,7 +153,7 @@ impl Lifecycle {
             .clone()
             .filter(|i| i.rollout == rollout.number)
             .count();
-        let wanted = rollout.instances_wanted();
+        let wanted = rollout.instances_needed();
         if ready.count() == 0 {
             return self.unready_state(rollout);
         }

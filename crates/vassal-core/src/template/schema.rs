@@ -143,7 +143,7 @@ pub const KEYS: &[Key] = &[
         "instances.max",
         Kind::Count(1..=1000, |draft| &mut draft.instances_max),
         "1",
-        "how many run at most; raised to `instances.min` where only that is set",
+        "how many run at most, where the load wants them; raised to `instances.min` where only that is set",
     ),
     new(
         "instances.concurrency",

@@ -57,6 +57,14 @@ pub(crate) fn sleepy(id: i64, revision: u8, instances: u32) -> Arc<VassalSpec> {
     Arc::new(spec)
 }
 
+/// The same, with up to three instances, each of which takes two requests at once.
+pub(crate) fn scaled(id: i64, revision: u8, least: u32) -> Arc<VassalSpec> {
+    let mut spec = VassalSpec::clone(&spec(id, revision, least));
+    spec.settings.instances.max = 3;
+    spec.settings.instances.concurrency = 2;
+    Arc::new(spec)
+}
+
 pub(crate) fn disabled(id: i64) -> Want {
     Want::Disabled(Address::from(&*spec(id, 0, 1)).into())
 }

@@ -2,6 +2,7 @@
 
 mod adoption;
 pub(crate) mod fixture;
+mod scaling;
 mod simulation;
 mod sleep;
 mod story;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `want R`, `want R xN`, `disable`, `reject`, `remove`, `reload` | revision `R`, with `N` instances |
 //! | `want R sleepy` | revision `R`, that sleeps after a minute without a request |
+//! | `want R scaled` | revision `R`, with one instance to three for two requests each |
 //! | `shutdown`, `shutdown now` | the emperor ends |
 //! | `permit T I`, `spawned I`, `unspawned I`, `impossible I` | ticket `T`, incarnation `I` |
 //! | `ready I`, `unready I`, `exit I`, `idle I`, `acked G` | generation `G` |
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use site_model::{Generation, Incarnation, Service, Unavailable};
 
-use super::fixture::{disabled, rejected, site_id, sleepy, spec};
+use super::fixture::{disabled, rejected, scaled, site_id, sleepy, spec};
 use crate::lifecycle::{
     Effect, Event, Haste, Inheritance, InheritedInstance, InstanceLoad, Lifecycle, Load, Process,
     Prospect, Ticket,
@@ -180,6 +181,9 @@ fn event(words: &[&str]) -> Event {
         ["want", revision, "sleepy"] => {
             Event::Wanted(Want::Run(sleepy(1, revision.parse().unwrap(), 1)))
         }
+        ["want", revision, "scaled"] => {
+            Event::Wanted(Want::Run(scaled(1, revision.parse().unwrap(), 1)))
+        }
         ["want", revision, count] => want(revision, count[1..].parse().unwrap()),
         ["disable"] => Event::Wanted(disabled(1)),
         ["reject"] => Event::Wanted(rejected(1)),
@@ -237,7 +241,7 @@ fn load(requests: &str, waiting: &str, in_flight: &str) -> Event {
     Event::Load(Some(Load {
         requests: requests.parse().unwrap(),
         waiting: waiting.parse().unwrap(),
-        oldest: Duration::ZERO,
+        oldest: Duration::from_secs(1),
         instances: [(Incarnation::new(1), instance)].into(),
     }))
 }

@@ -13,7 +13,7 @@ use imbl::OrdMap;
 use site_model::{InstanceState, InstanceStatus, Service, SiteId, SiteState};
 
 use self::world::{State, World};
-use super::fixture::{disabled, rejected, site_id, sleepy, spec};
+use super::fixture::{disabled, rejected, scaled, site_id, sleepy, spec};
 use crate::lifecycle::{Effect, Event, Haste};
 use crate::{Action, ExitReason, Lifecycle, Want, plan};
 
@@ -136,13 +136,19 @@ impl House {
             self.next_revision = self.next_revision.wrapping_add(1);
         }
         let instances = u32::from(self.next_revision) % most_instances(id) + 1;
-        let spec = if may_sleep(id) { sleepy } else { spec };
-        Want::Run(spec(id.get(), self.next_revision, instances))
+        let revision = self.next_revision;
+        Want::Run(match id.get() {
+            1 => spec(1, revision, instances),
+            2 => scaled(2, revision, instances),
+            id => sleepy(id, revision, instances),
+        })
     }
 
     fn visit(&mut self, id: SiteId) {
         self.disturbed.insert(id, self.world.now);
-        self.world.visit(id);
+        for _ in 0..self.world.rng.u32(1..8) {
+            self.world.visit(id);
+        }
     }
 
     fn kill_one(&mut self, id: SiteId) {
@@ -289,6 +295,10 @@ impl House {
             self.check_rate(id);
         }
         self.lives.values().for_each(check_view);
+        for life in self.lives.values() {
+            let due = life.deadline().is_some_and(|at| at <= self.world.now);
+            assert!(!due, "what is due was done, and is due: {life:?}");
+        }
     }
 
     /// Nobody asked for anything within the last minute: then only few were started in it.

@@ -13,7 +13,7 @@ use crate::Lifecycle;
 use crate::lifecycle::{Event, Load};
 
 /// The longest request.
-const LONGEST: Duration = Duration::from_secs(2);
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// Requests, as the router knows them.
 #[derive(Default)]

@@ -1,0 +1,76 @@
+//! Sites that stop for want of requests, and the visitors who come at the wrong moment.
+
+use std::time::Duration;
+
+use hyper::StatusCode;
+use support::processes::Process;
+use support::wait::undisturbed;
+use support::{Client, House, PATIENCE, Row, eventually};
+use tokio::task::JoinSet;
+
+const SITES: usize = 4;
+const ROUNDS: u64 = 25;
+
+/// A tiny worker that sleeps so soon.
+async fn insert_sleepy(house: &House, slug: &str, stop_after: &str) {
+    let idle = format!(
+        "\n[idle]\nstop_after = \"{stop_after}\"\nanswer_without_waking = [\"/healthz\"]\n"
+    );
+    let row = Row::new(slug, "tiny", &(house.tiny_vars("") + &idle));
+    house.insert(&row).await;
+}
+
+#[tokio::test]
+async fn a_site_sleeps_until_a_request_comes_and_sleeps_again() {
+    let house = House::open().await;
+    insert_sleepy(&house, "one", "1s").await;
+    let asleep = house.emperor.in_state("one", "sleeping").await;
+    assert_eq!(asleep["instances"], serde_json::json!([]));
+    let healthy = house.client.get("one.example", "/healthz").await;
+    assert_eq!(healthy.status, StatusCode::NO_CONTENT);
+    house.emperor.in_state("one", "sleeping").await;
+    for _ in 0..2 {
+        let page = house.client.get("one.example", "/").await;
+        assert_eq!(page.status, StatusCode::OK, "{}", page.text());
+        let worker = Process::new(i32::try_from(page.json()["pid"].as_i64().unwrap()).unwrap());
+        house.emperor.in_state("one", "ready").await;
+        let asleep = house.emperor.in_state("one", "sleeping").await;
+        assert_eq!(asleep["restarts"], 0);
+        eventually("the worker's end", PATIENCE, async || {
+            let ended = !worker.is_alive();
+            ended
+                .then_some(())
+                .ok_or_else(|| format!("{worker:?} lives"))
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn no_request_that_races_the_stop_is_lost() {
+    let house = House::open().await;
+    let mut visitors = JoinSet::new();
+    for number in 0..SITES {
+        let slug = format!("racer-{number}");
+        insert_sleepy(&house, &slug, "300ms").await;
+        let host = format!("{slug}.example");
+        house.page(&host).await;
+        visitors.spawn(visit(house.client, host));
+    }
+    let workers: usize = visitors.join_all().await.into_iter().sum();
+    assert!(workers > SITES, "nobody ever slept");
+}
+
+/// Asks again and again, each time after a longer pause, and says how many workers answered.
+async fn visit(client: Client, host: String) -> usize {
+    let mut workers = Vec::new();
+    for round in 0..ROUNDS {
+        // The router tells of requests every half second: from before the stop to after it.
+        undisturbed(Duration::from_millis(250 + round * 35)).await;
+        let page = client.get(&host, "/").await;
+        assert_eq!(page.status, StatusCode::OK, "{host} in round {round}");
+        workers.push(page.json()["pid"].clone());
+    }
+    workers.dedup();
+    workers.len()
+}
