@@ -10,19 +10,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use futures_util::{SinkExt, StreamExt};
 use site_model::{
     Generation, HostConflict, Incarnation, NotPositive, RouteTable, SiteId, SiteRoute, Slug,
 };
 use thiserror::Error;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use tokio_util::codec::Framed;
 use tracing::{info, warn};
-use wire::frame::{self, FrameError};
+use wire::codec::{CodecError, FrameCodec};
 use wire::route::{BadRoute, FromRouter, PROTOCOL_VERSION, RouteFrame, ToRouter, parse_change};
 
 use self::load::LOAD_BOUND;
@@ -48,10 +47,8 @@ pub(crate) enum Followed {
 enum LinkError {
     #[error("the emperor closed the link")]
     Closed,
-    #[error("the link broke: {0}")]
-    Io(#[from] std::io::Error),
     #[error(transparent)]
-    Frame(#[from] FrameError),
+    Codec(#[from] CodecError),
     #[error("the emperor's settings: {0}")]
     Settings(#[from] SettingsError),
     #[error("a part of a table that did not begin")]
@@ -127,6 +124,9 @@ enum Standing {
     Asked,
 }
 
+/// The link, frame by frame.
+type Frames = Framed<UnixStream, FrameCodec<ToRouter, FromRouter>>;
+
 /// The answers that are still being gathered: at most one per question of the emperor, which asks
 /// once per draining instance and once per look at the figures.
 type Answers = JoinSet<Result<FromRouter, ThreadLost>>;
@@ -134,51 +134,42 @@ type Answers = JoinSet<Result<FromRouter, ThreadLost>>;
 impl Follower {
     /// One connection. `Ok` means that the emperor said [`ToRouter::Drain`].
     async fn session(&mut self, stream: UnixStream) -> Result<(), LinkError> {
-        let (read, write) = stream.into_split();
-        let reader = Reader {
-            read,
-            received: BytesMut::new(),
-        };
-        let mut writer = Writer {
-            write,
-            out: BytesMut::new(),
-        };
-        writer.say(&hello()).await?;
+        let mut frames = Frames::new(stream, FrameCodec::default());
+        frames.send(&hello()).await?;
         info!("connected to the emperor");
         (self.arriving, self.standing) = (None, Standing::Following);
         let (say, loads) = mpsc::channel(LOAD_BOUND);
         let telling = load::tell(self.fleet.clone(), say);
         tokio::select! {
-            ended = self.converse(reader, writer, loads) => ended,
+            ended = self.converse(frames, loads) => ended,
             Err(lost) = telling => Err(lost.into()),
         }
     }
 
     async fn converse(
         &mut self,
-        mut reader: Reader,
-        mut writer: Writer,
+        mut frames: Frames,
         mut loads: mpsc::Receiver<FromRouter>,
     ) -> Result<(), LinkError> {
         let mut answers = Answers::new();
         let shared = Arc::clone(&self.fleet.shared);
         loop {
             tokio::select! {
-                message = reader.next() => match message? {
+                message = frames.next() => match message.ok_or(LinkError::Closed)?? {
                     ToRouter::Drain => return Ok(self.fleet.drain(Backlog::Leave).await?),
                     message => {
                         if let Some(answer) = self.take(message, &mut answers).await? {
-                            writer.say(&answer).await?;
+                            frames.send(&answer).await?;
                         }
                     }
                 },
-                Some(load) = loads.recv() => writer.say(&load).await?,
+                Some(load) = loads.recv() => frames.send(&load).await?,
                 site = shared.wakes.next() => {
-                    writer.say(&FromRouter::Wake { site_id: site.get() }).await?;
+                    frames.send(&FromRouter::Wake { site_id: site.get() }).await?;
                 }
                 Some(answer) = answers.join_next() => {
                     // A task that panicked was about to say that a thread is gone.
-                    writer.say(&answer.unwrap_or(Err(ThreadLost))?).await?;
+                    frames.send(&answer.unwrap_or(Err(ThreadLost))?).await?;
                 }
             }
         }
@@ -354,37 +345,6 @@ fn hello() -> FromRouter {
         protocol: PROTOCOL_VERSION,
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-    }
-}
-
-struct Reader {
-    read: OwnedReadHalf,
-    received: BytesMut,
-}
-
-impl Reader {
-    /// Cancel safe: what arrived stays in the buffer.
-    async fn next(&mut self) -> Result<ToRouter, LinkError> {
-        loop {
-            if let Some(message) = frame::decode(&mut self.received)? {
-                return Ok(message);
-            }
-            if self.read.read_buf(&mut self.received).await? == 0 {
-                return Err(LinkError::Closed);
-            }
-        }
-    }
-}
-
-struct Writer {
-    write: OwnedWriteHalf,
-    out: BytesMut,
-}
-
-impl Writer {
-    async fn say(&mut self, message: &FromRouter) -> Result<(), LinkError> {
-        frame::encode(message, &mut self.out)?;
-        Ok(self.write.write_all_buf(&mut self.out).await?)
     }
 }
 

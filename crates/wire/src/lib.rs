@@ -7,11 +7,13 @@
 //!
 //! | module | between |
 //! |---|---|
-//! | [`frame`] | the length-prefixed framing of the first two |
+//! | [`frame`] | the length-prefixed framing of the next two; `codec` fits it to tokio's streams |
 //! | [`exec`] | emperor → `vassal-exec` |
 //! | [`route`] | emperor ↔ fastrouter |
 //! | [`control`] | emperor ↔ command line and other clients of `control.sock` |
 
+#[cfg(feature = "codec")]
+pub mod codec;
 pub mod control;
 pub mod exec;
 pub mod frame;

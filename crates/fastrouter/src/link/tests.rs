@@ -1,9 +1,12 @@
 //! The link against an emperor and serving threads that the test plays itself.
 
+use bytes::BytesMut;
 use serde::Serialize;
 use site_model::{HostRole, Match, QueueBounds, Service};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio_util::task::AbortOnDropHandle;
+use wire::frame;
 
 use super::*;
 use crate::order::{Order, ThreadStats};

@@ -9,18 +9,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use futures_util::{SinkExt, StreamExt};
 use site_model::{Generation, Incarnation, SiteId};
 use thiserror::Error;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Notify;
 use tokio::time::timeout;
+use tokio_util::codec::{FramedRead, FramedWrite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
-use wire::frame::{self, FrameError};
+use wire::codec::{CodecError, FrameCodec};
 use wire::route::{FromRouter, PROTOCOL_VERSION, ROUTES_PER_PART, RouteFrame, ToRouter};
 
 use super::board::{Peer, RouteBoard, Step, Whole};
@@ -34,10 +34,10 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 enum LinkError {
     #[error("the router closed the link")]
     Closed,
-    #[error("the link broke: {0}")]
-    Io(#[from] std::io::Error),
+    #[error("a connection could not be taken: {0}")]
+    Accept(#[from] std::io::Error),
     #[error(transparent)]
-    Frame(#[from] FrameError),
+    Codec(#[from] CodecError),
     #[error("no hello within {} s", HELLO_TIMEOUT.as_secs())]
     Silent,
     #[error("the router speaks version {0} of the link, this emperor {PROTOCOL_VERSION}")]
@@ -71,7 +71,7 @@ pub(in crate::daemon) async fn serve(
         };
         let hello = match accepted {
             Ok((stream, _)) => admit(stream, allowed).await,
-            Err(error) => Err(LinkError::Io(error)),
+            Err(error) => Err(LinkError::Accept(error)),
         };
         match hello {
             Ok(connection) => {
@@ -92,16 +92,14 @@ async fn admit(stream: UnixStream, allowed: AllowedPeer) -> Result<Connection, L
     let credentials = stream.peer_cred()?;
     if credentials.uid() != allowed.uid && credentials.uid() != 0 {
         let refused = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
-        return Err(LinkError::Io(refused));
+        return Err(LinkError::Accept(refused));
     }
     let (read, write) = stream.into_split();
-    let mut reader = Reader {
-        read,
-        received: BytesMut::new(),
-    };
+    let mut reader = Reader::new(read, FrameCodec::default());
     let hello = timeout(HELLO_TIMEOUT, reader.next())
         .await
-        .map_err(|_| LinkError::Silent)??;
+        .map_err(|_| LinkError::Silent)?
+        .ok_or(LinkError::Closed)??;
     match hello {
         FromRouter::Hello {
             protocol: PROTOCOL_VERSION,
@@ -109,7 +107,7 @@ async fn admit(stream: UnixStream, allowed: AllowedPeer) -> Result<Connection, L
             version,
         } => Ok(Connection {
             reader,
-            write,
+            writer: Writer(FramedWrite::new(write, FrameCodec::default())),
             peer: Peer { pid, version },
         }),
         FromRouter::Hello { protocol, .. } => Err(LinkError::Version(protocol)),
@@ -121,14 +119,19 @@ async fn admit(stream: UnixStream, allowed: AllowedPeer) -> Result<Connection, L
     }
 }
 
+type Codec = FrameCodec<FromRouter, ToRouter>;
+type Reader = FramedRead<OwnedReadHalf, Codec>;
+
+struct Writer(FramedWrite<OwnedWriteHalf, Codec>);
+
 struct Connection {
     reader: Reader,
-    write: OwnedWriteHalf,
+    writer: Writer,
     peer: Peer,
 }
 
 impl Connection {
-    async fn run(self, board: Arc<RouteBoard>) {
+    async fn run(mut self, board: Arc<RouteBoard>) {
         let pid = self.peer.pid;
         info!(
             pid,
@@ -138,12 +141,8 @@ impl Connection {
         // Takes the peer off the board however this task ends, by being aborted too.
         let _disconnect = Disconnect(&board);
         let resend = Notify::new();
-        let mut writer = Writer {
-            write: self.write,
-            out: BytesMut::new(),
-        };
         let ended = tokio::select! {
-            ended = send_all(&mut writer, &board, self.peer, &resend) => ended,
+            ended = send_all(&mut self.writer, &board, self.peer, &resend) => ended,
             ended = receive_all(self.reader, &board, &resend) => ended,
         };
         match ended {
@@ -171,7 +170,7 @@ async fn send_all(
 ) -> Result<(), LinkError> {
     board.opened().await;
     let (settings, whole) = board.whole();
-    writer.push(&ToRouter::Settings(settings))?;
+    writer.push(&ToRouter::Settings(settings)).await?;
     writer.table(whole).await?;
     board.connected(peer);
     let mut asked = Asked::default();
@@ -189,7 +188,7 @@ async fn receive_all(
     resend: &Notify,
 ) -> Result<(), LinkError> {
     loop {
-        match reader.next().await? {
+        match reader.next().await.ok_or(LinkError::Closed)?? {
             // Said once already; a second time it changes nothing.
             FromRouter::Hello { .. } => {}
             FromRouter::Acknowledged { generation } => {
@@ -222,54 +221,33 @@ struct Asked {
     stats: BTreeSet<u64>,
 }
 
-struct Reader {
-    read: OwnedReadHalf,
-    received: BytesMut,
-}
-
-impl Reader {
-    async fn next(&mut self) -> Result<FromRouter, LinkError> {
-        loop {
-            if let Some(message) = frame::decode(&mut self.received)? {
-                return Ok(message);
-            }
-            if self.read.read_buf(&mut self.received).await? == 0 {
-                return Err(LinkError::Closed);
-            }
-        }
-    }
-}
-
-struct Writer {
-    write: OwnedWriteHalf,
-    out: BytesMut,
-}
-
 impl Writer {
     /// Sends a table, written part by part so that it doesn't stand in memory twice.
     async fn table(&mut self, whole: Whole) -> Result<(), LinkError> {
         self.push(&ToRouter::TableBegin {
             generation: whole.generation.get(),
-        })?;
+        })
+        .await?;
         let mut routes = Vec::with_capacity(ROUTES_PER_PART);
         for route in whole.routes.values() {
             routes.push(RouteFrame::from(&**route));
             if routes.len() == ROUTES_PER_PART {
                 self.push(&ToRouter::TablePart {
                     routes: std::mem::take(&mut routes),
-                })?;
+                })
+                .await?;
                 self.flush().await?;
             }
         }
-        self.push(&ToRouter::TablePart { routes })?;
-        self.push(&ToRouter::TableEnd)?;
+        self.push(&ToRouter::TablePart { routes }).await?;
+        self.push(&ToRouter::TableEnd).await?;
         self.flush().await
     }
 
     async fn news(&mut self, board: &RouteBoard, asked: &mut Asked) -> Result<(), LinkError> {
         let news = board.news();
         if let Some(settings) = news.settings {
-            self.push(&ToRouter::Settings(settings))?;
+            self.push(&ToRouter::Settings(settings)).await?;
         }
         if let Some(step) = news.change {
             self.step(step, board).await?;
@@ -280,11 +258,12 @@ impl Writer {
             self.push(&ToRouter::AwaitIdle {
                 site_id,
                 incarnation,
-            })?;
+            })
+            .await?;
         }
         let tokens: BTreeSet<_> = news.stats_questions.into_iter().collect();
         for token in tokens.difference(&asked.stats) {
-            self.push(&ToRouter::AskStats { token: *token })?;
+            self.push(&ToRouter::AskStats { token: *token }).await?;
         }
         *asked = Asked {
             idle: open,
@@ -307,14 +286,14 @@ impl Writer {
                 .collect(),
             removals: step.removals.iter().map(|id| id.get()).collect(),
         })
+        .await
     }
-
-    fn push(&mut self, message: &ToRouter) -> Result<(), LinkError> {
-        Ok(frame::encode(message, &mut self.out)?)
+    async fn push(&mut self, message: &ToRouter) -> Result<(), LinkError> {
+        Ok(self.0.feed(message).await?)
     }
 
     async fn flush(&mut self) -> Result<(), LinkError> {
-        Ok(self.write.write_all_buf(&mut self.out).await?)
+        Ok(self.0.flush().await?)
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
+use bytes::BytesMut;
 use serde::Serialize;
 use site_model::{
     Backend, HostRole, InstanceNumber, Protocol, QueueBounds, RouteTable, Service, SiteRoute,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use wire::frame;
 use wire::route::{RouterStats, Settings};
 
 use crate::daemon::router::settings::fixture::settings;
