@@ -33,6 +33,8 @@ enum Content {
         /// How much is still to come, where that is known.
         left: Option<u64>,
     },
+    /// The worker broke its answer off, and the client has not been told yet.
+    Broken(Cause),
 }
 
 impl Answer {
@@ -208,9 +210,21 @@ impl Body for Answer {
                 this.content = Content::Nothing;
                 Some(Ok(page))
             }
+            Content::Broken(cause) => {
+                let cause = cause.clone();
+                this.content = Content::Nothing;
+                return Poll::Ready(Some(Err(cause)));
+            }
             Content::Worker { .. } => ready!(this.poll_worker(cx)),
         };
         this.note(part.as_ref());
+        if let Some(Err(cause)) = part {
+            // Hyper throws away what it has not written yet once it learns of this; what came
+            // before is for the client, its head above all.
+            this.content = Content::Broken(cause);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         Poll::Ready(part.map(|part| part.map(Frame::data)))
     }
 
@@ -222,6 +236,7 @@ impl Body for Answer {
         match &self.content {
             Content::Nothing => SizeHint::with_exact(0),
             Content::Page(page) => SizeHint::with_exact(page.len() as u64),
+            Content::Broken(_) => SizeHint::default(),
             Content::Worker { left, .. } => {
                 left.map_or_else(SizeHint::default, SizeHint::with_exact)
             }

@@ -128,6 +128,29 @@ async fn a_worker_that_dies_within_its_answer_is_not_asked_twice() {
 }
 
 #[tokio::test]
+async fn what_came_before_a_worker_broke_off_reaches_the_client() {
+    let mut house = House::new().await;
+    let worker = Worker::new(house.socket("w1"), |mut connection| async move {
+        connection.head().await;
+        connection
+            .say("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+            .await;
+    });
+    house
+        .publish(route(1, ready(&[(1, worker.socket.clone())])))
+        .await;
+    for _ in 0..20 {
+        let mut client = house.client().await;
+        client.say(GET).await;
+        let mut all = Vec::new();
+        while !client.is_ended_with(&mut all).await {}
+        let all = String::from_utf8(all).unwrap();
+        assert!(all.starts_with("HTTP/1.1 200 OK\r\n"), "{all:?}");
+        assert!(all.ends_with("half"), "{all:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_the_worker_has_closed_is_not_reused() {
     let mut house = House::new().await;
     let worker = Worker::new(house.socket("w1"), |mut connection| async move {
