@@ -12,7 +12,7 @@ use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::dup2_stdin;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
-use wire::exec::{ExecFailure, ExecPlan, ExecStep};
+use wire::exec::{ExecFailure, ExecPlan, ExecReport, ExecStep};
 use wire::frame;
 
 use crate::failure::AtStep;
@@ -24,6 +24,7 @@ const MAX_DESCRIPTORS: usize = 253;
 const READ_BYTES: usize = 16 * 1024;
 
 /// The socket, closed by the kernel at the moment of `exec`.
+#[derive(Debug)]
 pub(crate) struct Link {
     socket: OwnedFd,
 }
@@ -103,10 +104,10 @@ impl Link {
         Ok(())
     }
 
-    /// Tells the emperor what failed. There is nobody else to tell if that fails too.
-    pub(crate) fn report(&self, failure: &ExecFailure) {
+    /// Tells the emperor what failed or is missing. There is nobody else to tell if that fails too.
+    pub(crate) fn report(&self, report: &ExecReport) {
         let mut bytes = BytesMut::new();
-        if frame::encode(failure, &mut bytes).is_err() {
+        if frame::encode(report, &mut bytes).is_err() {
             return;
         }
         while !bytes.is_empty() {

@@ -9,22 +9,28 @@
 //! It must not know why it starts what it starts: no site, no template, no configuration. What it
 //! is not told it doesn't do.
 
+mod capabilities;
 mod descriptors;
 mod failure;
 mod identity;
 mod limits;
 mod link;
+mod mounts;
+mod paths;
 mod program;
 mod session;
+mod syscalls;
+mod walls;
 
 use std::convert::Infallible;
 use std::io::Write;
 use std::process::ExitCode;
 
-use wire::exec::{ExecFailure, ExecPlan, ExecStep};
+use wire::exec::{ExecFailure, ExecPlan, ExecReport, ExecStep};
 
 use crate::failure::AtStep;
 use crate::link::Link;
+use crate::walls::Foreman;
 
 /// Not started as it has to be.
 const USAGE: u8 = 2;
@@ -39,7 +45,7 @@ fn main() -> ExitCode {
     match run(&mut link) {
         Ok(never) => match never {},
         Err(failure) => {
-            link.report(&failure);
+            link.report(&ExecReport::Failed(failure));
             ExitCode::FAILURE
         }
     }
@@ -56,18 +62,43 @@ fn run(link: &mut Link) -> Result<Infallible, ExecFailure> {
     limits::set(&plan.rlimits)?;
     limits::set_umask(plan.umask);
     let opened = open_ahead(&plan)?;
+    let foreman = Foreman {
+        link,
+        required: plan.walls.required,
+    };
+    change_sides(&plan, &foreman)?;
+    enter_working_dir(&plan)?;
+    let invocation = program::Invocation::of(&plan)?;
+    if let Some(rules) = &plan.walls.paths {
+        foreman.accept(paths::restrict(rules))?;
+    }
+    if plan.walls.filter_syscalls {
+        foreman.accept(syscalls::filter())?;
+    }
+    match opened {
+        Some(file) => invocation.execute_opened(&file),
+        None => invocation.execute(),
+    }
+}
+
+/// From the emperor's user and its view of the machine to the worker's.
+fn change_sides(plan: &ExecPlan, foreman: &Foreman<'_>) -> Result<(), ExecFailure> {
+    if let Some(mounts) = &plan.walls.mounts {
+        mounts::enter(mounts, foreman)?;
+    }
+    if let Some(kept) = plan.walls.capabilities {
+        foreman.accept(capabilities::bound(kept))?;
+    }
     if let Some(identity) = &plan.identity {
         identity::become_user(identity)?;
     }
     if plan.no_new_privs {
         identity::give_up_privileges()?;
     }
-    enter_working_dir(&plan)?;
-    let invocation = program::Invocation::of(&plan)?;
-    match opened {
-        Some(file) => invocation.execute_opened(&file),
-        None => invocation.execute(),
+    if let Some(kept) = plan.walls.capabilities {
+        foreman.accept(capabilities::keep(kept))?;
     }
+    Ok(())
 }
 
 fn open_ahead(plan: &ExecPlan) -> Result<Option<std::os::fd::OwnedFd>, ExecFailure> {

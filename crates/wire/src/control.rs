@@ -282,8 +282,21 @@ pub struct RenderDocument {
     pub env: Vec<VariableDocument>,
     /// Files that would be written to its private folder.
     pub files: Vec<FileDocument>,
+    /// The paths of its sandbox.
+    pub reach: ReachDocument,
     /// Every setting, with where it is from.
     pub settings: Vec<SettingDocument>,
+}
+
+/// The paths of `[sandbox]`, rendered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReachDocument {
+    /// The only ones it may write to, besides its own; empty: as file modes say.
+    pub writable: Vec<String>,
+    /// The only ones it may read, besides its own and the system's; empty: as file modes say.
+    pub readable: Vec<String>,
+    /// Those that are closed to it.
+    pub inaccessible: Vec<String>,
 }
 
 /// A variable of a worker's environment.

@@ -2,9 +2,11 @@
 //!
 //! `vassal-exec` is started with one end of a `SOCK_STREAM` socketpair as its standard input. The
 //! emperor sends one [`ExecPlan`] frame, with the descriptors to pass as `SCM_RIGHTS` beside its
-//! first byte. Where a step fails, one [`ExecFailure`] frame comes back; where all went well, the
-//! socket closes without a byte at the moment of `exec`.
+//! first byte. Back come [`ExecReport`] frames: one for each wall that the kernel can't give, and a
+//! last one where a step failed. The socket closes at the moment of `exec`; where all went well,
+//! without a byte.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +29,8 @@ pub struct ExecPlan {
     pub open_before_identity: bool,
     /// Who to become; `None`: stay as it is.
     pub identity: Option<Identity>,
+    /// Walls to put up around the program.
+    pub walls: Walls,
     /// Set `no_new_privs` (`prctl(2)`) and drop the ambient capabilities: nothing below gains a
     /// right by a setuid program, nor keeps one that the emperor was given.
     pub no_new_privs: bool,
@@ -36,6 +40,47 @@ pub struct ExecPlan {
     pub env: Vec<(String, String)>,
     /// The program and its arguments; a program without a slash is sought on the `PATH` of `env`.
     pub argv: Vec<String>,
+}
+
+/// What a program is kept from, besides what its user may not do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Walls {
+    /// Refuse to go on without one of these that the kernel can't give; else report it and go on.
+    pub required: bool,
+    /// What it sees of the file system; `None`: what the emperor sees.
+    pub mounts: Option<Mounts>,
+    /// The capabilities that it has and may ever have, one bit for each by number; `None`: the
+    /// bounding set stays as it is.
+    pub capabilities: Option<u64>,
+    /// The only paths that it can reach; `None`: as file modes say.
+    pub paths: Option<PathRules>,
+    /// Refuse system calls that no service has use for.
+    pub filter_syscalls: bool,
+}
+
+/// A mount namespace. All paths are absolute and exist.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mounts {
+    /// An empty `/tmp`, also found at `/var/tmp`, that takes so many bytes; 0: half of the memory.
+    pub private_tmp: Option<u64>,
+    /// What is still to be found below the private `/tmp`.
+    pub kept: Vec<PathBuf>,
+    /// What is hidden.
+    pub inaccessible: Vec<PathBuf>,
+    /// Everything is read-only but these.
+    pub read_only_but: Option<Vec<PathBuf>>,
+}
+
+/// Which paths a program can reach, with all that lies below them. All are absolute and exist.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PathRules {
+    /// What it can read and execute; `None`: as file modes say.
+    pub readable: Option<Vec<PathBuf>>,
+    /// What it can write to; `None`: as file modes say.
+    pub writable: Option<Vec<PathBuf>>,
 }
 
 /// A user, by number.
@@ -88,6 +133,20 @@ pub enum ExecStep {
     Descriptors,
     /// Setting a resource limit.
     Rlimit,
+    /// Making a mount namespace.
+    MountNamespace,
+    /// Mounting a `/tmp`.
+    PrivateTmp,
+    /// Hiding a path.
+    Inaccessible,
+    /// Making the file system read-only.
+    ReadOnly,
+    /// Bounding the capabilities.
+    Capabilities,
+    /// Restricting paths.
+    Paths,
+    /// Filtering system calls.
+    Syscalls,
     /// Opening the program ahead of the change of identity.
     OpenProgram,
     /// Setting the supplementary groups.
@@ -105,6 +164,30 @@ pub enum ExecStep {
 }
 
 impl ExecStep {
+    /// Whether it puts up one of the [`Walls`].
+    pub const fn is_wall(self) -> bool {
+        match self {
+            Self::MountNamespace
+            | Self::PrivateTmp
+            | Self::Inaccessible
+            | Self::ReadOnly
+            | Self::Capabilities
+            | Self::Paths
+            | Self::Syscalls => true,
+            Self::Plan
+            | Self::Session
+            | Self::Descriptors
+            | Self::Rlimit
+            | Self::OpenProgram
+            | Self::Groups
+            | Self::Gid
+            | Self::Uid
+            | Self::NoNewPrivs
+            | Self::WorkingDir
+            | Self::Exec => false,
+        }
+    }
+
     /// What was being done, to follow "could not".
     pub const fn doing(self) -> &'static str {
         match self {
@@ -112,6 +195,13 @@ impl ExecStep {
             Self::Session => "start a session",
             Self::Descriptors => "place its descriptors",
             Self::Rlimit => "set a resource limit",
+            Self::MountNamespace => "make a mount namespace",
+            Self::PrivateTmp => "mount a private /tmp:",
+            Self::Inaccessible => "hide",
+            Self::ReadOnly => "make read-only",
+            Self::Capabilities => "bound the capabilities",
+            Self::Paths => "restrict paths",
+            Self::Syscalls => "filter system calls",
             Self::OpenProgram => "open the program",
             Self::Groups => "set the supplementary groups",
             Self::Gid => "change the group",
@@ -123,7 +213,17 @@ impl ExecStep {
     }
 }
 
-/// Why the program did not run.
+/// What comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExecReport {
+    /// The kernel can't give a wall, and the program runs without it.
+    Missing(ExecFailure),
+    /// The program does not run. Nothing follows.
+    Failed(ExecFailure),
+}
+
+/// Why the program did not run, or runs without a wall.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
 #[error("could not {} {subject}: {}", step.doing(), std::io::Error::from_raw_os_error(*errno))]
 pub struct ExecFailure {
@@ -134,3 +234,17 @@ pub struct ExecFailure {
     /// The error the kernel gave.
     pub errno: i32,
 }
+
+impl ExecFailure {
+    /// Whether the kernel can't do it, here or for this user, whatever the plan says: no such call,
+    /// not permitted, not supported.
+    pub fn is_refusal(&self) -> bool {
+        let kind = std::io::Error::from_raw_os_error(self.errno).kind();
+        self.step == ExecStep::MountNamespace
+            || kind == ErrorKind::Unsupported
+            || self.errno == EPERM
+    }
+}
+
+/// Its number is the same on every Linux. As a kind of error it can't be told from EACCES.
+const EPERM: i32 = 1;

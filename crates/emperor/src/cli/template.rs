@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use site_model::TemplateName;
-use wire::control::{RenderDocument, TemplateDocument};
+use wire::control::{ReachDocument, RenderDocument, TemplateDocument};
 
 use super::args::{Format, SiteRef, Template};
 use super::client::Client;
@@ -87,6 +87,11 @@ fn sheet(rendered: &RenderDocument) -> String {
     let others =
         "  besides PATH, HOME, USER, LANG, TZ, NOTIFY_SOCKET and LISTEN_*, each instance's own";
     let _ = writeln!(text, "{}", Tone::Faint.paint(others));
+    let paths = paths(&rendered.reach);
+    if !paths.is_empty() {
+        heading(&mut text, "\npaths");
+        text.push_str(&paths);
+    }
     heading(&mut text, "\nsettings");
     text.push_str(&settings(rendered));
     for file in &rendered.files {
@@ -96,6 +101,19 @@ fn sheet(rendered: &RenderDocument) -> String {
         }
     }
     text
+}
+
+/// What the walls of its sandbox come to, path by path.
+fn paths(reach: &ReachDocument) -> String {
+    let parts = [
+        ("writes to", &reach.writable),
+        ("reads", &reach.readable),
+        ("never sees", &reach.inaccessible),
+    ];
+    let lines = parts
+        .iter()
+        .flat_map(|(verb, paths)| paths.iter().map(move |path| format!("  {verb} {path}\n")));
+    lines.collect()
 }
 
 fn settings(rendered: &RenderDocument) -> String {
@@ -141,6 +159,20 @@ pub(crate) fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_path_of_a_sandbox_is_shown() {
+        let reach = ReachDocument {
+            writable: vec!["/srv/a".into()],
+            readable: vec!["/srv/b".into(), "/srv/c".into()],
+            inaccessible: Vec::new(),
+        };
+        assert_eq!(
+            paths(&reach),
+            "  writes to /srv/a\n  reads /srv/b\n  reads /srv/c\n"
+        );
+        assert_eq!(paths(&ReachDocument::default()), "");
+    }
 
     #[test]
     fn a_command_line_can_be_typed() {

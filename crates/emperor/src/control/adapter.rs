@@ -10,10 +10,11 @@ use site_model::{InstanceStatus, SiteId};
 use site_registry::{ConnectionStatus, EditError, NewSite, Row, SiteChange, Source as RowsSource};
 use vassal_core::diagnostic::Source;
 use vassal_core::resolve::{Rendering, TemplateInfo};
-use vassal_core::{InstanceContext, VassalSpec};
+use vassal_core::{InstanceContext, Reach, VassalSpec};
 use wire::control::{
-    DatabaseStatus, EmperorStatus, FileDocument, InstanceDocument, RenderDocument, RouterStatus,
-    RowDocument, SettingDocument, SiteDocument, StatusDocument, TemplateDocument, VariableDocument,
+    DatabaseStatus, EmperorStatus, FileDocument, InstanceDocument, ReachDocument, RenderDocument,
+    RouterStatus, RowDocument, SettingDocument, SiteDocument, StatusDocument, TemplateDocument,
+    VariableDocument,
 };
 use wire::route::{InstanceStats, RouterStats};
 
@@ -264,6 +265,7 @@ fn render_document(rendering: &Rendering) -> RenderDocument {
                 text: file.text.clone(),
             })
             .collect(),
+        reach: reach(&launch.reach),
         settings: rendering
             .settings
             .iter()
@@ -273,6 +275,20 @@ fn render_document(rendering: &Rendering) -> RenderDocument {
                 origin: setting.origin.clone(),
             })
             .collect(),
+    }
+}
+
+fn reach(reach: &Reach) -> ReachDocument {
+    let shown = |paths: &[PathBuf]| {
+        let paths = paths.iter();
+        paths
+            .map(|path| path.to_string_lossy().into_owned())
+            .collect()
+    };
+    ReachDocument {
+        writable: shown(&reach.writable),
+        readable: shown(&reach.readable),
+        inaccessible: shown(&reach.inaccessible),
     }
 }
 

@@ -11,7 +11,9 @@ use std::time::Duration;
 use thiserror::Error;
 use vassal_core::lifecycle::Prospect;
 use vassal_core::spec::RenderError;
-use wire::exec::{ExecFailure, ExecStep};
+use wire::exec::{ExecFailure, ExecStep, Walls};
+
+use super::walls;
 
 /// A call on a path that the kernel refused.
 #[derive(Debug, Error)]
@@ -149,6 +151,9 @@ pub(crate) enum SpawnFailure {
     /// The site wants every limit and wall or nothing.
     #[error("sandbox.required is true, and this machine can't give {}", .0.join("; "))]
     Required(Vec<String>),
+    /// A wall can't be put up as it is asked for.
+    #[error("{0}")]
+    Wall(String),
     /// `vassal-exec` could not be started or spoken to.
     #[error("could not {doing} vassal-exec: {error}")]
     Helper {
@@ -166,13 +171,29 @@ pub(crate) enum SpawnFailure {
 }
 
 impl SpawnFailure {
+    /// Where it is about a wall: says which key asked for it.
+    pub(super) fn of_walls(self, walls: &Walls) -> Self {
+        match self {
+            Self::Exec(failure) if failure.step.is_wall() => {
+                let told = walls::missing(&failure, walls);
+                if walls.required && failure.is_refusal() {
+                    return Self::Required(vec![told]);
+                }
+                Self::Wall(told)
+            }
+            other => other,
+        }
+    }
+
     /// Whether trying the same again may help.
     pub(crate) fn prospect(&self) -> Prospect {
         match self {
             Self::Identity(error) => error.prospect(),
-            Self::Render(_) | Self::FileName(_) | Self::SocketPath { .. } | Self::Required(_) => {
-                Prospect::Lasting
-            }
+            Self::Render(_)
+            | Self::FileName(_)
+            | Self::SocketPath { .. }
+            | Self::Required(_)
+            | Self::Wall(_) => Prospect::Lasting,
             Self::Exec(failure) if is_lasting(failure) => Prospect::Lasting,
             Self::Path(_) | Self::Helper { .. } | Self::Exec(_) | Self::Deadline(_) => {
                 Prospect::MayPass

@@ -15,7 +15,7 @@ use rustix::process::Pid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
-use wire::exec::{ExecFailure, ExecPlan};
+use wire::exec::{ExecFailure, ExecPlan, ExecReport};
 use wire::frame;
 
 use super::child::Child;
@@ -62,12 +62,12 @@ impl Helper {
     }
 
     /// Sends the plan, and resolves once it was carried out: the link ends by itself at the moment
-    /// of `exec`.
+    /// of `exec`. Yields the walls that the kernel can't give.
     pub(super) async fn carry_out(
         mut self,
         plan: &ExecPlan,
         descriptors: &[BorrowedFd<'_>],
-    ) -> Result<(), SpawnFailure> {
+    ) -> Result<Vec<ExecFailure>, SpawnFailure> {
         let carried_out = async {
             self.send(plan, descriptors)
                 .await
@@ -90,7 +90,7 @@ impl Helper {
         self.link.write_all(&bytes).await
     }
 
-    async fn answer(&mut self) -> Result<(), SpawnFailure> {
+    async fn answer(&mut self) -> Result<Vec<ExecFailure>, SpawnFailure> {
         let mut bytes = BytesMut::new();
         while self
             .link
@@ -99,14 +99,16 @@ impl Helper {
             .map_err(failed("hear from"))?
             > 0
         {}
-        if bytes.is_empty() {
-            return Ok(());
+        let mut missing = Vec::new();
+        while !bytes.is_empty() {
+            match frame::decode(&mut bytes) {
+                Ok(Some(ExecReport::Missing(failure))) => missing.push(failure),
+                Ok(Some(ExecReport::Failed(failure))) => return Err(SpawnFailure::Exec(failure)),
+                Ok(None) => return Err(failed("hear from")(io::ErrorKind::UnexpectedEof.into())),
+                Err(error) => return Err(failed("understand")(io::Error::other(error))),
+            }
         }
-        match frame::decode::<ExecFailure>(&mut bytes) {
-            Ok(Some(failure)) => Err(SpawnFailure::Exec(failure)),
-            Ok(None) => Err(failed("hear from")(io::ErrorKind::UnexpectedEof.into())),
-            Err(error) => Err(failed("understand")(io::Error::other(error))),
-        }
+        Ok(missing)
     }
 }
 

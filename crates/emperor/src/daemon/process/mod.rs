@@ -12,7 +12,7 @@
 //! | `identity` | who runs what; uids of the range are assigned for good |
 //! | `incarnations`, `record`, `durable` | what survives the daemon's death |
 //! | `environment`, `limits`, `order` | what a worker is given |
-//! | `cgroup` | what bounds an instance as a whole |
+//! | `cgroup`, `walls` | what bounds an instance as a whole, and what it is kept from |
 //! | `spawning`, `helper` | from all this to `vassal-exec` and its plan |
 //! | `pidfd`, `child`, `session`, `running` | exits, signals, groups, what is left over |
 //! | `output` | standard output and error, to one log per site |
@@ -45,6 +45,7 @@ mod session;
 mod spawning;
 #[cfg(test)]
 mod tests;
+mod walls;
 mod worker_socket;
 
 pub(crate) use failure::{PrepareError, SpawnFailure};

@@ -13,6 +13,7 @@ use super::super::failure::SpawnFailure;
 use super::super::launcher::{FastrouterOrder, Tools};
 use super::super::output::Sink;
 use super::super::running::RunningProcess;
+use super::super::walls;
 use super::{LISTEN, Prepared, Program, UMASK, identity_to_take, in_new_folder};
 
 /// The name under which it finds its log.
@@ -65,6 +66,7 @@ pub(in super::super) fn prepare(
         // It lies beside the emperor, where its own user may not be able to go.
         open_before_identity: true,
         identity: identity_to_take(tools, account),
+        walls: walls::without_capabilities(),
         no_new_privs: true,
         working_dir: None,
         env: Environment::clean(account, Path::new("/")).into_variables(),

@@ -17,6 +17,7 @@ use super::super::listen;
 use super::super::order::Order;
 use super::super::output::{Origin, Sink};
 use super::super::running::RunningInstance;
+use super::super::walls;
 use super::super::worker_socket::WorkerSocket;
 use super::{LISTEN, Prepared, Program, UMASK, identity_to_take, in_new_folder};
 
@@ -153,12 +154,14 @@ impl Making<'_> {
             ListenMode::Fd => vec![LISTEN.to_owned()],
             ListenMode::Path => Vec::new(),
         };
+        let walls = walls::walls(&self.order.sandbox, &launch, self.folder);
         ExecPlan {
             descriptors,
             rlimits: self.tools.limits.for_worker(self.order.limits.nofile),
             umask: UMASK,
             open_before_identity: false,
             identity: identity_to_take(self.tools, self.account),
+            walls,
             no_new_privs: true,
             working_dir: Some(launch.working_dir.unwrap_or(private)),
             env: env.into_variables(),

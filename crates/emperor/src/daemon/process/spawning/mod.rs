@@ -30,6 +30,7 @@ use super::notify::{Notified, NotifySocket, Sender};
 use super::output::{Capture, Sink};
 use super::record::Record;
 use super::running::{Leash, RunningProcess};
+use super::walls;
 
 /// The name under which a process finds a listening socket (`sd_listen_fds_with_names(3)`).
 const LISTEN: &str = "listen";
@@ -99,14 +100,20 @@ impl Program<'_> {
 impl Prepared {
     /// Lets it become its program; what it leaves when it can't is removed.
     async fn carry_out(
-        self,
+        mut self,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<RunningProcess, SpawnFailure> {
         match self.helper.carry_out(&self.plan, descriptors).await {
-            Ok(()) => Ok(self.process),
+            Ok(missing) => {
+                let missing = missing
+                    .iter()
+                    .map(|failure| walls::missing(failure, &self.plan.walls));
+                self.process.missing.extend(missing);
+                Ok(self.process)
+            }
             Err(failure) => {
                 self.process.remove().await;
-                Err(failure)
+                Err(failure.of_walls(&self.plan.walls))
             }
         }
     }

@@ -27,6 +27,12 @@ tries('file', lambda: open(folder + '/private/secret.ini'))
 tries('output', lambda: open(folder + '/log/out', 'rb'))
 tries('record', lambda: open(folder + '/instance.json'))
 tries('log', lambda: open(sys.argv[2]))
+tries('environment', lambda: open('/proc/' + sys.argv[3] + '/environ').read())
+tries('memory', lambda: open('/proc/' + sys.argv[3] + '/mem', 'rb'))
+tries('working folder', lambda: os.listdir('/proc/' + sys.argv[3] + '/cwd'))
+tries('descriptors', lambda: os.listdir('/proc/' + sys.argv[3] + '/fd'))
+tries('signal', lambda: os.kill(int(sys.argv[3]), 0))
+tries('logs', lambda: os.listdir(os.path.dirname(sys.argv[2])))
 tries('become root', lambda: os.setuid(0))
 print('done')
 ";
@@ -49,7 +55,8 @@ async fn one_site_reaches_nothing_of_another() {
         .unwrap()
         .to_owned();
     let log = house.path("state/logs/1.log").display().to_string();
-    let intruder = house.command(2, &["python3", "-c", INTRUDER, &folder, &log]);
+    let pid = victim.pid().to_string();
+    let intruder = house.command(2, &["python3", "-c", INTRUDER, &folder, &log, &pid]);
     let incarnation = intruder.order.incarnation;
     let lines = house.output_of(intruder).await;
     assert_eq!(lines, [format!("1.{incarnation} out done")]);

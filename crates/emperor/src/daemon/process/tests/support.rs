@@ -28,6 +28,7 @@ pub(super) struct House {
 }
 
 /// What one instance is to run, with the defaults of a test.
+#[derive(Clone)]
 pub(super) struct Run {
     pub(super) order: Order,
     pub(super) launch: Launch,
@@ -127,6 +128,7 @@ impl House {
             let mut launch = launch;
             for argument in &mut launch.argv {
                 *argument = argument.replace(socket, context.socket_path.to_str().unwrap());
+                *argument = argument.replace("{private}", context.dir.to_str().unwrap());
             }
             Ok(launch)
         };

@@ -1,131 +1,20 @@
-//! Drives the real program: sends a plan over a socketpair, and looks at what became of the process
-//! or at what was reported. Where the tests run as root, identities are changed for real.
-
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "a test program: a failure is a panic, and it starts the helper itself"
-)]
+//! The steps of a plan.
 
 use std::fs::{self, File};
-use std::io::{IoSlice, Read, Write};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use bytes::BytesMut;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-use wire::exec::{ExecFailure, ExecPlan, ExecStep, Identity, Resource, Rlimit};
-use wire::frame;
+use wire::exec::{ExecStep, Identity, Resource, Rlimit};
 
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
-
-/// What became of a plan.
-struct Outcome {
-    failure: Option<ExecFailure>,
-    stdout: String,
-}
-
-fn plan(argv: &[&str]) -> ExecPlan {
-    ExecPlan {
-        descriptors: Vec::new(),
-        rlimits: Vec::new(),
-        umask: 0o027,
-        open_before_identity: false,
-        identity: None,
-        no_new_privs: true,
-        working_dir: None,
-        env: vec![("PATH".into(), PATH.into())],
-        argv: argv.iter().map(|&a| a.to_owned()).collect(),
-    }
-}
-
-fn shell(script: &str) -> ExecPlan {
-    plan(&["sh", "-c", script])
-}
-
-fn start() -> (UnixStream, Child) {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_vassal-exec"))
-        .stdin(OwnedFd::from(theirs))
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    (ours, child)
-}
-
-fn send(link: &mut UnixStream, plan: &ExecPlan, descriptors: &[OwnedFd]) {
-    let mut bytes = BytesMut::new();
-    frame::encode(plan, &mut bytes).unwrap();
-    let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if !borrowed.is_empty() {
-        assert!(ancillary.push(SendAncillaryMessage::ScmRights(&borrowed)));
-    }
-    let sent = sendmsg(
-        &*link,
-        &[IoSlice::new(&bytes)],
-        &mut ancillary,
-        SendFlags::empty(),
-    )
-    .unwrap();
-    link.write_all(&bytes[sent..]).unwrap();
-}
-
-fn carry_out(plan: &ExecPlan, descriptors: &[OwnedFd]) -> Outcome {
-    let (mut link, mut child) = start();
-    send(&mut link, plan, descriptors);
-    let mut report = Vec::new();
-    link.read_to_end(&mut report).unwrap();
-    let failure = frame::decode(&mut BytesMut::from(&report[..])).unwrap();
-    let mut stdout = String::new();
-    child
-        .stdout
-        .take()
-        .unwrap()
-        .read_to_string(&mut stdout)
-        .unwrap();
-    let status = child.wait().unwrap();
-    assert_eq!(
-        status.success(),
-        failure.is_none(),
-        "{status}, reported: {failure:?}"
-    );
-    Outcome { failure, stdout }
-}
-
-#[track_caller]
-fn check_output(plan: &ExecPlan, expected: &str) {
-    let outcome = carry_out(plan, &[]);
-    assert_eq!(outcome.failure, None);
-    assert_eq!(outcome.stdout.trim_end(), expected);
-}
-
-#[track_caller]
-fn check_failure(plan: &ExecPlan, step: ExecStep, errno: nix::errno::Errno, subject: &str) {
-    let failure = carry_out(plan, &[]).failure.expect("a report");
-    assert_eq!((failure.step, failure.errno), (step, errno as i32));
-    assert_eq!(failure.subject, subject);
-}
-
-fn is_root() -> bool {
-    nix::unistd::geteuid().is_root()
-}
-
-const SOMEBODY: Identity = Identity {
-    uid: 271_828,
-    gid: 271_829,
-    groups: Vec::new(),
+use crate::support::{
+    PATH, SOMEBODY, as_somebody, carry_out, check_failure, check_output, is_root, open_folder,
+    plan, read_reports, send, shell, start,
 };
-
-fn as_somebody(mut plan: ExecPlan) -> ExecPlan {
-    plan.identity = is_root().then_some(SOMEBODY);
-    plan
-}
 
 #[test]
 fn without_a_socket_as_standard_input_it_refuses_to_run() {
@@ -144,9 +33,8 @@ fn a_plan_that_breaks_off_starts_nothing() {
     link.shutdown(std::net::Shutdown::Write).unwrap();
     let mut report = Vec::new();
     link.read_to_end(&mut report).unwrap();
-    let failure: ExecFailure = frame::decode(&mut BytesMut::from(&report[..]))
-        .unwrap()
-        .unwrap();
+    let (failure, _) = read_reports(&mut BytesMut::from(&report[..]));
+    let failure = failure.expect("a report");
     assert_eq!(failure.step, ExecStep::Plan);
     assert_eq!(child.wait().unwrap().code(), Some(1));
 }
@@ -335,13 +223,6 @@ fn program_in(folder: &Path, text: &str, mode: u32) -> String {
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     path.display().to_string()
-}
-
-fn open_folder() -> tempfile::TempDir {
-    let folder = tempfile::Builder::new()
-        .permissions(fs::Permissions::from_mode(0o755))
-        .tempdir();
-    folder.unwrap()
 }
 
 #[test]
