@@ -18,6 +18,7 @@ mod masses;
 mod mistakes;
 mod private_cluster;
 mod quickstart;
+mod reloads;
 mod removals;
 mod rows;
 mod secrets;

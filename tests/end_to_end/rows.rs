@@ -57,24 +57,6 @@ async fn a_changed_row_replaces_its_worker_without_a_lost_request() {
 }
 
 #[tokio::test]
-async fn reload_replaces_the_worker_although_nothing_changed() {
-    let house = House::open().await;
-    let id = house.insert_tiny("one", "").await;
-    let first = house.page("one.example").await;
-    let load = Load::start(house.client, &["one.example"], "/");
-    house.sql("SELECT emperor.reload($1)", &[&id]).await;
-    let second = house
-        .page_where("one.example", |page| page["pid"] != first["pid"])
-        .await;
-    let outcome = house.emperor.run(&["reload", "one"]).await;
-    assert_eq!(outcome.code, 0, "{outcome:?}");
-    house
-        .page_where("one.example", |page| page["pid"] != second["pid"])
-        .await;
-    load.stop().await;
-}
-
-#[tokio::test]
 async fn after_a_thousand_changes_what_runs_is_what_was_committed_last() {
     let house = House::open().await;
     house.insert_tiny("one", "0").await;

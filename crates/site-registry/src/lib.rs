@@ -65,4 +65,6 @@ pub use edit::{Edit, EditError, NewSite, SiteChange};
 pub use link::{ConnectionState, ConnectionStatus, DatabaseTarget, Doing, LinkError, TargetError};
 pub use reading::read_rows;
 pub use registry::{ConfiguredRow, Registry, RegistryHandle, RegistryOptions};
-pub use schema::{DAEMON_GRANTS, EDITOR_GRANTS, SchemaStatus, migrate, schema_status};
+pub use schema::{
+    DAEMON_GRANTS, EDITOR_GRANTS, SchemaStatus, WATCHER_GRANTS, migrate, schema_status,
+};

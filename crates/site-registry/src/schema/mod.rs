@@ -6,7 +6,7 @@
 
 mod rights;
 
-pub use rights::{DAEMON_GRANTS, EDITOR_GRANTS};
+pub use rights::{DAEMON_GRANTS, EDITOR_GRANTS, WATCHER_GRANTS};
 
 use tokio_postgres::Client;
 
@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0001_tables.sql"),
     include_str!("0002_host_claims.sql"),
     include_str!("0003_notifications.sql"),
+    include_str!("0004_reloads.sql"),
 ];
 /// Oldest server: transition tables, `EXECUTE FUNCTION` and `DELETE` in one; older ones get no
 /// fixes any more.

@@ -21,3 +21,11 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON emperor.sites, emperor.domains TO empero
 GRANT SELECT ON emperor.site_status TO emperor_editor;
 GRANT EXECUTE ON FUNCTION emperor.reload(bigint) TO emperor_editor;
 ";
+
+/// For whoever has tables watched; the tables have to be its own. Who writes to them needs nothing.
+pub const WATCHER_GRANTS: &str = "\
+GRANT USAGE ON SCHEMA emperor TO emperor_watcher;
+GRANT EXECUTE ON FUNCTION emperor.reload_on_change(regclass, text, text[]),
+    emperor.unwatch(regclass), emperor.find_sites_to_reload(), emperor.request_found_reloads()
+    TO emperor_watcher;
+";

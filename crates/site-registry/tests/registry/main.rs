@@ -10,6 +10,8 @@ mod guard;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod reloads;
+#[cfg(test)]
 mod rights;
 #[cfg(test)]
 mod schema;

@@ -1,6 +1,8 @@
 //! What each role may do, and that it is enough and no more.
 
-use site_registry::{DAEMON_GRANTS, DatabaseTarget, EDITOR_GRANTS, LinkError, migrate};
+use site_registry::{
+    DAEMON_GRANTS, DatabaseTarget, EDITOR_GRANTS, LinkError, WATCHER_GRANTS, migrate,
+};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
@@ -50,6 +52,9 @@ async fn an_editor_may_write_rows_and_no_more() {
         "SELECT * FROM emperor.host_claims",
         "DELETE FROM emperor.host_claims",
         "UPDATE emperor.reloads SET count = 0",
+        "INSERT INTO emperor.reload_requests (site_id) VALUES (0)",
+        "SELECT emperor.request_reloads(ARRAY[0])",
+        "SELECT emperor.reload_on_change('emperor.sites', '3')",
         "SELECT * FROM emperor.schema_version",
         "SELECT emperor.notify_ids(ARRAY[1::bigint])",
         "SELECT emperor.claim_host(1, 'x')",
@@ -68,6 +73,83 @@ async fn an_editor_may_write_rows_and_no_more() {
     let arrived = |desired: &_| site(desired, 7).is_some_and(|site| site.reloads == 1);
     running.until("the editor's row", arrived).await;
     running.registry.shutdown().await;
+}
+
+#[tokio::test]
+async fn who_may_reload_needs_no_right_on_anything_else() {
+    let database = Database::new().await;
+    let admin = database.client().await;
+    let (role, url) = role(&database, &admin, "reloader").await;
+    let grants = format!(
+        "INSERT INTO emperor.sites (id, slug) VALUES (7, 'b');
+         GRANT USAGE ON SCHEMA emperor TO {role};
+         GRANT EXECUTE ON FUNCTION emperor.reload(bigint) TO {role}"
+    );
+    admin.batch_execute(&grants).await.unwrap();
+    let reloader = connect(&url).await;
+    let reload = "SELECT emperor.reload(7)";
+    reloader.batch_execute(reload).await.unwrap();
+    let refused = reloader.batch_execute("TABLE emperor.sites").await;
+    let error = refused.unwrap_err();
+    assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE));
+    let counted = "SELECT count FROM emperor.reloads WHERE site_id = 7";
+    let counted: i64 = admin.query_one(counted, &[]).await.unwrap().get(0);
+    assert_eq!(counted, 1);
+}
+
+#[tokio::test]
+async fn who_owns_a_table_may_watch_it_and_who_writes_to_it_needs_no_right() {
+    let database = Database::new().await;
+    let admin = database.client().await;
+    let (owner, owner_url) = role(&database, &admin, "table_owner").await;
+    let (writer, writer_url) = role(&database, &admin, "writer").await;
+    grant(&admin, WATCHER_GRANTS, "emperor_watcher", &owner).await;
+    let prepare = format!(
+        "INSERT INTO emperor.sites (id, slug) VALUES (7, 'b'), (8, 'c');
+         CREATE TABLE public.post (site_id int); ALTER TABLE public.post OWNER TO {owner};
+         CREATE TABLE public.of_another (site_id int)"
+    );
+    admin.batch_execute(&prepare).await.unwrap();
+    let watcher = connect(&owner_url).await;
+    let watch = format!(
+        "SELECT emperor.reload_on_change('post', 'row.site_id');
+         GRANT INSERT, UPDATE ON post TO {writer}"
+    );
+    watcher.batch_execute(&watch).await.unwrap();
+    let writer = connect(&writer_url).await;
+    // What the session itself puts where the sites are kept between two triggers is no request.
+    let setting = "SELECT DISTINCT replace(t.tgname, '_request', '') FROM pg_trigger t
+        WHERE t.tgname LIKE 'emperor%request'";
+    let setting: String = admin.query_one(setting, &[]).await.unwrap().get(0);
+    let setting = setting.replacen('_', ".", 1);
+    let write = format!("SET {setting} = '8'; INSERT INTO post VALUES (7)");
+    writer.batch_execute(&write).await.unwrap();
+    let counted = "SELECT array_agg(site_id) FROM emperor.reloads";
+    let counted: Vec<i64> = admin.query_one(counted, &[]).await.unwrap().get(0);
+    assert_eq!(counted, [7]);
+    let peek = "SELECT emperor.reload_on_change('post', '(SELECT max(s.id) FROM emperor.sites s)')";
+    for (client, forbidden) in [
+        (
+            &watcher,
+            "SELECT emperor.reload_on_change('of_another', '7')",
+        ),
+        (&watcher, peek),
+        (&watcher, "SELECT emperor.reload(7)"),
+        (&watcher, "SELECT emperor.request_reloads(ARRAY[7])"),
+        (&writer, "SELECT emperor.unwatch('post')"),
+    ] {
+        let error = client.batch_execute(forbidden).await.unwrap_err();
+        let code = error.code();
+        assert_eq!(
+            code,
+            Some(&SqlState::INSUFFICIENT_PRIVILEGE),
+            "{forbidden}: {error:?}"
+        );
+    }
+    watcher
+        .batch_execute("SELECT emperor.unwatch('post')")
+        .await
+        .unwrap();
 }
 
 /// Everything the daemon does, as the role of a URL.

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use site_model::{HostPattern, Hostname};
 use site_registry::{LinkError, migrate, schema_status};
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{AsyncMessage, Client, NoTls};
 
-use crate::support::{Database, soon};
+use crate::support::{Database, check_payloads, payloads_of, soon};
 
 async fn check(client: &Client, statement: &str, expected: Option<(SqlState, &str)>) {
     let done = client.batch_execute(statement).await;
@@ -335,37 +335,6 @@ async fn updated_at_moves_only_with_a_change() {
     }
 }
 
-/// The payloads that one statement is notified with.
-async fn payloads_of(database: &Database, statement: &str) -> Vec<String> {
-    let (client, mut connection) = tokio_postgres::connect(&database.url, NoTls).await.unwrap();
-    let (sender, mut receiver) = tokio::sync::mpsc::channel(1_000);
-    let driver = tokio::spawn(async move {
-        while let Some(message) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
-            if let AsyncMessage::Notification(said) = message.unwrap() {
-                sender.send(said.payload().to_owned()).await.unwrap();
-            }
-        }
-    });
-    client.batch_execute("LISTEN emperor").await.unwrap();
-    client.batch_execute(statement).await.unwrap();
-    client.batch_execute("NOTIFY emperor, 'end'").await.unwrap();
-    let mut payloads = Vec::new();
-    while let Some(payload) = receiver.recv().await.filter(|payload| payload != "end") {
-        payloads.push(payload);
-    }
-    drop(client);
-    driver.await.unwrap();
-    payloads
-}
-
-async fn check_payloads(database: &Database, statement: &str, expected: &[&str]) {
-    assert_eq!(
-        payloads_of(database, statement).await,
-        expected,
-        "{statement}"
-    );
-}
-
 #[tokio::test]
 async fn each_statement_is_notified_once_with_the_rows_it_changed() {
     let database = Database::new().await;
@@ -390,8 +359,6 @@ async fn each_statement_is_notified_once_with_the_rows_it_changed() {
             &["2,4"],
         ),
         ("DELETE FROM emperor.domains WHERE host = 'z'", &["4"]),
-        ("SELECT emperor.reload(2)", &["2"]),
-        ("SELECT emperor.reload(NULL)", &["2", "1,4"]),
         ("DELETE FROM emperor.sites WHERE id = 4", &["4"]),
         ("TRUNCATE emperor.domains", &["*"]),
         ("TRUNCATE emperor.sites CASCADE", &["*"]),
@@ -422,15 +389,6 @@ async fn a_bulk_statement_is_split_below_the_bound_of_a_payload() {
         .collect();
     assert_eq!(ids.len(), 3_900);
     check_payloads(&database, &insert(1, 3_901), &["*"]).await;
-}
-
-#[tokio::test]
-async fn a_reload_of_a_site_that_is_not_there_is_an_error() {
-    let database = Database::new().await;
-    let client = database.client().await;
-    let expected = Some((SqlState::NO_DATA_FOUND, "there is no site with id 7"));
-    check(&client, "SELECT emperor.reload(7)", expected).await;
-    check(&client, "SELECT emperor.reload(NULL)", None).await;
 }
 
 #[tokio::test]

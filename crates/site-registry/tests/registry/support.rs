@@ -15,7 +15,7 @@ use site_model::{Site, SiteId};
 use site_registry::cluster::{ClusterOptions, Durability, Owner, PrivateCluster};
 use site_registry::{DatabaseTarget, Desired, Registry, RegistryOptions, Row, migrate};
 use tokio::sync::{OnceCell, watch};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{AsyncMessage, Client, NoTls};
 
 /// Far more than anything here takes; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -285,4 +285,35 @@ pub(crate) async fn until_true(client: &Client, query: &str) {
         }
     })
     .await;
+}
+
+/// The payloads that one statement is notified with.
+pub(crate) async fn payloads_of(database: &Database, statement: &str) -> Vec<String> {
+    let (client, mut connection) = tokio_postgres::connect(&database.url, NoTls).await.unwrap();
+    let (sender, mut receiver) = tokio::sync::mpsc::channel(1_000);
+    let driver = tokio::spawn(async move {
+        while let Some(message) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
+            if let AsyncMessage::Notification(said) = message.unwrap() {
+                sender.send(said.payload().to_owned()).await.unwrap();
+            }
+        }
+    });
+    client.batch_execute("LISTEN emperor").await.unwrap();
+    client.batch_execute(statement).await.unwrap();
+    client.batch_execute("NOTIFY emperor, 'end'").await.unwrap();
+    let mut payloads = Vec::new();
+    while let Some(payload) = receiver.recv().await.filter(|payload| payload != "end") {
+        payloads.push(payload);
+    }
+    drop(client);
+    driver.await.unwrap();
+    payloads
+}
+
+pub(crate) async fn check_payloads(database: &Database, statement: &str, expected: &[&str]) {
+    assert_eq!(
+        payloads_of(database, statement).await,
+        expected,
+        "{statement}"
+    );
 }
