@@ -17,6 +17,7 @@ use super::instance::{Carrier, DrainStep, Instance, Permit, Phase};
 use super::reason::{Failure, Prospect, StopReason};
 use super::rollout::{Health, NextTry, Rollout, RolloutNumber, Standing, Trouble};
 use super::transition::probe_patience;
+use super::wear::Wear;
 use super::{Lifecycle, later};
 use crate::{ExitReason, VassalSpec, Want};
 
@@ -138,7 +139,8 @@ impl Lifecycle {
             .map(|left| left.process.incarnation)
             .collect();
         for left in instances {
-            life.instances.push(left.take_up(now, &mut out));
+            life.instances
+                .push(left.take_up(now, &mut life.rng, &mut out));
         }
         let wanted = want.map_or(Event::Removed, Event::Wanted);
         life.take_in(wanted, now, &mut out);
@@ -218,13 +220,14 @@ fn remembered_demand(instances: &[InheritedInstance], setback: Option<&Setback>)
 }
 
 impl InheritedInstance {
-    fn take_up(self, now: Instant, out: &mut Vec<Effect>) -> Instance {
+    fn take_up(self, now: Instant, rng: &mut fastrand::Rng, out: &mut Vec<Effect>) -> Instance {
         let Self {
             memory,
             process,
             spec,
             is_alive,
         } = self;
+        let wear = Wear::new(&spec.settings.recycle, rng);
         let phase = match memory.stage {
             Stage::Starting => {
                 if is_alive {
@@ -258,6 +261,7 @@ impl InheritedInstance {
             rollout: RolloutNumber(memory.rollout),
             spec,
             phase,
+            wear,
         }
     }
 }

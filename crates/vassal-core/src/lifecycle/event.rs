@@ -89,6 +89,13 @@ pub enum Event {
     Wake,
     /// What the router tells of its requests; `None`: there is no router that does.
     Load(Option<Load>),
+    /// The memory of its process group, shared pages counted in shares.
+    Measured {
+        /// Which spawn it is.
+        incarnation: Incarnation,
+        /// How much.
+        memory_bytes: u64,
+    },
     /// Its deadline has come.
     Tick,
 }
@@ -131,6 +138,8 @@ pub enum Effect {
     Withdraw,
     /// Ask the router when it is idle; answered by `Idle`.
     AwaitIdle(Incarnation),
+    /// Find out how much memory its process group has; answered by `Measured`.
+    Measure(Incarnation),
     /// Ask it to end.
     Signal {
         /// Which spawn it is.

@@ -58,6 +58,14 @@ impl Lifecycle {
             Event::Idle(incarnation) => self.idle(incarnation, now, out),
             Event::Wake => self.woken(),
             Event::Load(load) => self.load_told(load, now),
+            Event::Measured {
+                incarnation,
+                memory_bytes,
+            } => {
+                if let Some(index) = self.find(incarnation) {
+                    self.instances[index].measured(memory_bytes);
+                }
+            }
             Event::Tick => {}
         }
     }

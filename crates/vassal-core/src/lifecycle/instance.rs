@@ -15,6 +15,7 @@ use site_model::{Generation, Incarnation, InstanceNumber};
 use super::event::{Process, Ticket};
 use super::reason::StopReason;
 use super::rollout::RolloutNumber;
+use super::wear::Wear;
 use crate::VassalSpec;
 
 /// One running process group with its own listening socket, or the intention of one.
@@ -24,6 +25,7 @@ pub(super) struct Instance {
     pub(super) rollout: RolloutNumber,
     pub(super) spec: Arc<VassalSpec>,
     pub(super) phase: Phase,
+    pub(super) wear: Wear,
 }
 
 /// Where an instance is in its life.

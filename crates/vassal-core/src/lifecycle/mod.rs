@@ -12,6 +12,7 @@
 //! | `rollout` | how the attempt to get there fares: backoff, giving up |
 //! | `hear` | what each event changes at once |
 //! | `instance`, `transition` | the phases of one instance, and how it gets from one to the next |
+//! | `wear` | who has served for long enough |
 //! | `steer` | which instances there should be, and which are to go |
 //! | `view` | what is told about it: status and route |
 //!
@@ -31,6 +32,7 @@ mod rollout;
 mod steer;
 mod transition;
 mod view;
+mod wear;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -117,6 +119,7 @@ impl Lifecycle {
             .chain(pauses.filter_map(rollout::Rollout::deadline))
             .chain(self.sleeps_at())
             .chain(self.rescales_at())
+            .chain(self.instances.iter().filter_map(Instance::wears_on_at))
             .min()
     }
 

@@ -10,7 +10,8 @@
 //!    instance is answered although a new revision is on its way or fails.
 //! 4. `n` follows the load, between `instances.min` and `instances.max`. What is more than `n` goes,
 //!    the youngest first, and is taken back where the load comes back in time.
-//! 5. With more than `n` instances on their way out, none is started: a worker that ignores its
+//! 5. Who is worn out counts as of an earlier revision: its successor comes first.
+//! 6. With more than `n` instances on their way out, none is started: a worker that ignores its
 //!    stop signal costs time, not memory without bound. So there are never more than `3n`
 //!    processes, and never more than `2n` in the route.
 
@@ -25,6 +26,7 @@ use super::goal::Goal;
 use super::instance::{Instance, Phase, Role};
 use super::reason::StopReason;
 use super::rollout::{Rollout, RolloutNumber};
+use super::wear::Wear;
 use crate::VassalSpec;
 
 /// How many instances are in which role, seen from the rollout that is wanted.
@@ -74,6 +76,7 @@ impl Lifecycle {
 
     fn keep_running(&mut self, now: Instant, out: &mut Vec<Effect>) {
         self.rescale(now);
+        self.wear_out(now, out);
         let census = self.census();
         if census.new_ready >= census.wanted {
             self.goal.conclude();
@@ -98,7 +101,7 @@ impl Lifecycle {
             ..Census::default()
         };
         for instance in &self.instances {
-            let is_new = Some(instance.rollout) == wanted;
+            let is_new = Some(instance.rollout) == wanted && !instance.is_worn();
             let is_fallback = Some(instance.rollout) == fallback;
             match instance.role() {
                 Role::Coming => {
@@ -146,15 +149,16 @@ impl Lifecycle {
     /// doesn't know yet go first, then the oldest, and what could be fallen back on last.
     fn retire_old(&mut self, census: &Census, now: Instant, out: &mut Vec<Effect>) {
         let (wanted, fallback) = self.numbers();
-        let kept = match fallback {
-            None if census.new_ready > 0 => 0,
-            Some(_) if census.new_ready > 0 => census.wanted.saturating_sub(census.new_ready),
+        let kept = if census.new_ready > 0 {
+            census.wanted.saturating_sub(census.new_ready)
+        } else {
             // Two rollouts that overlapped when a third one came: one share of them is enough.
-            None | Some(_) => census.kept,
+            census.kept
         };
         let too_many = census.old_serving.saturating_sub(kept);
         let old = |instance: &Instance| {
-            instance.role() == Role::Serving && Some(instance.rollout) != wanted
+            let is_old = Some(instance.rollout) != wanted || instance.is_worn();
+            instance.role() == Role::Serving && is_old
         };
         let mut leaving: Vec<_> = self.instances.iter().filter(|i| old(i)).collect();
         leaving.sort_by_key(|instance| (instance.is_ready(), Some(instance.rollout) == fallback));
@@ -174,7 +178,7 @@ impl Lifecycle {
             return;
         }
         let mut leaving: Vec<_> = self.instances.iter().rev().collect();
-        leaving.retain(|i| i.rollout == number && i.role() != Role::Ending);
+        leaving.retain(|i| i.rollout == number && i.role() != Role::Ending && !i.is_worn());
         // Whoever serves stays before whoever doesn't yet.
         leaving.sort_by_key(|i| (i.role() == Role::Serving, i.is_ready()));
         let leaving = leaving.iter().take(census.new.saturating_sub(most));
@@ -236,8 +240,10 @@ impl Lifecycle {
     fn queue(&mut self, rollout: RolloutNumber, spec: Arc<VassalSpec>, out: &mut Vec<Effect>) {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
+        let wear = Wear::new(&spec.settings.recycle, &mut self.rng);
         self.instances.push(Instance {
             number: self.free_number(),
+            wear,
             rollout,
             spec,
             phase: Phase::Queued { ticket },

@@ -209,7 +209,7 @@ pub const KEYS: &[Key] = &[
         "recycle.max_memory",
         Kind::Bytes(|draft| &mut draft.recycle_max_memory),
         "\"0\"",
-        "replace an instance above that much resident memory; 0: never",
+        "replace an instance whose processes have that much memory together, shared pages counted once; 0: never",
     ),
     new(
         "recycle.max_age",

@@ -53,9 +53,5 @@ pub(crate) use launcher::{FastrouterOrder, Launcher, LauncherOptions};
 pub(crate) use probe::ProbeFailure;
 pub(crate) use programs::{MissingProgram, OwnPrograms};
 pub(crate) use running::{RunningInstance, RunningProcess};
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "asked for by recycling, which is on its way")
-)]
 pub(crate) use session::pss_bytes;
 pub(crate) use session::resident_bytes;

@@ -79,10 +79,6 @@ pub(crate) fn resident_bytes() -> HashMap<u32, u64> {
 ///
 /// The kernel walks the page tables of every member, so this costs milliseconds for a large
 /// instance: to be asked now and then, of those that have a bound. Blocks.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "asked for by recycling, which is on its way")
-)]
 pub(crate) fn pss_bytes(session: u32) -> Option<u64> {
     let members = ProcessStat::all().filter(|process| process.session.cast_unsigned() == session);
     // A member that ended meanwhile, or that may not be looked into, adds nothing.

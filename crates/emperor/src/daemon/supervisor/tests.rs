@@ -264,3 +264,22 @@ async fn what_rests_can_be_edited_and_begins_when_it_is_to_run() {
     test.task.await.unwrap();
     assert_eq!(test.scene.stage.running(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_with_too_much_memory_is_replaced() {
+    let mut test = Test::start(Stage::default());
+    let mut bounded = site(1, "a.example");
+    bounded.extra_config = "recycle.max_memory = '100MiB'".to_owned();
+    test.write([Row::Site(Arc::new(bounded))]);
+    test.until(1, SiteState::Ready).await;
+    let leaking = test.scene.stage.worker(1);
+    leaking
+        .memory_bytes
+        .store(200 << 20, std::sync::atomic::Ordering::Relaxed);
+    test.scene
+        .until(id(1), |s| {
+            s.is_some_and(|s| s.instances.iter().all(|i| i.incarnation.get() == 2))
+        })
+        .await;
+    assert_eq!(test.scene.routed(id(1)), Some(vec![2]));
+}

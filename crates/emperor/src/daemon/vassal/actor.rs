@@ -147,6 +147,7 @@ impl<S: Spawner> Actor<S> {
             Effect::AwaitIdle(incarnation) => {
                 children.await_idle(Arc::clone(&house.routes), id, incarnation);
             }
+            Effect::Measure(incarnation) => children.measure(incarnation),
             Effect::Signal {
                 incarnation,
                 signal,

@@ -48,6 +48,7 @@ enum Happening<W> {
     Probed(Incarnation, Result<(), ProbeFailure>),
     Exited(Incarnation, ExitReason),
     Idle(Incarnation),
+    Measured(Incarnation, Option<u64>),
     Removed,
     /// Nobody wanted to know any more.
     Cancelled,
@@ -144,6 +145,15 @@ impl<S: Spawner> Children<S> {
         }));
     }
 
+    pub(super) fn measure(&mut self, incarnation: Incarnation) {
+        if let Some(child) = self.workers.get(&incarnation) {
+            let memory = child.worker.memory();
+            self.awaited.push(Box::pin(async move {
+                Happening::Measured(incarnation, memory.await)
+            }));
+        }
+    }
+
     pub(super) fn signal(&mut self, incarnation: Incarnation, signal: StopSignal) {
         if let Some(child) = self.workers.get_mut(&incarnation) {
             child.probe = None;
@@ -197,11 +207,16 @@ impl<S: Spawner> Children<S> {
                 stderr: self.last_stderr(incarnation),
             }),
             Happening::Idle(incarnation) => Some(Event::Idle(incarnation)),
+            Happening::Measured(incarnation, Some(memory_bytes)) => Some(Event::Measured {
+                incarnation,
+                memory_bytes,
+            }),
             Happening::Removed => {
                 self.removing -= 1;
                 Some(Event::Tick)
             }
-            Happening::Cancelled => None,
+            // One that can't be measured is gone meanwhile, or may not be looked into.
+            Happening::Measured(_, None) | Happening::Cancelled => None,
         }
     }
 

@@ -39,6 +39,7 @@ pub(in crate::daemon) struct Part {
     pub(in crate::daemon) end: watch::Sender<Option<ExitReason>>,
     /// Signals and kills, in their order.
     pub(in crate::daemon) told: Mutex<Vec<&'static str>>,
+    pub(in crate::daemon) memory_bytes: AtomicU64,
 }
 
 /// A worker that is played.
@@ -105,6 +106,7 @@ impl Spawner for Stage {
             spec: Arc::clone(spec),
             end: watch::Sender::new(None),
             told: Mutex::default(),
+            memory_bytes: AtomicU64::default(),
         });
         let incarnation = incarnation.get();
         self.workers
@@ -151,6 +153,10 @@ impl Worker for Played {
         _: Protocol,
     ) -> impl Future<Output = Result<(), ProbeFailure>> + Send + 'static {
         std::future::ready(Ok(()))
+    }
+
+    fn memory(&self) -> impl Future<Output = Option<u64>> + Send + 'static {
+        std::future::ready(Some(self.part.memory_bytes.load(Ordering::Relaxed)))
     }
 
     fn signal(&self, _: StopSignal) {

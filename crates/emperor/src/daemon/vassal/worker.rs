@@ -11,7 +11,7 @@ use vassal_core::lifecycle::Prospect;
 use vassal_core::settings::{Ready, StopSignal};
 use vassal_core::{ExitReason, VassalSpec};
 
-use crate::daemon::process::{Launcher, ProbeFailure, RunningInstance, SpawnFailure};
+use crate::daemon::process::{Launcher, ProbeFailure, RunningInstance, SpawnFailure, pss_bytes};
 
 /// Starts workers.
 pub(in crate::daemon) trait Spawner: fmt::Debug + Send + Sync + 'static {
@@ -61,6 +61,10 @@ pub(in crate::daemon) trait Worker: Send + 'static {
         host: &Hostname,
         protocol: Protocol,
     ) -> impl Future<Output = Result<(), ProbeFailure>> + Send + 'static;
+
+    /// The memory of its process group, in bytes, shared pages counted in shares; `None`: it can't be
+    /// told.
+    fn memory(&self) -> impl Future<Output = Option<u64>> + Send + 'static;
 
     /// Sends a signal to its main process.
     fn signal(&self, signal: StopSignal);
@@ -132,6 +136,14 @@ impl Worker for RunningInstance {
         protocol: Protocol,
     ) -> impl Future<Output = Result<(), ProbeFailure>> + Send + 'static {
         Self::probe(self, ready, host, protocol)
+    }
+
+    fn memory(&self) -> impl Future<Output = Option<u64>> + Send + 'static {
+        let session = self.pid();
+        async move {
+            let measured = tokio::task::spawn_blocking(move || pss_bytes(session));
+            measured.await.ok().flatten()
+        }
     }
 
     fn signal(&self, signal: StopSignal) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use site_model::{Protocol, RejectionReason, Revision, RunAs, Site, SiteId};
 
-use crate::settings::{Instances, Probe, Ready, Restart, Settings, Stop, StopSignal};
+use crate::settings::{Instances, Probe, Ready, Recycle, Restart, Settings, Stop, StopSignal};
 use crate::spec::Recipe;
 use crate::{Address, ListenMode, SiteHosts, VassalSpec, Want};
 
@@ -62,6 +62,22 @@ pub(crate) fn scaled(id: i64, revision: u8, least: u32) -> Arc<VassalSpec> {
     let mut spec = VassalSpec::clone(&spec(id, revision, least));
     spec.settings.instances.max = 3;
     spec.settings.instances.concurrency = 2;
+    Arc::new(spec)
+}
+
+/// The same, replaced after a hundred requests, with 100 MiB, or after that long.
+pub(crate) fn recycled(
+    id: i64,
+    revision: u8,
+    instances: u32,
+    max_age: Duration,
+) -> Arc<VassalSpec> {
+    let mut spec = VassalSpec::clone(&spec(id, revision, instances));
+    spec.settings.recycle = Recycle {
+        max_requests: 100,
+        max_memory_bytes: 100 << 20,
+        max_age,
+    };
     Arc::new(spec)
 }
 

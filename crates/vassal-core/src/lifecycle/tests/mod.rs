@@ -6,6 +6,7 @@ mod scaling;
 mod simulation;
 mod sleep;
 mod story;
+mod wear;
 
 use site_model::{InstanceState, Revision};
 

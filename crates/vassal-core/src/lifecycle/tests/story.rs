@@ -5,6 +5,7 @@
 //! | `want R`, `want R xN`, `disable`, `reject`, `remove`, `reload` | revision `R`, with `N` instances |
 //! | `want R sleepy` | revision `R`, that sleeps after a minute without a request |
 //! | `want R scaled` | revision `R`, with one instance to three for two requests each |
+//! | `want R recycled xN`, `memory I M` | revision `R`, worn out by 100 requests, 100 MiB, or in an hour |
 //! | `shutdown`, `shutdown now` | the emperor ends |
 //! | `permit T I`, `spawned I`, `unspawned I`, `impossible I` | ticket `T`, incarnation `I` |
 //! | `ready I`, `unready I`, `exit I`, `idle I`, `acked G` | generation `G` |
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use site_model::{Generation, Incarnation, Service, Unavailable};
 
-use super::fixture::{disabled, rejected, scaled, site_id, sleepy, spec};
+use super::fixture::{disabled, recycled, rejected, scaled, site_id, sleepy, spec};
 use crate::lifecycle::{
     Effect, Event, Haste, Inheritance, InheritedInstance, InstanceLoad, Lifecycle, Load, Process,
     Prospect, Ticket,
@@ -144,6 +145,7 @@ impl Story {
                 "withdraw".to_owned()
             }
             Effect::AwaitIdle(incarnation) => format!("await idle {incarnation}"),
+            Effect::Measure(incarnation) => format!("measure {incarnation}"),
             Effect::Signal { incarnation, .. } => format!("signal {incarnation}"),
             Effect::Kill(incarnation) => format!("kill {incarnation}"),
             Effect::Remove(incarnation) => format!("clean {incarnation}"),
@@ -184,6 +186,19 @@ fn event(words: &[&str]) -> Event {
         ["want", revision, "scaled"] => {
             Event::Wanted(Want::Run(scaled(1, revision.parse().unwrap(), 1)))
         }
+        ["want", revision, "recycled", count] => {
+            let (revision, count) = (revision.parse().unwrap(), count[1..].parse().unwrap());
+            Event::Wanted(Want::Run(recycled(
+                1,
+                revision,
+                count,
+                Duration::from_hours(1),
+            )))
+        }
+        ["memory", number, mib] => Event::Measured {
+            incarnation: incarnation(number),
+            memory_bytes: mib.parse::<u64>().unwrap() << 20,
+        },
         ["want", revision, count] => want(revision, count[1..].parse().unwrap()),
         ["disable"] => Event::Wanted(disabled(1)),
         ["reject"] => Event::Wanted(rejected(1)),
@@ -236,6 +251,7 @@ fn want(revision: &str, count: u32) -> Event {
 fn load(requests: &str, waiting: &str, in_flight: &str) -> Event {
     let instance = InstanceLoad {
         in_flight: in_flight.parse().unwrap(),
+        requests: requests.parse().unwrap(),
         ..InstanceLoad::default()
     };
     Event::Load(Some(Load {

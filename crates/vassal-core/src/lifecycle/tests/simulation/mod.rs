@@ -13,7 +13,7 @@ use imbl::OrdMap;
 use site_model::{InstanceState, InstanceStatus, Service, SiteId, SiteState};
 
 use self::world::{State, World};
-use super::fixture::{disabled, rejected, scaled, site_id, sleepy, spec};
+use super::fixture::{disabled, recycled, rejected, scaled, site_id, sleepy, spec};
 use crate::lifecycle::{Effect, Event, Haste};
 use crate::{Action, ExitReason, Lifecycle, Want, plan};
 
@@ -138,6 +138,7 @@ impl House {
         let instances = u32::from(self.next_revision) % most_instances(id) + 1;
         let revision = self.next_revision;
         Want::Run(match id.get() {
+            1 if revision.is_multiple_of(4) => recycled(1, revision, instances, Duration::ZERO),
             1 => spec(1, revision, instances),
             2 => scaled(2, revision, instances),
             id => sleepy(id, revision, instances),
@@ -471,6 +472,7 @@ fn brief(effect: &Effect) -> String {
         | Effect::ReturnPermit(_)
         | Effect::Withdraw
         | Effect::AwaitIdle(_)
+        | Effect::Measure(_)
         | Effect::Signal { .. }
         | Effect::Kill(_)
         | Effect::Remove(_) => format!("{effect:?}"),

@@ -132,6 +132,7 @@ impl World {
             Effect::AwaitIdle(incarnation) => {
                 self.router.idle_questions.insert((site, incarnation));
             }
+            Effect::Measure(incarnation) => self.measure(site, incarnation),
             Effect::Signal {
                 incarnation,
                 reason,
@@ -276,6 +277,16 @@ impl World {
             None => self.router.routes.remove(&site),
         };
         Event::Published(self.router.generation)
+    }
+
+    /// Now and then it has too much. The bound is 100 MiB.
+    fn measure(&mut self, site: SiteId, incarnation: Incarnation) {
+        let memory_bytes = if self.mishap(4) { 200 << 20 } else { 50 << 20 };
+        let measured = Event::Measured {
+            incarnation,
+            memory_bytes,
+        };
+        self.send(site, &measured, 1_000);
     }
 
     fn signal(&mut self, incarnation: Incarnation) {
