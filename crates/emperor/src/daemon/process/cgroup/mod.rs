@@ -2,14 +2,15 @@
 //! whether the kernel ended it for want of memory.
 //!
 //! ```text
-//! the emperor's own cgroup, delegated to it
-//! ├─ emperor/              the emperor, the fastrouter
+//! a cgroup that was delegated to the emperor
+//! ├─ emperor/              the emperor, the fastrouter (or they are elsewhere)
 //! └─ sites/
 //!    └─ SITE.INCARNATION/  one instance, named as its folder is
 //! ```
 //!
-//! A cgroup with processes of its own can't hand controllers down, so the emperor steps into a leaf
-//! beside those of its sites. What can't be had here is told with its reason, and by name for each
+//! A cgroup with processes of its own can't hand controllers down, so the emperor is in a leaf beside
+//! those of its sites; a unit of systemd's, in which the next emperor is to start beside workers that
+//! live on, hands down none. What can't be had here is told with its reason, and by name for each
 //! site that asked for it; whether that keeps the site from starting is for `spawning`.
 //!
 //! | module | what it is |

@@ -5,36 +5,79 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access, getxattr};
 
+/// The variable that names a cgroup to divide, as the path of its folder.
+const GIVEN: &str = "EMPEROR_CGROUP";
+
 /// A cgroup to work in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     /// The folder of the cgroup that is divided.
     pub(super) base: PathBuf,
-    /// Whether the emperor's own processes stand in it, and have to step into a leaf.
-    pub(super) is_own: bool,
+    /// How the emperor came by it.
+    pub(super) standing: Standing,
+}
+
+/// How the emperor stands to the cgroup that it divides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It was given, and the emperor's own processes are elsewhere.
+    Given,
+    /// They are in it, and have to step into a leaf.
+    Within,
+    /// They are in it, and so will be the next emperor's, which systemd puts there. That fails as
+    /// soon as the cgroup hands controllers down to one in which a worker lives on.
+    Unit,
+    /// It was made for this emperor, and goes with it.
+    Made,
 }
 
 impl Place {
-    /// The cgroup of this process.
+    /// The cgroup of this process, or the one that it was given.
     pub(super) fn of_this_process(runtime_dir: &Path) -> Result<Self, String> {
+        if let Some(given) = std::env::var_os(GIVEN) {
+            return Self::given(given.into());
+        }
         let read = |path: &str| read_to_string(path).map_err(|error| format!("{path}: {error}"));
         let folder = folder(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)?;
         // Only the root of all cgroups has no type.
         if !folder.join("cgroup.type").exists() {
             return Self::below_the_root(&folder, runtime_dir);
         }
-        if is_systemds(&folder) && !is_delegated(&folder) {
+        Self::around(folder, is_delegated)
+    }
+
+    fn given(base: PathBuf) -> Result<Self, String> {
+        if !base.join("cgroup.controllers").exists() {
+            let base = base.display();
             return Err(format!(
-                "the cgroup {} belongs to systemd, which does not delegate it: set Delegate=yes in \
-                 the emperor's unit",
-                folder.display()
+                "{GIVEN}: {base} is no folder of a cgroup, version 2"
             ));
         }
-        check_writable(&folder)?;
+        check_writable(&base)?;
         Ok(Self {
-            base: folder,
-            is_own: true,
+            base,
+            standing: Standing::Given,
         })
+    }
+
+    fn around(own: PathBuf, is_delegated: impl Fn(&Path) -> bool) -> Result<Self, String> {
+        let (base, standing) = match own.parent() {
+            // `DelegateSubgroup=`: systemd puts each emperor into the leaf, and the rest is free.
+            Some(unit) if !is_systemds(&own) && is_systemds(unit) && is_delegated(unit) => {
+                (unit.to_path_buf(), Standing::Given)
+            }
+            _ if !is_systemds(&own) => (own, Standing::Within),
+            _ if is_delegated(&own) => (own, Standing::Unit),
+            _ => {
+                return Err(format!(
+                    "the cgroup {} belongs to systemd, which does not delegate it: set \
+                     Delegate=yes in the emperor's unit",
+                    own.display()
+                ));
+            }
+        };
+        check_writable(&base)?;
+        Ok(Self { base, standing })
     }
 
     /// On a machine without systemd everything starts in the root, which isn't the emperor's: it
@@ -44,7 +87,7 @@ impl Place {
         let hash = blake3::hash(runtime_dir.as_os_str().as_encoded_bytes()).to_hex();
         Ok(Self {
             base: root.join(format!("emperor-{}", &hash[..8])),
-            is_own: false,
+            standing: Standing::Made,
         })
     }
 }
@@ -116,6 +159,8 @@ fn check_writable(folder: &Path) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
 
     const UNIFIED: &str = "24 1 0:22 / /proc rw - proc proc rw\n\
@@ -156,5 +201,52 @@ mod tests {
             Err("this kernel has no cgroup v2"),
         );
         check("", "0::/\n", Err("no cgroup v2 file system is mounted"));
+    }
+
+    /// A cgroup in a folder of that name, with one more in it.
+    fn cgroups(name: &str) -> (TempDir, PathBuf, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let unit = folder.path().join(name);
+        let leaf = unit.join("leaf");
+        std::fs::create_dir_all(&leaf).unwrap();
+        for cgroup in [&unit, &leaf] {
+            for file in ["cgroup.procs", "cgroup.controllers"] {
+                std::fs::write(cgroup.join(file), "").unwrap();
+            }
+        }
+        (folder, unit, leaf)
+    }
+
+    #[track_caller]
+    fn check_place(own: &Path, delegated: bool, base: &Path, standing: Standing) {
+        let found = Place::around(own.to_path_buf(), |_| delegated);
+        let base = base.to_path_buf();
+        assert_eq!(found, Ok(Place { base, standing }));
+    }
+
+    #[test]
+    fn the_unit_of_a_delegated_leaf_is_divided_and_the_unit_itself_only_grouped() {
+        let (_folder, unit, leaf) = cgroups("emperor.service");
+        check_place(&leaf, true, &unit, Standing::Given);
+        check_place(&unit, true, &unit, Standing::Unit);
+        // Of what systemd has not given away nothing is touched but what somebody made in it.
+        check_place(&leaf, false, &leaf, Standing::Within);
+        let refused = Place::around(unit.clone(), |_| false).unwrap_err();
+        assert!(refused.contains("Delegate=yes"), "{refused}");
+        let (_folder, container, leaf) = cgroups("container");
+        check_place(&container, false, &container, Standing::Within);
+        check_place(&leaf, true, &leaf, Standing::Within);
+    }
+
+    #[test]
+    fn a_cgroup_that_is_given_has_to_be_one() {
+        let (_folder, unit, _) = cgroups("emperor-sites.service");
+        let place = Place::given(unit.clone()).unwrap();
+        assert_eq!(
+            (place.base, place.standing),
+            (unit.clone(), Standing::Given)
+        );
+        let refused = Place::given(unit.join("no-cgroup")).unwrap_err();
+        assert!(refused.starts_with("EMPEROR_CGROUP: "), "{refused}");
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 use vassal_core::settings::Limits;
 
-use super::place::Place;
+use super::place::{Place, Standing};
 use super::{Admission, Cgroups};
 
 /// A folder with the files of a delegated cgroup.
@@ -24,9 +24,13 @@ impl Fake {
     }
 
     fn cgroups(&self) -> Cgroups {
+        self.cgroups_as(Standing::Within)
+    }
+
+    fn cgroups_as(&self, standing: Standing) -> Cgroups {
         Cgroups::at(Ok(Place {
             base: self.path(""),
-            is_own: true,
+            standing,
         }))
     }
 
@@ -108,4 +112,20 @@ fn without_cgroups_every_limit_that_is_asked_for_is_told_and_no_other() {
     assert_eq!(admission.missing, expected);
     let nothing = cgroups.admit("7.13", &Limits::default());
     assert!(nothing.missing.is_empty() && nothing.cgroup.is_none());
+}
+
+#[test]
+fn a_unit_that_the_next_emperor_starts_in_hands_nothing_down() {
+    let fake = Fake::with("memory pids\n");
+    write(fake.path("cgroup.procs"), "17\n").unwrap();
+    let cgroups = fake.cgroups_as(Standing::Unit);
+    assert_eq!(fake.text("cgroup.subtree_control"), "");
+    assert!(!fake.path("emperor").exists());
+    let admission = cgroups.admit("7.12", &limits());
+    assert!(admission.cgroup.is_some());
+    let told = &admission.missing[0];
+    assert!(
+        told.starts_with("limits.memory_max: systemd could not start"),
+        "{told}"
+    );
 }

@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::bounds::{Bound, CONTROLLERS};
 use super::member::Cgroup;
-use super::place::Place;
+use super::place::{Place, Standing};
 
 /// The emperor's cgroup, divided. Dropped, it is removed where it was made for this emperor and
 /// nothing is left in it.
@@ -25,17 +25,24 @@ pub(super) struct CgroupTree {
 impl CgroupTree {
     /// Makes the folders, steps aside, and hands the controllers down.
     pub(super) fn prepare(place: &Place) -> Result<Self, String> {
-        let Place { base, is_own } = place;
+        let Place { base, standing } = place;
         let sites = base.join("sites");
         create_dir_all(&sites).map_err(|error| told("make", &sites, &error))?;
-        if *is_own {
-            step_aside(base)?;
+        match standing {
+            Standing::Within => step_aside(base)?,
+            Standing::Given | Standing::Unit | Standing::Made => {}
         }
         let here = read_to_string(base.join("cgroup.controllers")).unwrap_or_default();
         let here: Vec<_> = here.split_whitespace().collect();
         let available = CONTROLLERS.iter().copied();
         let available: Vec<_> = available.filter(|name| here.contains(name)).collect();
-        let (controllers, reason) = match hand_down(base, &sites, &available) {
+        let handed_down = match standing {
+            Standing::Unit => Err(beside_workers(base)),
+            Standing::Given | Standing::Within | Standing::Made => {
+                hand_down(base, &sites, &available)
+            }
+        };
+        let (controllers, reason) = match handed_down {
             Ok(()) => {
                 let reason = format!("{} has no controller for it", base.display());
                 (available, reason)
@@ -110,9 +117,12 @@ impl CgroupTree {
 
 impl Drop for CgroupTree {
     fn drop(&mut self) {
-        if !self.place.is_own {
-            let _ = remove_dir(&self.sites);
-            let _ = remove_dir(&self.place.base);
+        match self.place.standing {
+            Standing::Made => {
+                let _ = remove_dir(&self.sites);
+                let _ = remove_dir(&self.place.base);
+            }
+            Standing::Given | Standing::Within | Standing::Unit => {}
         }
     }
 }
@@ -136,6 +146,14 @@ fn step_aside(base: &Path) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn beside_workers(unit: &Path) -> String {
+    format!(
+        "systemd could not start the emperor again in {} while workers run: set \
+         DelegateSubgroup=emperor in its unit (systemd 254), or EMPEROR_CGROUP",
+        unit.display()
+    )
 }
 
 fn hand_down(base: &Path, sites: &Path, controllers: &[&str]) -> Result<(), String> {
