@@ -13,6 +13,22 @@ use rustix::process::{PidfdFlags, pidfd_open};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Process(i32);
 
+/// Something mounted, as one process sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Where.
+    pub at: String,
+    /// How, in the words of `mount(8)`.
+    pub options: String,
+}
+
+impl Mount {
+    /// Whether nothing below can be written to.
+    pub fn is_read_only(&self) -> bool {
+        self.options.split(',').any(|option| option == "ro")
+    }
+}
+
 impl Process {
     /// By its number.
     pub fn new(pid: i32) -> Self {
@@ -77,6 +93,31 @@ impl Process {
         Some(line.trim().to_owned())
     }
 
+    /// The name of its program, 15 bytes of it at most.
+    pub fn name(self) -> String {
+        let name = String::from_utf8_lossy(&self.read("comm")).into_owned();
+        name.trim_end().to_owned()
+    }
+
+    /// A path below its folder in `/proc`: `root/etc` is the `/etc` that it sees.
+    pub fn path(self, relative: &str) -> PathBuf {
+        format!("/proc/{}/{relative}", self.0).into()
+    }
+
+    /// What it sees mounted.
+    pub fn mounts(self) -> Vec<Mount> {
+        let table = String::from_utf8(self.read("mountinfo")).unwrap();
+        let mounts = table.lines().map(|line| {
+            // Before the sixth field, none can hold a blank.
+            let mut fields = line.split(' ').skip(4);
+            Mount {
+                at: fields.next().unwrap().to_owned(),
+                options: fields.next().unwrap().to_owned(),
+            }
+        });
+        mounts.collect()
+    }
+
     /// Its cgroups, as `/proc/PID/cgroup` has them; empty where it is gone.
     pub fn cgroups(self) -> String {
         String::from_utf8_lossy(&self.read("cgroup")).into_owned()
@@ -114,8 +155,7 @@ impl Process {
     }
 
     fn read(self, file: &str) -> Vec<u8> {
-        let path: PathBuf = format!("/proc/{}/{file}", self.0).into();
         // It may have ended in the meantime.
-        fs::read(path).unwrap_or_default()
+        fs::read(self.path(file)).unwrap_or_default()
     }
 }

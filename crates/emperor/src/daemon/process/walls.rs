@@ -46,14 +46,6 @@ pub(super) fn walls(sandbox: &Sandbox, launch: &Launch, folder: &InstanceFolder)
     }
 }
 
-/// For a program of Emperor's own: it holds no right of root's, and nothing else is in its way.
-pub(super) fn without_capabilities() -> Walls {
-    Walls {
-        capabilities: Some(0),
-        ..Walls::default()
-    }
-}
-
 fn mounts(sandbox: &Sandbox, launch: &Launch, own: &Path) -> Option<Mounts> {
     let Reach {
         writable,

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
+use tracing::warn;
 use vassal_core::settings::{Stop, StopSignal};
 use wire::exec::ExecPlan;
 
@@ -13,8 +14,7 @@ use super::super::failure::SpawnFailure;
 use super::super::launcher::{FastrouterOrder, Tools};
 use super::super::output::Sink;
 use super::super::running::RunningProcess;
-use super::super::walls;
-use super::{LISTEN, Prepared, Program, UMASK, identity_to_take, in_new_folder};
+use super::{LISTEN, Prepared, Program, UMASK, identity_to_take, in_new_folder, router_walls};
 
 /// The name under which it finds its log.
 const ACCESS_LOG: &str = "access-log";
@@ -59,14 +59,19 @@ pub(in super::super) fn prepare(
 ) -> Result<Prepared, SpawnFailure> {
     tools.incarnations.claim_ahead();
     let account = tools.identities.router();
+    let identity = identity_to_take(tools, account);
     let plan = ExecPlan {
         descriptors: invocation.descriptors,
         rlimits: tools.limits.for_router(),
         umask: UMASK,
         // It lies beside the emperor, where its own user may not be able to go.
         open_before_identity: true,
-        identity: identity_to_take(tools, account),
-        walls: walls::without_capabilities(),
+        walls: router_walls::walls(
+            &tools.programs.fastrouter,
+            &tools.layout.runtime_dir,
+            identity.is_some(),
+        ),
+        identity,
         no_new_privs: true,
         working_dir: None,
         env: Environment::clean(account, Path::new("/")).into_variables(),
@@ -95,6 +100,11 @@ impl Prepared {
     ) -> Result<RunningProcess, SpawnFailure> {
         let descriptors = listeners.iter().chain(access_log);
         let descriptors: Vec<_> = descriptors.map(AsFd::as_fd).collect();
-        self.carry_out(&descriptors).await
+        let process = self.carry_out(&descriptors, |failure, _| failure.to_string());
+        let process = process.await?;
+        for wall in &process.missing {
+            warn!(cause = wall, "the fastrouter runs without one of its walls");
+        }
+        Ok(process)
     }
 }

@@ -56,7 +56,10 @@ impl PreparedInstance {
         let descriptors: Vec<_> = self.listener.iter().map(AsFd::as_fd).collect();
         let notified = self.prepared.notified.clone();
         Ok(RunningInstance {
-            process: self.prepared.carry_out(&descriptors).await?,
+            process: self
+                .prepared
+                .carry_out(&descriptors, walls::missing)
+                .await?,
             socket: self.socket,
             notified,
         })

@@ -6,6 +6,7 @@
 
 pub(super) mod fastrouter;
 pub(super) mod instance;
+mod router_walls;
 
 use std::fs::remove_dir_all;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -18,7 +19,7 @@ use site_model::Incarnation;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use vassal_core::settings::Stop;
-use wire::exec::{ExecPlan, Identity};
+use wire::exec::{ExecFailure, ExecPlan, Identity, Walls};
 
 use super::cgroup::Admission;
 use super::failure::SpawnFailure;
@@ -30,7 +31,6 @@ use super::notify::{Notified, NotifySocket, Sender};
 use super::output::{Capture, Sink};
 use super::record::Record;
 use super::running::{Leash, RunningProcess};
-use super::walls;
 
 /// The name under which a process finds a listening socket (`sd_listen_fds_with_names(3)`).
 const LISTEN: &str = "listen";
@@ -98,16 +98,18 @@ impl Program<'_> {
 }
 
 impl Prepared {
-    /// Lets it become its program; what it leaves when it can't is removed.
+    /// Lets it become its program; what it leaves when it can't is removed. `tell` says of a wall that
+    /// is missing whose wish it was.
     async fn carry_out(
         mut self,
         descriptors: &[BorrowedFd<'_>],
+        tell: impl Fn(&ExecFailure, &Walls) -> String,
     ) -> Result<RunningProcess, SpawnFailure> {
         match self.helper.carry_out(&self.plan, descriptors).await {
             Ok(missing) => {
                 let missing = missing
                     .iter()
-                    .map(|failure| walls::missing(failure, &self.plan.walls));
+                    .map(|failure| tell(failure, &self.plan.walls));
                 self.process.missing.extend(missing);
                 Ok(self.process)
             }
