@@ -20,12 +20,16 @@ mod gauge;
 mod link;
 mod listeners;
 mod log;
+#[cfg(test)]
+#[cfg(feature = "model")]
+mod model;
 mod order;
 mod queue;
 mod request;
 mod settings;
 mod shared;
 mod signals;
+mod sync;
 mod tally;
 mod thread;
 mod tunnel;

@@ -16,6 +16,7 @@ const STEPS: &[Step] = &[
     ("doc", doc),
     ("deny", deny),
     ("test", test::run_all),
+    ("model", model),
 ];
 
 /// Runs every step, and tells what each took.
@@ -67,6 +68,21 @@ fn deny(workspace: &Workspace) -> Result<(), TaskError> {
         return Ok(());
     }
     checked(deny(&["check", "--disable-fetch"]).arg("advisories"))
+}
+
+/// What threads share in the router, through every order of their steps.
+fn model(workspace: &Workspace) -> Result<(), TaskError> {
+    let mut model = workspace.cargo("test");
+    model.args([
+        "-p",
+        "fastrouter",
+        "--features",
+        "model",
+        "--bin",
+        "fastrouter",
+        "model::",
+    ]);
+    checked(&mut model)
 }
 
 fn checked(command: &mut Command) -> Result<(), TaskError> {
