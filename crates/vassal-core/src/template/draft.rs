@@ -134,7 +134,7 @@ impl Draft {
         } = self.limits;
         if max > 0 && high > max {
             let title = "`limits.memory_high` is more than `limits.memory_max`";
-            found.push(self.contradiction(["limits.memory_high", "limits.memory_max"], title));
+            found.push(self.contradiction(["limits.memory_max", "limits.memory_high"], title));
         }
         found.or_else_ok(self.settings_unchecked())
     }

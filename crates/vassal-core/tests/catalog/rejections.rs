@@ -239,3 +239,95 @@ fn a_broken_row_says_nothing_of_others() {
     assert!(catalog.resolve(&Arc::new(site(""))).is_ok());
     assert!(resolve(APP, "  \n# a comment\n").is_ok());
 }
+
+#[test]
+fn a_limit_that_never_comes_to_hold_is_refused() {
+    let template = "\
+command = ['x']
+[limits]
+memory_max = '1MiB'
+memory_high = '2MiB'
+";
+    assert_snapshot!(rejection(template, ""), @r#"
+    its template app is broken:
+    error: `limits.memory_high` is more than `limits.memory_max`
+     --> app.toml:4:15
+      |
+    4 | memory_high = '2MiB'
+      |               ^^^^^^
+    "#);
+}
+
+#[test]
+fn a_mistake_in_a_limit_or_a_wall_is_told_with_what_would_be_right() {
+    let template = "\
+command = ['x']
+[limits]
+cpu_max = '1.5'
+swap_max = 0
+cpu_weight = 10001
+[sandbox]
+required = 'yes'
+writable = ['media']
+syscalls = 'on'
+capabilities = ['NET_BIND_SERVICE', 'cap_chown']
+";
+    assert_snapshot!(rejection(template, ""), @r#"
+    its template app is broken:
+    error: `1.5` is no whole percentage from 0% to 100000%
+     --> app.toml:3:11
+      |
+    3 | cpu_max = '1.5'
+      |           ^^^^^
+      |
+      = help: 100% is one core; two and a half are "250%"
+
+    error: 0 of what? a size is written "64KiB", "256MiB" or "2GiB"
+     --> app.toml:4:12
+      |
+    4 | swap_max = 0
+      |            ^
+
+    error: this is a number from 0 to 10000
+     --> app.toml:5:14
+      |
+    5 | cpu_weight = 10001
+      |              ^^^^^
+
+    error: true or false is due here
+     --> app.toml:7:12
+      |
+    7 | required = 'yes'
+      |            ^^^^^ this is a string
+
+    error: a path here is absolute
+     --> app.toml:8:13
+      |
+    8 | writable = ['media']
+      |             ^^^^^^^
+
+    error: `on` is none of service, off
+     --> app.toml:9:12
+      |
+    9 | syscalls = 'on'
+      |            ^^^^
+
+    error: `NET_BIND_SERVICE` is no capability
+      --> app.toml:10:17
+       |
+    10 | capabilities = ['NET_BIND_SERVICE', 'cap_chown']
+       |                 ^^^^^^^^^^^^^^^^^^ did you mean `CAP_NET_BIND_SERVICE`?
+    "#);
+}
+
+#[test]
+fn a_row_can_neither_lift_limits_nor_walls() {
+    for (row, table) in [
+        ("limits.memory_max = '0'", "limits"),
+        ("sandbox.syscalls = 'off'", "sandbox"),
+    ] {
+        let told = rejection(APP, row);
+        let expected = format!("error: a site's row may not set `{table}`");
+        assert!(told.starts_with(&expected), "{told}");
+    }
+}

@@ -1,5 +1,7 @@
 //! What instances are started with.
 
+use std::path::PathBuf;
+
 use vassal_core::spec::RenderError;
 use vassal_core::{InstanceContext, ListenMode};
 
@@ -99,4 +101,22 @@ fn what_only_one_instance_yields_is_told_when_it_starts() {
     let error = spec.render(&fifth).unwrap_err();
     assert!(matches!(error, RenderError::Text(_)));
     assert!(error.to_string().contains("absolute path"), "{error}");
+}
+
+#[test]
+fn the_paths_of_a_sandbox_are_rendered() {
+    let template = "command = ['x']\nvars.root = '/srv'\n[sandbox]\n\
+        writable = ['{{ vars.root }}/{{ site.slug }}/media', '{{ instance.dir }}']\n\
+        readable = ['/srv']\ninaccessible = ['/home']\n";
+    let reach = launch(template, "vars.root = '/mnt'").reach;
+    let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
+    assert_eq!(
+        reach.writable,
+        paths(&["/mnt/blog/media", "/run/i/12.7/private"])
+    );
+    assert_eq!(reach.readable, paths(&["/srv"]));
+    assert_eq!(reach.inaccessible, paths(&["/home"]));
+    let relative = crate::support::rejection(template, "vars.root = 'srv'");
+    let told = "error: a path here is absolute; this is `srv/blog/media`";
+    assert!(relative.starts_with(told), "{relative}");
 }

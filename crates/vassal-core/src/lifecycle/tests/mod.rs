@@ -57,6 +57,19 @@ fn a_row_becomes_a_route() {
 }
 
 #[test]
+fn what_an_instance_runs_without_is_told_for_as_long_as_it_does() {
+    let mut story = Story::default();
+    story.hear_all(&["want 1", "permit 0 1", "spawned 1 unbounded"]);
+    assert_eq!(story.state(), "starting: its worker is starting");
+    story.hear_all(&["ready 1", "acked 2"]);
+    let told = "ready: runs without limits.memory_max: there are no cgroups here";
+    assert_eq!(story.state(), told);
+    story.hear_all(&["want 2", "permit 1 2", "spawned 2", "ready 2", "acked 3"]);
+    story.hear_all(&["acked 4", "idle 1", "exit 1", "acked 5"]);
+    assert_eq!(story.state(), "ready");
+}
+
+#[test]
 fn a_replacement_is_ready_and_known_before_the_old_one_drains() {
     let mut story = serving();
     assert_eq!(story.hear("want 2"), "ask 1");

@@ -211,6 +211,10 @@ fn event(words: &[&str]) -> Event {
             incarnation: incarnation(number),
         },
         ["spawned", number] => Event::Spawned(process(incarnation(number))),
+        ["spawned", number, "unbounded"] => Event::Spawned(Process {
+            missing: vec!["limits.memory_max: there are no cgroups here".into()],
+            ..process(incarnation(number))
+        }),
         ["unspawned", number] => unspawned(number, Prospect::MayPass),
         ["impossible", number] => unspawned(number, Prospect::Lasting),
         ["ready", number] => Event::FoundReady(incarnation(number)),

@@ -152,4 +152,26 @@ mod tests {
         );
         check("low 0\nhigh 0\nmax 0\noom 0\noom_kill 1\n", Some(false));
     }
+
+    #[test]
+    fn only_an_end_by_the_kernel_is_explained_by_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let cgroup = Cgroup::new(folder.path().to_path_buf());
+        let killed = |signal| ExitReason::Killed {
+            signal,
+            core_dumped: false,
+        };
+        assert_eq!(
+            cgroup.explain(killed(9)),
+            killed(9),
+            "nothing is known of it"
+        );
+        write(folder.path().join("memory.events"), "oom 1\noom_kill 2\n").unwrap();
+        let out_of_memory = ExitReason::OutOfMemory { at_its_limit: true };
+        assert_eq!(cgroup.explain(killed(9)), out_of_memory);
+        assert_eq!(cgroup.explain(ExitReason::Unknown), out_of_memory);
+        for other in [killed(15), ExitReason::Exited { status: 1 }] {
+            assert_eq!(cgroup.explain(other), other);
+        }
+    }
 }

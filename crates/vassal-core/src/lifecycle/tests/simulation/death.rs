@@ -69,7 +69,6 @@ impl World {
             instances.push(InheritedInstance {
                 memory: *remembered,
                 process: Process {
-                    missing: Vec::new(),
                     incarnation: *incarnation,
                     ..super::world::a_process()
                 },
