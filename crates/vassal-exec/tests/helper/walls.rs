@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use nix::errno::Errno;
@@ -20,9 +20,10 @@ use crate::support::{
 const SYSTEM: [&str; 7] = ["/bin", "/dev", "/etc", "/lib", "/lib64", "/proc", "/usr"];
 
 /// Runs it. What it writes is as expected where the wall stands; where the kernel can't give it,
-/// that is told with its step, and a plan that requires it fails with the same.
+/// that is told with its step, and a plan that requires it fails with the same. Returns whether it
+/// stands.
 #[track_caller]
-fn check(plan: &ExecPlan, step: ExecStep, expected: &str) {
+fn check(plan: &ExecPlan, step: ExecStep, expected: &str) -> bool {
     let Outcome {
         failure,
         missing,
@@ -31,7 +32,7 @@ fn check(plan: &ExecPlan, step: ExecStep, expected: &str) {
     assert_eq!(failure, None);
     if missing.is_empty() {
         assert_eq!(stdout.trim_end(), expected);
-        return;
+        return true;
     }
     for found in &missing {
         assert!(found.is_refusal() && found.step == step, "{found}");
@@ -39,6 +40,7 @@ fn check(plan: &ExecPlan, step: ExecStep, expected: &str) {
     let mut required = plan.clone();
     required.walls.required = true;
     assert_eq!(carry_out(&required, &[]).failure, missing.first().cloned());
+    false
 }
 
 fn mounts(mounts: Mounts) -> Walls {
@@ -196,9 +198,9 @@ fn a_private_tmp_is_empty_bounded_and_still_has_what_is_kept() {
     let (outer, [kept, _]) = two_folders();
     let name = outer.path().file_name().unwrap().to_str().unwrap();
     let script = format!(
-        "stat -c '%a %U' /tmp; find /tmp /var/tmp -type f; umask
+        "exec 2> /dev/null; stat -c '%a %U' /tmp; find /tmp /var/tmp -type f; umask
         echo x > /tmp/own.{name} && cat /var/tmp/own.{name}
-        head -c 200000 /dev/zero > /tmp/large 2> /dev/null || echo full"
+        head -c 200000 /dev/zero >> /tmp/own.{name} || echo full"
     );
     let mut plan = as_somebody(shell(&script));
     plan.walls = mounts(Mounts {
@@ -212,8 +214,9 @@ fn a_private_tmp_is_empty_bounded_and_still_has_what_is_kept() {
     } else {
         String::new()
     };
-    check(&plan, MOUNTS, &format!("1777 root\n{file}0027\nx\nfull"));
-    assert!(!Path::new(&format!("/tmp/own.{name}")).exists());
+    let stands = check(&plan, MOUNTS, &format!("1777 root\n{file}0027\nx\nfull"));
+    let left = fs::remove_file(format!("/tmp/own.{name}")).is_ok();
+    assert_ne!(stands, left, "what was written to /tmp is seen outside");
 }
 
 #[test]
