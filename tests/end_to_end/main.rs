@@ -5,6 +5,7 @@
     reason = "what isn't there fails the test, in its helpers too"
 )]
 
+mod adoption;
 mod chaos;
 mod commands;
 mod database;

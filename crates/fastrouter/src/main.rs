@@ -54,7 +54,7 @@ use crate::fleet::{Fleet, ThreadLost};
 use crate::link::Followed;
 use crate::listeners::{InheritError, Listener};
 use crate::log::{Lines, Writer};
-use crate::order::{Backlog, ORDER_BOUND, Order};
+use crate::order::{ORDER_BOUND, Order};
 use crate::shared::Shared;
 use crate::signals::Signals;
 use crate::thread::Outfit;
@@ -113,7 +113,12 @@ fn run(arguments: &Arguments) -> Result<(), Fatal> {
     let shared = Arc::new(Shared::new(count));
     let (threads, orders) = start(&inherited.listeners, writer.as_ref(), count, &shared)?;
     info!(threads = count, "waiting for the emperor's table");
-    let ended = control(&arguments.link, &Fleet::new(orders, shared), threads);
+    let followed = follow(&arguments.link, &Fleet::new(orders, shared));
+    // Kept until here, at the numbers they came with: an emperor that finds this router without its
+    // own one takes them from there. Whoever connects from now on is refused, unless others hold
+    // the sockets too.
+    drop(inherited.listeners);
+    let ended = followed.and_then(|()| join(threads));
     if let Some(writer) = writer {
         writer.finish();
     }
@@ -146,8 +151,8 @@ fn start(
     Ok((threads, senders))
 }
 
-/// Follows the emperor and listens for signals, until every thread has drained.
-fn control(link: &Path, fleet: &Fleet, threads: Vec<Thread>) -> Result<(), Fatal> {
+/// Follows the emperor and listens for signals, until every thread was told to drain.
+fn follow(link: &Path, fleet: &Fleet) -> Result<(), Fatal> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -159,12 +164,11 @@ fn control(link: &Path, fleet: &Fleet, threads: Vec<Thread>) -> Result<(), Fatal
                 Followed::Drained => {}
                 Followed::ThreadLost => return Err(Fatal::from(ThreadLost)),
             },
-            () = signals.until_term() => fleet.drain(Backlog::Take).await?,
+            backlog = signals.until_told_to_end() => fleet.drain(backlog).await?,
         }
         info!("draining");
         Ok(())
-    })?;
-    join(threads)
+    })
 }
 
 /// Waits for the threads, each of which ends within a bound once it was told to drain.

@@ -63,7 +63,7 @@ pub mod cluster;
 pub use desired::{Desired, HeldRemovals, Row, Source};
 pub use edit::{Edit, EditError, NewSite, SiteChange};
 pub use link::{ConnectionState, ConnectionStatus, DatabaseTarget, Doing, LinkError, TargetError};
-pub use reading::read_rows;
+pub use reading::{read_rows, row_from_text, row_text};
 pub use registry::{ConfiguredRow, Registry, RegistryHandle, RegistryOptions};
 pub use schema::{
     DAEMON_GRANTS, EDITOR_GRANTS, SchemaStatus, WATCHER_GRANTS, migrate, schema_status,

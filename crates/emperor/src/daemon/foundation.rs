@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use tokio::net::UnixListener;
-use tracing::{info, warn};
+use tracing::warn;
 use vassal_core::Catalog;
 
 use super::catalog::{self, AssemblyError};
 use super::lock::{FolderLock, LockError};
-use super::process::{Launcher, LauncherOptions, MissingProgram, OwnPrograms, PrepareError};
+use super::process::{Launcher, LauncherOptions, Left, MissingProgram, OwnPrograms, PrepareError};
 use super::router::listeners::{ListenError, Listeners};
 use super::router::settings::ACCESS_LOG;
 use super::router::socket::{self, LinkSocketError};
@@ -72,27 +72,23 @@ pub(super) struct Foundation {
     pub(super) control: ControlSocket,
     pub(super) link: UnixListener,
     pub(super) access_log: Option<OwnedFd>,
+    /// What an emperor that was killed left running.
+    pub(super) left: Left,
 }
 
 impl Foundation {
-    /// Lays all of it, and ends what an emperor that was killed left running.
+    /// Lays all of it, and finds what an emperor that was killed left running: that stays as it is.
     pub(super) async fn lay(config: &Config) -> Result<Self, FoundationError> {
         let programs = OwnPrograms::locate()?;
         let catalog = Arc::new(catalog::assemble(config)?);
         make_state_dir(&config.state_dir)?;
         let state_lock = FolderLock::take(&config.state_dir)?;
         let launcher = Launcher::prepare(launcher_options(config, programs)).await?;
-        // Before anything is reclaimed: what runs there may be another emperor's, and well.
+        // Before anything is looked for: what runs there may be another emperor's, and well.
         let runtime_lock = FolderLock::take(&config.runtime_dir)?;
-        let reclaimed = launcher.reclaim().await;
-        if reclaimed > 0 {
-            info!(
-                processes = reclaimed,
-                "ended what an emperor before left running"
-            );
-        }
-        // Only now: a fastrouter that was left running has them.
-        let listeners = Listeners::bind(&config.router.listen)?;
+        let mut left = launcher.left().await;
+        let regained = regain(&launcher, &mut left).await;
+        let listeners = Listeners::bind(&config.router.listen, regained)?;
         let control = ControlSocket::bind(&config.runtime_dir).await?;
         let link = socket::bind(&config.runtime_dir, launcher.router_identity().gid)?;
         Ok(Self {
@@ -103,8 +99,30 @@ impl Foundation {
             control,
             link,
             access_log: open_access_log(config),
+            left,
         })
     }
+}
+
+/// The listening sockets of a router that outlived its emperor. Where they can't be had, the router
+/// has to end first: nobody else can listen where it does.
+async fn regain(launcher: &Launcher, left: &mut Left) -> Vec<(String, OwnedFd)> {
+    let Some(router) = left.fastrouters.first() else {
+        return Vec::new();
+    };
+    let error = match router.sockets() {
+        Ok(sockets) => return sockets,
+        Err(error) => error,
+    };
+    warn!(
+        pid = router.pid(), %error,
+        "the listening sockets can't be had from the fastrouter that an earlier emperor left; it is \
+         ended and started anew. As root or with CAP_SYS_PTRACE they can"
+    );
+    for router in std::mem::take(&mut left.fastrouters) {
+        launcher.end_left_fastrouter(router).await;
+    }
+    Vec::new()
 }
 
 fn make_state_dir(path: &Path) -> Result<(), FoundationError> {

@@ -11,7 +11,6 @@ use site_registry::{
     RegistryOptions, TargetError,
 };
 use thiserror::Error;
-use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -23,13 +22,10 @@ use wire::route::Settings;
 use super::foundation::Foundation;
 use super::handle::{COMMANDS, Command, Handle, RereadCommand, Shared};
 use super::lock::FolderLock;
-use super::process::Launcher;
+use super::process::{Launcher, Left};
 use super::pulse::{PulseMonitor, pulse};
 use super::router::board::RouteBoard;
-use super::router::keeper::{self, KeeperOptions, RouterState};
-use super::router::link::{self, AllowedPeer};
 use super::router::settings::settings;
-use super::router::socket;
 use super::routes::Routes;
 use super::service_manager::Subject;
 use super::statuses::StatusBoard;
@@ -38,6 +34,10 @@ use super::vassal;
 use crate::config::Config;
 use crate::config::model::ConfiguredSite;
 use crate::control;
+
+mod router_parts;
+
+use router_parts::{RouterParts, keeper_options};
 
 /// The database can't be had.
 #[derive(Debug, Error)]
@@ -62,6 +62,7 @@ pub(super) struct Opened {
 /// Every task of the daemon. Dropped, they end, and the processes they hold with them.
 pub(super) struct House {
     board: Arc<RouteBoard>,
+    launcher: Arc<Launcher>,
     router: RouterParts,
     supervisor: SupervisorPart,
     control: Part,
@@ -69,13 +70,6 @@ pub(super) struct House {
     cluster: Option<PrivateCluster>,
     /// The last to go.
     _locks: [FolderLock; 2],
-}
-
-/// The fastrouter's process and the link to it.
-struct RouterParts {
-    state: watch::Receiver<RouterState>,
-    keeper: Part,
-    link: Part,
 }
 
 /// The supervisor, and the levels it follows.
@@ -104,23 +98,19 @@ impl House {
             control,
             link,
             access_log,
+            mut left,
         } = foundation;
         let board = Arc::new(RouteBoard::new(settings(&config.router, &config.state_dir)));
         let listen = listeners.addresses().to_vec();
-        let options = KeeperOptions {
-            launcher: Arc::clone(&launcher),
-            listeners: Arc::new(listeners),
-            access_log,
-            link: socket::path(&config.runtime_dir),
-            threads: config.router.threads,
-        };
+        let routers = std::mem::take(&mut left.fastrouters);
+        let options = keeper_options(config, (&launcher, &board), listeners, access_log, routers);
         let (router, link_pulse) = RouterParts::start(link, options, &board);
         let (cluster, target) = database(config)?;
         let registry = Registry::start(registry_options(config, target, cluster.as_ref()));
         let statuses = Arc::new(StatusBoard::new(registry.handle()));
-        let vassals = vassals(config, launcher, &board, &statuses);
+        let vassals = vassals(config, Arc::clone(&launcher), &board, &statuses);
         let (supervisor, orders, supervisor_pulse) =
-            SupervisorPart::start(vassals, &registry.handle(), catalog);
+            SupervisorPart::start(vassals, &registry.handle(), catalog, left);
         let (reread, rereads) = mpsc::channel(COMMANDS);
         let subject = Subject {
             statuses: Arc::clone(&statuses),
@@ -142,6 +132,7 @@ impl House {
         });
         let house = Self {
             board,
+            launcher,
             router,
             supervisor,
             control: Part::start(|stop| serve_control(control, handle, stop)),
@@ -208,6 +199,16 @@ impl House {
         self.supervisor.catalog.send_replace(catalog);
     }
 
+    /// Returns once everything that the next emperor has to know is written down.
+    pub(super) async fn remembered(&self) {
+        self.launcher.settled().await;
+    }
+
+    /// Replaces the fastrouter, without a lost request, where its program is another one by now.
+    pub(super) fn renew_router(&self) {
+        self.router.renewal.notify_one();
+    }
+
     /// Lets the fastrouter end its requests, and ends it.
     pub(super) async fn stop_router(&mut self) {
         self.router.keeper.stop.cancel();
@@ -233,28 +234,8 @@ impl House {
         {
             error!(%error, "the private PostgreSQL did not end in order");
         }
+        self.launcher.settled().await;
         info!("ended");
-    }
-}
-
-impl RouterParts {
-    fn start(
-        link: UnixListener,
-        options: KeeperOptions,
-        board: &Arc<RouteBoard>,
-    ) -> (Self, PulseMonitor) {
-        let allowed = AllowedPeer {
-            uid: options.launcher.router_identity().uid,
-        };
-        let (known, state) = watch::channel(RouterState::Starting);
-        let board = Arc::clone(board);
-        let (pulse, monitor) = pulse();
-        let parts = Self {
-            state,
-            link: Part::start(|stop| link::serve(link, board, allowed, pulse, stop)),
-            keeper: Part::start(|stop| keeper::keep(options, known, stop)),
-        };
-        (parts, monitor)
     }
 }
 
@@ -263,6 +244,7 @@ impl SupervisorPart {
         vassals: vassal::House<Launcher>,
         registry: &RegistryHandle,
         catalog: Arc<Catalog>,
+        left: Left,
     ) -> (Self, mpsc::Sender<Command>, PulseMonitor) {
         let (catalog, catalogs) = watch::channel(catalog);
         let (shutdown, shutdowns) = watch::channel(None);
@@ -277,7 +259,7 @@ impl SupervisorPart {
             settled: settle,
             pulse,
         };
-        let supervisor = Supervisor::new(Arc::new(vassals), channels);
+        let supervisor = Supervisor::new(Arc::new(vassals), channels, left);
         let part = Self {
             catalog,
             shutdown,

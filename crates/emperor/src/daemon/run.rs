@@ -110,7 +110,10 @@ impl Daemon {
                     Asked::End => return Ok(()),
                     // What went wrong is in the log; a signal has nobody to be told.
                     Asked::Reread => drop(self.read_again(&manager).await),
-                    Asked::Leave => leave(),
+                    Asked::Leave => {
+                        self.house.remembered().await;
+                        leave();
+                    }
                 },
                 cause = &mut cluster_failed, if on_failure == ClusterFailure::Fatal => {
                     return Err(OpenError::Cluster(cause).into());
@@ -146,6 +149,7 @@ impl Daemon {
     async fn read_all_again(&mut self) -> Result<Reread, RereadError> {
         let (config, reread) = self.reread()?;
         self.config = config;
+        self.house.renew_router();
         let rows = self.house.registry();
         match timeout(RESYNC_PATIENCE, rows.resync()).await {
             Ok(read) => read?,

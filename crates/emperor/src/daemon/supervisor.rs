@@ -15,10 +15,12 @@ use vassal_core::lifecycle::Haste;
 use vassal_core::{Action, Address, Catalog, Resolution, Want, plan};
 
 use super::handle::{Command, Selection};
+use super::process::Left;
 use super::pulse::Pulse;
-use super::vassal::{House, Spawner};
+use super::vassal::{House, Spawner, Wish};
 use vassals::Vassals;
 
+mod inheritance;
 mod vassals;
 
 /// Rows that are resolved between two looks at everything else.
@@ -54,11 +56,13 @@ pub(super) struct Supervisor<S: Spawner> {
     /// Those that were told something else, since their user can't be had on this machine.
     refused: BTreeSet<SiteId>,
     vassals: Vassals<S>,
+    /// What an earlier emperor left, until the rows are known.
+    left: Left,
 }
 
 impl<S: Spawner> Supervisor<S> {
     /// A supervisor that has told nobody anything yet.
-    pub(super) fn new(house: Arc<House<S>>, channels: Channels) -> Self {
+    pub(super) fn new(house: Arc<House<S>>, channels: Channels, left: Left) -> Self {
         let catalog = channels.catalog.borrow().clone();
         Self {
             vassals: Vassals::new(Arc::clone(&house)),
@@ -68,6 +72,7 @@ impl<S: Spawner> Supervisor<S> {
             resolution: Resolution::new(catalog),
             told: OrdMap::new(),
             refused: BTreeSet::new(),
+            left,
         }
     }
 
@@ -103,9 +108,24 @@ impl<S: Spawner> Supervisor<S> {
             return;
         }
         self.resolve(&desired.rows).await;
+        if *self.channels.settled.borrow() {
+            return self.tell().await;
+        }
+        self.inherit();
         self.tell().await;
+        // Whoever is left has no row.
+        self.vassals.begin_left(&Wish::Removed);
+        // A router that outlived an emperor has a whole table: the next one must not know less.
+        self.vassals.begun().await;
         self.house.routes.open();
         self.channels.settled.send_replace(true);
+    }
+
+    /// Finds out what each instance runs that an earlier emperor left.
+    fn inherit(&mut self) {
+        let left = std::mem::take(&mut self.left);
+        let (wants, catalog) = (self.resolution.wants(), self.resolution.catalog());
+        self.vassals.inherit(left, wants, catalog);
     }
 
     async fn resolve(&mut self, rows: &OrdMap<SiteId, Row>) {
@@ -240,6 +260,8 @@ impl<S: Spawner> Supervisor<S> {
             "the vassals are told to end"
         );
         self.vassals.shut_down(haste);
+        self.inherit();
+        self.vassals.begin_left(&Wish::Shutdown(haste));
         loop {
             tokio::select! {
                 more = self.vassals.one_gone() => if !more {

@@ -14,6 +14,7 @@ use tokio_postgres::{Client, Row as DatabaseRow, Statement};
 #[cfg(test)]
 pub(crate) use row::tests;
 pub(crate) use row::{RawRow, kind_text};
+pub use row::{row_from_text, row_text};
 
 use crate::desired::Row;
 use crate::link::{DatabaseTarget, Doing, LinkError, Session, bounded, bounded_by};

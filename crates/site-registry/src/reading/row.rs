@@ -89,6 +89,22 @@ impl From<&Site> for RawRow {
     }
 }
 
+/// A row as text, for whoever has to know it again: [`row_from_text`] reads it.
+pub fn row_text(site: &Site) -> String {
+    // Numbers and texts are always JSON; no row at all would be read as none.
+    serde_json::to_string(&RawRow::from(site)).unwrap_or_default()
+}
+
+/// Reads what [`row_text`] wrote; `None`: that is no row, or one that can't be run.
+pub fn row_from_text(text: &str) -> Option<Arc<Site>> {
+    let raw: RawRow = serde_json::from_str(text).ok()?;
+    let id = SiteId::new(raw.id).ok()?;
+    match raw.parse(id) {
+        Row::Site(site) => Some(site),
+        Row::Rejected(_) => None,
+    }
+}
+
 /// The word of the column `kind`.
 pub(crate) const fn kind_text(kind: AliasKind) -> &'static str {
     match kind {

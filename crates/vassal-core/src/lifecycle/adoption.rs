@@ -55,8 +55,6 @@ pub enum Stage {
     },
     /// It takes no new requests.
     Draining {
-        /// Why.
-        reason: StopReason,
         /// When it is told to end at the latest; `None`: not before the router knows.
         until: Option<Instant>,
     },
@@ -106,8 +104,8 @@ pub struct InheritedInstance {
     pub process: Process,
     /// What it runs.
     pub spec: Arc<VassalSpec>,
-    /// False: it ended while nobody was there to notice.
-    pub is_alive: bool,
+    /// How it ended, where it did while nobody was there to notice.
+    pub ended: Option<ExitReason>,
 }
 
 impl Lifecycle {
@@ -135,8 +133,7 @@ impl Lifecycle {
         life.next_rollout = next.unwrap_or(0);
         let ended: Vec<_> = instances
             .iter()
-            .filter(|left| !left.is_alive)
-            .map(|left| left.process.incarnation)
+            .filter_map(|left| Some((left.process.incarnation, left.ended?)))
             .collect();
         for left in instances {
             life.instances
@@ -147,10 +144,10 @@ impl Lifecycle {
         if let Some(setback) = setback {
             life.recall(setback);
         }
-        for incarnation in ended {
+        for (incarnation, reason) in ended {
             let exit = Event::Exited {
                 incarnation,
-                reason: ExitReason::Unknown,
+                reason,
                 stderr: Vec::new(),
             };
             life.take_in(exit, now, &mut out);
@@ -225,12 +222,12 @@ impl InheritedInstance {
             memory,
             process,
             spec,
-            is_alive,
+            ended,
         } = self;
         let wear = Wear::new(&spec.settings.recycle, rng);
         let phase = match memory.stage {
             Stage::Starting => {
-                if is_alive {
+                if ended.is_none() {
                     out.push(Effect::Probe {
                         incarnation: process.incarnation,
                         spec: Arc::clone(&spec),
@@ -247,9 +244,9 @@ impl InheritedInstance {
                 carrier: Carrier::Unknown,
                 since,
             },
-            Stage::Draining { reason, until } => Phase::Draining {
+            Stage::Draining { until } => Phase::Draining {
                 process,
-                reason,
+                reason: StopReason::Earlier,
                 step: DrainStep::Unrouting(Carrier::Unknown),
                 since: now,
                 until,
@@ -274,10 +271,7 @@ impl Instance {
             Phase::Publishing { since, .. } | Phase::Ready { since, .. } => {
                 Stage::Serving { since: *since }
             }
-            Phase::Draining { reason, until, .. } => Stage::Draining {
-                reason: *reason,
-                until: *until,
-            },
+            Phase::Draining { until, .. } => Stage::Draining { until: *until },
             Phase::Stopping { kill_at, .. } => Stage::Stopping { kill_at: *kill_at },
             Phase::Killed { again_at, .. } => Stage::Stopping { kill_at: *again_at },
         };

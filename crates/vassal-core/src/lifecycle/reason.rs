@@ -142,6 +142,8 @@ pub enum StopReason {
     Rejected,
     /// The emperor ends.
     Shutdown,
+    /// An emperor before this one had decided so.
+    Earlier,
 }
 
 impl StopReason {
@@ -156,7 +158,8 @@ impl StopReason {
             | Self::Disabled
             | Self::Removed
             | Self::Rejected
-            | Self::Shutdown => false,
+            | Self::Shutdown
+            | Self::Earlier => false,
         }
     }
 }
@@ -173,6 +176,7 @@ impl fmt::Display for StopReason {
             Self::Removed => "the row is gone",
             Self::Rejected => "the row can't be run",
             Self::Shutdown => "the emperor ends",
+            Self::Earlier => "an earlier emperor had decided so",
         })
     }
 }

@@ -1,9 +1,15 @@
-//! One child of the emperor's, with its process group.
+//! One process that the emperor answers for, with its process group: a child of its own, or one that
+//! an earlier emperor started and that the kernel has given to `init`.
 //!
 //! A pid names a process only until it is reaped; afterwards the kernel may give it to another.
 //! Everything here that goes by pid or group therefore happens before the reaping, under one lock,
 //! and the reaping is a step of its own: the exit is noticed with the process left a zombie, its
 //! group is killed, its session is searched, and only then it is let go.
+//!
+//! A process that was adopted is reaped by `init`, at a moment of its own choosing: how it ended can't
+//! be asked, and its number may be another's as soon as it ended. What is left of it is found by
+//! session and user. (Being a subreaper, `PR_SET_CHILD_SUBREAPER`, helps a parent that lives and
+//! nobody that comes after it.)
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,23 +18,36 @@ use std::time::Duration;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid,
 };
-use tracing::error;
+use tokio::task::spawn_blocking;
+use tracing::{error, warn};
 use vassal_core::ExitReason;
 use vassal_core::settings::StopSignal;
 
 use super::pidfd::Pidfd;
-use super::session::Sweeper;
+use super::record::Record;
+use super::session::{ProcessStat, Sweeper, kill_orphans};
 
 /// How long a killed process may take to be gone. Only one that the kernel can't interrupt (a file
 /// system that does not answer) takes longer, and nothing helps against that.
 pub(super) const KILLED_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A child. Dropped, its group is killed and it is reaped.
+/// A process. Dropped, its group is killed, and a child is reaped.
 #[derive(Debug)]
 pub(super) struct Child {
     pid: Pid,
     held: Pidfd,
+    kinship: Kinship,
     fate: Mutex<Fate>,
+}
+
+/// Whose child it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kinship {
+    Own,
+    /// Not this emperor's.
+    Adopted {
+        uid: u32,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +66,29 @@ impl Child {
         Ok(Self {
             pid,
             held: Pidfd::open(pid)?,
+            kinship: Kinship::Own,
+            fate: Mutex::new(Fate::Running),
+        })
+    }
+
+    /// Takes a process that an earlier emperor wrote down, if it is still there. One that this
+    /// emperor became by executing itself anew is its child as before.
+    pub(super) fn found(record: &Record) -> Option<Self> {
+        let pid = record.found()?.pid;
+        let held = Pidfd::open(pid).ok()?;
+        // Held first and compared then: what was compared is what is held.
+        let found = record.found()?;
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        let kinship = if found.parent == own {
+            Kinship::Own
+        } else {
+            Kinship::Adopted { uid: record.uid() }
+        };
+        let is_there = kinship == Kinship::Own || !found.is_zombie;
+        is_there.then_some(Self {
+            pid,
+            held,
+            kinship,
             fate: Mutex::new(Fate::Running),
         })
     }
@@ -66,6 +108,11 @@ impl Child {
         self.held.ended_as(|| self.notice_exit()).await
     }
 
+    /// Whether it has ended already.
+    pub(super) fn has_ended(&self) -> bool {
+        ProcessStat::of(self.pid).is_none_or(|found| found.is_zombie)
+    }
+
     /// Sends a signal to the process alone. One that has ended gets none.
     pub(super) fn signal(&self, signal: StopSignal) {
         self.held.send(kernel_signal(signal));
@@ -79,10 +126,25 @@ impl Child {
 
     /// Kills whatever it left in its session, then gives its pid back. Call it after the exit.
     pub(super) async fn reap(&self, sweeper: &Sweeper) {
+        if let Kinship::Adopted { uid } = self.kinship {
+            return self.end_orphans(uid).await;
+        }
         if !matches!(*self.fate(), Fate::Reaped(_)) {
             sweeper.sweep(self.pid).await;
         }
         self.let_go();
+    }
+
+    async fn end_orphans(&self, uid: u32) {
+        let session = self.pid;
+        let ended = spawn_blocking(move || kill_orphans(session, uid)).await;
+        if let Err(error) = ended {
+            warn!(%error, "looking for left-over processes broke off");
+        }
+    }
+
+    fn is_adopted(&self) -> bool {
+        matches!(self.kinship, Kinship::Adopted { .. })
     }
 
     fn fate(&self) -> MutexGuard<'_, Fate> {
@@ -93,9 +155,10 @@ impl Child {
     /// the child is alone.
     fn kill_unreaped(&self, fate: Fate) {
         match fate {
+            // The group first: as long as the process lives, the group's number is its own.
             Fate::Running => {
-                self.held.send(Signal::KILL);
                 let _ = kill_process_group(self.pid, Signal::KILL);
+                self.held.send(Signal::KILL);
             }
             Fate::Ended(_) => {
                 // No such group: nobody is left, which is what is wanted.
@@ -109,6 +172,10 @@ impl Child {
         let mut fate = self.fate();
         match *fate {
             Fate::Ended(reason) | Fate::Reaped(reason) => Some(reason),
+            Fate::Running if self.is_adopted() => {
+                *fate = Fate::Reaped(ExitReason::Unknown);
+                Some(ExitReason::Unknown)
+            }
             Fate::Running => {
                 let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
                 let reason = self.wait(peek)?;
@@ -122,6 +189,7 @@ impl Child {
     fn let_go(&self) {
         let mut fate = self.fate();
         if matches!(*fate, Fate::Running | Fate::Ended(_))
+            && !self.is_adopted()
             && let Some(reason) = self.wait(WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
         {
             *fate = Fate::Reaped(reason);
@@ -143,7 +211,7 @@ impl Drop for Child {
         }
         self.kill_unreaped(fate);
         self.let_go();
-        if matches!(*self.fate(), Fate::Reaped(_)) {
+        if self.is_adopted() || matches!(*self.fate(), Fate::Reaped(_)) {
             return;
         }
         // Killed but not gone yet. A moment of a thread's time, where there is nobody to await it.

@@ -10,6 +10,7 @@
 //! | `log/out`, `log/err` | the site's user | 0600 | FIFOs for its output |
 //! | `notify` | the site's user | 0600 | `NOTIFY_SOCKET` |
 //! | `instance.json` | emperor | 0600 | which process runs here |
+//! | `memory.json` | emperor | 0600 | how far it is |
 //!
 //! Everything is made by name *within* a folder that is held open, with no symbolic link followed,
 //! and given to the site's user last: until then that user can't have put anything in its way.
@@ -36,6 +37,9 @@ const FILE: u32 = 0o600;
 const BIND_FOLDER: u32 = 0o2700;
 const REACH_FOLDER: u32 = 0o710;
 
+/// For both ends, so that neither ever finds the pipe without the other.
+const PIPE: OFlags = OFlags::RDWR.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+
 /// An instance's folder, held open.
 #[derive(Debug)]
 pub(super) struct InstanceFolder {
@@ -60,6 +64,20 @@ impl InstanceFolder {
         let opened = openat(CWD, &path, folder_flags(), Mode::empty()).doing("open", &path)?;
         fchmod(&opened, Mode::from_raw_mode(PASSAGE)).doing("set the mode of", &path)?;
         Ok(Self { path, opened })
+    }
+
+    /// Opens one that an earlier emperor made.
+    pub(super) fn open(path: PathBuf) -> Result<Self, PathFailure> {
+        let opened = openat(CWD, &path, folder_flags(), Mode::empty()).doing("open", &path)?;
+        Ok(Self { path, opened })
+    }
+
+    /// The emperor's ends of the pipes that an earlier emperor made: what was written since is in
+    /// them, since the process itself holds them open.
+    pub(super) fn open_pipes(&self) -> Result<[Receiver; 2], PathFailure> {
+        let path = self.path.join("log");
+        let open = |name| own_end(&self.opened, &format!("log/{name}"), &path.join(name));
+        Ok([open("out")?, open("err")?])
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -188,6 +206,13 @@ fn write_file(
     Ok(())
 }
 
+fn own_end(folder: &OwnedFd, name: &str, path: &Path) -> Result<Receiver, PathFailure> {
+    let flags = PIPE | OFlags::NONBLOCK;
+    let opened = openat(folder, name, flags, Mode::empty()).doing("open the pipe", path)?;
+    // Refuses what is no pipe.
+    Receiver::from_owned_fd(opened).doing("read", path)
+}
+
 fn make_pipe(
     folder: &OwnedFd,
     path: &Path,
@@ -197,11 +222,10 @@ fn make_pipe(
     let path = path.join(name);
     let mode = Mode::from_raw_mode(FILE);
     mknodat(folder, name, FileType::Fifo, mode, 0).doing("make the pipe", &path)?;
-    let both = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let open = |flags| openat(folder, name, flags, Mode::empty()).doing("open the pipe", &path);
+    let process_end = openat(folder, name, PIPE, Mode::empty()).doing("open the pipe", &path)?;
     let pipe = Pipe {
-        process_end: open(both)?,
-        own_end: Receiver::from_owned_fd(open(both | OFlags::NONBLOCK)?).doing("read", &path)?,
+        process_end,
+        own_end: own_end(folder, name, &path)?,
     };
     // Its own user may open it by name, as programs do that log to /dev/stderr.
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));

@@ -2,14 +2,17 @@
 
 use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use site_model::{Incarnation, InstanceNumber, RunAs, SiteId};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, spawn_blocking};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::warn;
 use vassal_core::spec::RenderError;
-use vassal_core::{InstanceContext, Launch, VassalSpec};
+use vassal_core::{ExitReason, InstanceContext, Launch, VassalSpec};
 use wire::exec::Identity;
 
 use super::cgroup::Cgroups;
@@ -17,11 +20,15 @@ use super::failure::{Doing, IdentityError, PrepareError, SpawnFailure};
 use super::identity::{Account, Identities, IdentityPolicy};
 use super::incarnations::Incarnations;
 use super::layout::Layout;
+use super::left::{self, Left, LeftFastrouter, LeftInstance, TakenOver};
 use super::limits::OwnLimits;
+use super::memory::{self, SiteMemory};
+use super::notebook::Notebook;
 use super::order::Order;
 use super::output::{LogLimits, Logbook};
 use super::programs::OwnPrograms;
 use super::reclaim;
+use super::record::FastrouterRecord;
 use super::running::{RunningInstance, RunningProcess};
 use super::session::Sweeper;
 use super::spawning::fastrouter::{self, Invocation};
@@ -56,6 +63,7 @@ pub(crate) struct Launcher {
     /// Held for its effect: with a handler in place, SIGCHLD is not ignored, even if the emperor
     /// was started that way, and the kernel keeps ended children until they are asked for.
     _sigchld: Signal,
+    _notebook: AbortOnDropHandle<()>,
 }
 
 /// What every spawn uses.
@@ -69,6 +77,7 @@ pub(super) struct Tools {
     pub(super) limits: OwnLimits,
     pub(super) cgroups: Cgroups,
     pub(super) sweeper: Arc<Sweeper>,
+    pub(super) notebook: Arc<Notebook>,
 }
 
 /// What the fastrouter is started with.
@@ -82,6 +91,8 @@ pub(crate) struct FastrouterOrder<'a> {
     pub(crate) link: &'a Path,
     /// How many threads.
     pub(crate) threads: usize,
+    /// What is written down about it.
+    pub(crate) record: &'a FastrouterRecord,
 }
 
 impl Launcher {
@@ -93,19 +104,99 @@ impl Launcher {
         let sigchld =
             signal(SignalKind::child()).doing("handle SIGCHLD for", Path::new("vassals"))?;
         let tools = off_the_loop(move || Tools::prepare(options)).await?;
+        let notebook = Arc::clone(&tools.notebook);
+        let keep = async move { notebook.keep().await };
         Ok(Self {
             tools: Arc::new(tools),
             _sigchld: sigchld,
+            _notebook: AbortOnDropHandle::new(tokio::spawn(keep)),
         })
     }
 
-    /// Ends what a previous emperor that was killed left running here, and removes its folders.
-    /// To be awaited before the first spawn. Returns how many processes were ended.
-    pub(crate) async fn reclaim(&self) -> usize {
+    /// Finds what an earlier emperor left running here, and ends what can't be taken over. To be
+    /// awaited before the first spawn.
+    pub(crate) async fn left(&self) -> Left {
+        let tools = Arc::clone(&self.tools);
+        let look = move || left::look(&tools.layout.instances(), &tools.layout.sites());
+        let mut left = off_the_loop(look).await;
+        let unknown = std::mem::take(&mut left.unknown);
+        reclaim::reclaim(unknown).await;
         let instances = self.tools.layout.instances();
-        let ended = reclaim::reclaim(instances.clone()).await;
         self.tools.cgroups.sweep(instances).await;
-        ended
+        left
+    }
+
+    /// Takes an instance over that an earlier emperor started. One that lives and can't be taken
+    /// over is ended.
+    pub(crate) async fn take_over(&self, left: LeftInstance) -> TakenOver<RunningInstance> {
+        let (tools, left) = (Arc::clone(&self.tools), Arc::new(left));
+        let taken = Arc::clone(&left);
+        let taken = off_the_loop(move || taken.take_over(&tools)).await;
+        match taken {
+            Ok(Some(instance)) if !instance.process.has_ended() => {
+                return TakenOver::Running(Box::new(instance));
+            }
+            Ok(Some(instance)) => {
+                let reason = instance.exited().await;
+                instance.remove().await;
+                return TakenOver::Ended(reason);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                warn!(site = %left.site, %error, "an instance can't be taken over and is ended");
+            }
+        }
+        reclaim::reclaim([left.folder().to_path_buf()]).await;
+        TakenOver::Ended(ExitReason::Unknown)
+    }
+
+    /// Ends an instance that nobody wants to take over.
+    pub(crate) async fn end_left(&self, left: LeftInstance) {
+        reclaim::reclaim([left.folder().to_path_buf()]).await;
+    }
+
+    /// Takes over a router that an earlier emperor started; `None`: it has ended.
+    pub(crate) async fn take_over_fastrouter(
+        &self,
+        left: LeftFastrouter,
+    ) -> Result<Option<RunningProcess>, SpawnFailure> {
+        let tools = Arc::clone(&self.tools);
+        off_the_loop(move || left.take_over(&tools)).await
+    }
+
+    /// Ends a router that an earlier emperor started.
+    pub(crate) async fn end_left_fastrouter(&self, left: LeftFastrouter) {
+        reclaim::reclaim([left.folder().to_path_buf()]).await;
+    }
+
+    /// What a router would be started with now, as far as only a start can change it: its program
+    /// and its arguments.
+    pub(crate) fn fastrouter_make(&self, threads: usize, has_log: bool) -> String {
+        let uid = self.router_identity().uid;
+        let program = match std::fs::metadata(&self.tools.programs.fastrouter) {
+            Ok(found) => format!(
+                "{}:{}:{}.{}:{}",
+                found.dev(),
+                found.ino(),
+                found.mtime(),
+                found.mtime_nsec(),
+                found.size()
+            ),
+            // It is being replaced at this moment.
+            Err(_) => String::new(),
+        };
+        format!("program {program} threads {threads} log {has_log} uid {uid}")
+    }
+
+    /// Returns once everything that is to be remembered is on the disk.
+    pub(crate) async fn settled(&self) {
+        self.tools.notebook.write_all().await;
+    }
+
+    /// Has it written down how a site fares, for an emperor that comes after a death.
+    pub(crate) fn remember_site(&self, site: SiteId, memory: &SiteMemory) {
+        let file = self.tools.layout.sites().join(format!("{site}.json"));
+        self.tools.notebook.note(file, memory::site_text(memory));
     }
 
     /// A number no spawn ever had. Touches no disk.
@@ -209,6 +300,7 @@ impl Tools {
             limits: OwnLimits::read_and_raise(),
             cgroups: Cgroups::find(&layout.runtime_dir),
             sweeper: Arc::default(),
+            notebook: Arc::default(),
             layout,
         })
     }

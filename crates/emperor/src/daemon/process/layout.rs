@@ -40,6 +40,11 @@ impl Layout {
         self.instances().join(format!("{whose}.{incarnation}"))
     }
 
+    /// The folder of what is remembered of sites.
+    pub(super) fn sites(&self) -> PathBuf {
+        self.runtime_dir.join("sites")
+    }
+
     pub(super) fn logs(&self) -> PathBuf {
         self.state_dir.join("logs")
     }
@@ -58,6 +63,7 @@ impl Layout {
         own_folder(&self.runtime_dir, PUBLIC, own.as_raw())?;
         check_above(&self.runtime_dir, own.is_root())?;
         own_folder(&self.instances(), PASSAGE, own.as_raw())?;
+        own_folder(&self.sites(), OWN, own.as_raw())?;
         own_folder(&self.state_dir, PUBLIC, own.as_raw())?;
         check_above(&self.state_dir, false)?;
         own_folder(&self.logs(), OWN, own.as_raw())

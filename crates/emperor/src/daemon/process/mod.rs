@@ -7,17 +7,18 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `launcher` | what the daemon asks: prepare, reclaim, spawn |
+//! | `launcher` | what the daemon asks: prepare, take over, spawn |
 //! | `layout`, `folder`, `listen` | where things lie, who owns them, which sockets are bound there |
 //! | `identity` | who runs what; uids of the range are assigned for good |
-//! | `incarnations`, `record`, `durable` | what survives the daemon's death |
+//! | `incarnations`, `record`, `memory`, `moment` | what survives the daemon's death |
+//! | `durable`, `notebook` | how it gets to the disk |
 //! | `environment`, `limits`, `order` | what a worker is given |
 //! | `cgroup`, `walls` | what bounds an instance as a whole, and what it is kept from |
 //! | `spawning`, `helper` | from all this to `vassal-exec` and its plan |
 //! | `pidfd`, `child`, `session`, `running` | exits, signals, groups, what is left over |
 //! | `output` | standard output and error, to one log per site |
 //! | `notify`, `probe`, `worker_socket` | readiness, and the way to the worker |
-//! | `reclaim` | what a predecessor that was killed left behind |
+//! | `left`, `reclaim` | what an emperor that was killed left: taken over, or ended |
 
 mod cgroup;
 mod child;
@@ -30,8 +31,12 @@ mod identity;
 mod incarnations;
 mod launcher;
 mod layout;
+mod left;
 mod limits;
 mod listen;
+mod memory;
+mod moment;
+mod notebook;
 mod notify;
 mod order;
 mod output;
@@ -50,8 +55,11 @@ mod worker_socket;
 
 pub(crate) use failure::{PrepareError, SpawnFailure};
 pub(crate) use launcher::{FastrouterOrder, Launcher, LauncherOptions};
+pub(crate) use left::{Left, LeftFastrouter, LeftInstance, TakenOver};
+pub(crate) use memory::SiteMemory;
 pub(crate) use probe::ProbeFailure;
 pub(crate) use programs::{MissingProgram, OwnPrograms};
+pub(crate) use record::FastrouterRecord;
 pub(crate) use running::{RunningInstance, RunningProcess};
 pub(crate) use session::pss_bytes;
 pub(crate) use session::resident_bytes;

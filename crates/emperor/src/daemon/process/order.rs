@@ -1,6 +1,6 @@
 //! What one instance is to be, apart from how its texts are rendered.
 
-use site_model::{Incarnation, InstanceNumber, RunAs, SiteId};
+use site_model::{Incarnation, InstanceNumber, Protocol, Revision, RunAs, SiteId};
 use vassal_core::settings::{Limits, Sandbox, Stop};
 use vassal_core::{ListenMode, VassalSpec};
 
@@ -17,6 +17,10 @@ pub(super) struct Order {
     pub(super) sandbox: Sandbox,
     pub(super) number: InstanceNumber,
     pub(super) incarnation: Incarnation,
+    pub(super) revision: Revision,
+    pub(super) protocol: Protocol,
+    /// The row as the registry writes rows: nothing here reads it.
+    pub(super) row: String,
 }
 
 impl Order {
@@ -32,6 +36,9 @@ impl Order {
             sandbox: spec.settings.sandbox,
             number,
             incarnation,
+            revision: spec.revision,
+            protocol: spec.protocol,
+            row: site_registry::row_text(&spec.site),
         }
     }
 }

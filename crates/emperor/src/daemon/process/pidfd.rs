@@ -4,7 +4,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open, pidfd_send_signal,
+};
 use tokio::io::unix::AsyncFd;
 use tracing::error;
 
@@ -29,6 +31,12 @@ impl Pidfd {
             Ok(()) | Err(Errno::SRCH) => {}
             Err(error) => error!(?signal, %error, "a signal was refused"),
         }
+    }
+
+    /// The descriptor that it has under this number: the same open file, for this process too. Takes
+    /// the right to trace it (`CAP_SYS_PTRACE`, or the same user where `ptrace_scope` allows it).
+    pub(super) fn descriptor(&self, number: i32) -> io::Result<OwnedFd> {
+        Ok(pidfd_getfd(&self.0, number, PidfdGetfdFlags::empty())?)
     }
 
     /// Resolves once it has ended. Cancel safe.

@@ -1,9 +1,6 @@
-//! What a predecessor left running when it was killed.
-//!
-//! Its workers have no parent that watches them, and nobody reads their output. They are ended in
-//! order, so that no site runs twice, and are started again by the ordinary way.
+//! Ends what an earlier emperor left and nobody takes over: what was being spawned when it died,
+//! what can't be run any more, and what can't be taken over. In order, so that no site runs twice.
 
-use std::fs::read_dir;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -17,25 +14,15 @@ use super::record::Record;
 use super::running::remove_folder;
 use super::session::kill_orphans;
 
-/// Ends every process that is written down below this folder, all at once, and removes what they
+/// Ends every process that is written down in these folders, all at once, and removes what they
 /// leave. Returns how many there were.
-pub(super) async fn reclaim(instances: PathBuf) -> usize {
+pub(super) async fn reclaim(folders: impl IntoIterator<Item = PathBuf>) -> usize {
     let mut ended = JoinSet::new();
-    for folder in folders(&instances) {
+    for folder in folders {
         ended.spawn(end_and_remove(folder));
     }
     let found = ended.join_all().await;
     found.iter().filter(|&&found| found == Found::Ended).count()
-}
-
-fn folders(instances: &Path) -> Vec<PathBuf> {
-    match read_dir(instances) {
-        Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
-        Err(error) => {
-            warn!(folder = %instances.display(), %error, "left-over instances can't be looked for");
-            Vec::new()
-        }
-    }
 }
 
 /// What was found in a folder.

@@ -5,12 +5,13 @@ use std::fs::{File, read_to_string};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use vassal_core::settings::{Stop, StopSignal};
+use wire::route::ProtocolFrame;
 
 use super::failure::{Doing, PathFailure};
 use super::session::ProcessStat;
@@ -29,6 +30,47 @@ pub(super) struct Record {
     uid: u32,
     stop_signal: RecordedSignal,
     grace_ms: u64,
+    /// When it was started, in milliseconds since 1970: for people.
+    #[serde(default)]
+    started_ms: u64,
+    /// What it is; without that it can't be taken over.
+    #[serde(default)]
+    runs: Option<Runs>,
+    /// Limits and walls that it runs without.
+    #[serde(default)]
+    missing: Vec<String>,
+}
+
+/// What a process is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Runs {
+    /// An instance of a site.
+    Instance(InstanceRecord),
+    /// The router.
+    Fastrouter(FastrouterRecord),
+}
+
+/// What has to be known of an instance to go on with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct InstanceRecord {
+    pub(super) site: i64,
+    pub(super) incarnation: u64,
+    pub(super) revision: String,
+    pub(super) protocol: ProtocolFrame,
+    /// It binds its socket itself.
+    pub(super) binds: bool,
+    /// The row it was made from, as the registry writes rows.
+    pub(super) row: String,
+}
+
+/// How the router was started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FastrouterRecord {
+    /// The place of each listening socket, in the order of its descriptors.
+    pub(crate) places: Vec<String>,
+    /// Everything else that only a new start can change.
+    pub(crate) make: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,15 +86,30 @@ enum RecordedSignal {
 
 impl Record {
     /// Describes a process that lives; `None` if it doesn't any more.
-    pub(super) fn of(pid: Pid, uid: u32, stop: &Stop) -> Option<Self> {
+    pub(super) fn of(pid: Pid, uid: u32, stop: &Stop, runs: Runs) -> Option<Self> {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
         Some(Self {
             pid: pid.as_raw_nonzero().get(),
             start_ticks: ProcessStat::of(pid)?.start_ticks,
             boot_id: boot_id(),
             uid,
             stop_signal: stop.signal.into(),
-            grace_ms: u64::try_from(stop.grace.as_millis()).unwrap_or(u64::MAX),
+            grace_ms: milliseconds(stop.grace),
+            started_ms: since_1970.map_or(0, milliseconds),
+            runs: Some(runs),
+            missing: Vec::new(),
         })
+    }
+
+    /// The same process, which runs without these limits and walls.
+    pub(super) fn without(mut self, missing: &[String]) -> Self {
+        self.missing = missing.to_vec();
+        self
+    }
+
+    /// Limits and walls that it runs without.
+    pub(super) fn missing(&self) -> &[String] {
+        &self.missing
     }
 
     /// Writes it into the instance's folder.
@@ -71,10 +128,30 @@ impl Record {
 
     /// The process, if it is this very one that lives under that pid.
     pub(super) fn living(&self) -> Option<Pid> {
-        let pid = Pid::from_raw(self.pid)?;
-        let now = ProcessStat::of(pid)?;
-        let same = self.boot_id == boot_id() && now.start_ticks == self.start_ticks;
-        (same && !now.is_zombie).then_some(pid)
+        let found = self.found()?;
+        (!found.is_zombie).then_some(found.pid)
+    }
+
+    /// The process, if it is this very one that has that pid, ended or not.
+    pub(super) fn found(&self) -> Option<ProcessStat> {
+        let found = ProcessStat::of(Pid::from_raw(self.pid)?)?;
+        let same = self.boot_id == boot_id() && found.start_ticks == self.start_ticks;
+        same.then_some(found)
+    }
+
+    /// What it is.
+    pub(super) fn runs(&self) -> Option<&Runs> {
+        self.runs.as_ref()
+    }
+
+    /// The user it runs as.
+    pub(super) fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// When it was started.
+    pub(super) fn started_at(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.started_ms)
     }
 
     /// The session it led, and its user; `None` after a restart of the machine, which no process
@@ -93,7 +170,12 @@ impl Record {
     }
 }
 
-fn boot_id() -> String {
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Which start of the machine this is.
+pub(super) fn boot_id() -> String {
     let id = read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().to_owned()
 }
@@ -133,10 +215,17 @@ mod tests {
         grace: Duration::from_millis(1500),
     };
 
+    fn router() -> Runs {
+        Runs::Fastrouter(FastrouterRecord {
+            places: vec!["127.0.0.1:80".into()],
+            make: "1".into(),
+        })
+    }
+
     #[test]
     fn a_record_finds_its_process_and_no_other_with_that_pid() {
         let own = rustix::process::getpid();
-        let record = Record::of(own, 0, &STOP).unwrap();
+        let record = Record::of(own, 0, &STOP, router()).unwrap();
         assert_eq!(record.living(), Some(own));
         assert_eq!(record.stop(), STOP);
 
@@ -151,7 +240,7 @@ mod tests {
     #[test]
     fn a_record_survives_being_written_and_read() {
         let folder = tempfile::tempdir().unwrap();
-        let record = Record::of(rustix::process::getpid(), 5, &STOP).unwrap();
+        let record = Record::of(rustix::process::getpid(), 5, &STOP, router()).unwrap();
         let opened = OwnedFd::from(File::open(folder.path()).unwrap());
         record.write(&opened, folder.path()).unwrap();
         assert_eq!(Record::read(folder.path()), Some(record));

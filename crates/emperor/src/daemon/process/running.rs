@@ -10,10 +10,13 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::{error, warn};
 use vassal_core::ExitReason;
+use vassal_core::lifecycle::InstanceMemory;
 use vassal_core::settings::{Ready, StopSignal};
 
 use super::cgroup::Cgroup;
 use super::child::{Child, KILLED_PATIENCE};
+use super::memory;
+use super::notebook::Notebook;
 use super::notify::Notified;
 use super::output::Captured;
 use super::probe::{ProbeFailure, Prober};
@@ -30,6 +33,7 @@ pub(crate) struct RunningInstance {
     pub(super) process: RunningProcess,
     pub(super) socket: WorkerSocket,
     pub(super) notified: watch::Receiver<Notified>,
+    pub(super) notebook: Arc<Notebook>,
 }
 
 /// A running program with its group and its folder.
@@ -129,8 +133,17 @@ impl RunningInstance {
         self.process.captured.last_stderr()
     }
 
+    /// Has it written down how far it is, for an emperor that comes after a death.
+    pub(crate) fn remember(&self, memory: &InstanceMemory) {
+        let file = memory::file_of(&self.process.folder);
+        self.notebook
+            .note(file, Some(memory::instance_text(memory)));
+    }
+
     /// As [`RunningProcess::remove`].
     pub(crate) async fn remove(self) {
+        let file = memory::file_of(&self.process.folder);
+        self.notebook.forget(&file).await;
         self.process.remove().await;
     }
 }
@@ -154,6 +167,11 @@ impl RunningProcess {
             drained.await;
             cgroup.map_or(reason, |cgroup| cgroup.explain(reason))
         }
+    }
+
+    /// Whether it has ended, as far as the kernel has told by now.
+    pub(super) fn has_ended(&self) -> bool {
+        self.leash.child.has_ended()
     }
 
     /// Sends a signal to the main process alone: it is the one that knows in which order its

@@ -20,6 +20,7 @@ const ROUNDS: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ProcessStat {
     pub(super) pid: Pid,
+    pub(super) parent: i32,
     pub(super) session: i32,
     /// It has ended and waits for its parent to ask how.
     pub(super) is_zombie: bool,
@@ -48,6 +49,7 @@ impl ProcessStat {
         Some(Self {
             pid: Pid::from_raw(head.split(' ').next()?.parse().ok()?)?,
             is_zombie: matches!(*fields.get(1)?, "Z" | "X"),
+            parent: fields.get(2)?.parse().ok()?,
             session: fields.get(4)?.parse().ok()?,
             start_ticks: number(20)?,
             resident_pages: number(22)?,

@@ -33,6 +33,10 @@ pub(crate) struct RouteBoard {
     acknowledged: watch::Sender<Generation>,
     peer: watch::Sender<Option<Peer>>,
     demand: Arc<DemandBoard>,
+    /// Which process has told that a table of this emperor's is in force in it.
+    server: watch::Sender<Option<u32>>,
+    /// How many routers were replaced and still end their requests.
+    departing: watch::Sender<usize>,
     open: watch::Sender<bool>,
 }
 
@@ -103,6 +107,8 @@ impl RouteBoard {
             acknowledged: watch::Sender::new(Generation::default()),
             peer: watch::Sender::new(None),
             demand: Arc::default(),
+            server: watch::Sender::new(None),
+            departing: watch::Sender::new(0),
             open: watch::Sender::new(false),
         }
     }
@@ -173,6 +179,23 @@ impl RouteBoard {
             // Only a board that is being dropped forgets a question.
             std::future::pending::<()>().await;
         }
+        // One that was replaced knows an older table, and may have requests there.
+        let mut departing = self.departing.subscribe();
+        drop(departing.wait_for(|departing| *departing == 0).await);
+    }
+
+    /// Waits until a process has the table in force.
+    ///
+    /// Cancel safe.
+    pub(super) async fn served_by(&self, pid: u32) {
+        let mut server = self.server.subscribe();
+        drop(server.wait_for(|server| *server == Some(pid)).await);
+    }
+
+    /// A router was replaced; until what is returned is dropped it may have requests anywhere.
+    pub(super) fn departure(self: &Arc<Self>) -> Departure {
+        self.departing.send_modify(|departing| *departing += 1);
+        Departure(Arc::clone(self))
     }
 
     /// Asks the router for its figures; `None` where none is connected or it goes away meanwhile.
@@ -211,6 +234,16 @@ impl RouteBoard {
     }
 }
 
+/// A router that ends its requests.
+#[derive(Debug)]
+pub(super) struct Departure(Arc<RouteBoard>);
+
+impl Drop for Departure {
+    fn drop(&mut self) {
+        self.0.departing.send_modify(|departing| *departing -= 1);
+    }
+}
+
 /// The side of the link.
 impl RouteBoard {
     /// Waits until routers may have the table.
@@ -237,6 +270,7 @@ impl RouteBoard {
     pub(super) fn disconnected(&self) {
         self.peer.send_replace(None);
         self.demand.disconnected();
+        self.server.send_replace(None);
         self.state().stats.clear();
     }
 
@@ -270,6 +304,15 @@ impl RouteBoard {
             let newer = generation > *known;
             *known = generation.max(*known);
             newer
+        });
+    }
+
+    /// A process said so: it serves.
+    pub(super) fn serves(&self, pid: u32) {
+        self.server.send_if_modified(|server| {
+            let is_new = *server != Some(pid);
+            *server = Some(pid);
+            is_new
         });
     }
 

@@ -1,5 +1,6 @@
-//! Keeps one fastrouter running: starts it on the emperor's sockets, and starts it again when it
-//! ends.
+//! Keeps one fastrouter running: starts it on the emperor's sockets, starts it again when it ends,
+//! and replaces it without a lost request when its program, or what only a start can change, is
+//! another one. A router that an earlier emperor left goes on.
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -7,16 +8,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use vassal_core::ExitReason;
 use vassal_core::settings::StopSignal;
 
-use crate::daemon::process::{FastrouterOrder, Launcher, RunningProcess, SpawnFailure};
-
+use super::board::RouteBoard;
 use super::listeners::Listeners;
+use crate::daemon::process::{
+    FastrouterOrder, FastrouterRecord, Launcher, LeftFastrouter, RunningProcess, SpawnFailure,
+};
 
 /// The pause before the second try; the first one after a crash has none, since every moment
 /// without a router is one in which clients wait.
@@ -26,6 +30,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const STARTED_WELL: Duration = Duration::from_secs(10);
 /// How long a router may take to end its requests at the emperor's own end.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
+/// How long a successor may take until it has the table: one that is slower is no success.
+const SUCCESSION_TIME: Duration = Duration::from_secs(30);
+/// How long a router that was replaced may take to end its requests; its own bound is shorter.
+const DEPARTURE_TIME: Duration = Duration::from_secs(40);
 
 /// What the keeper is told at its start.
 #[derive(Debug)]
@@ -33,13 +41,28 @@ pub(crate) struct KeeperOptions {
     /// Starts the process.
     pub(crate) launcher: Arc<Launcher>,
     /// What it accepts on.
-    pub(crate) listeners: Arc<Listeners>,
+    pub(crate) listeners: Listeners,
     /// The opened access log, if one is written.
     pub(crate) access_log: Option<OwnedFd>,
     /// Where the emperor listens for it.
     pub(crate) link: PathBuf,
     /// How many threads it is to have.
     pub(crate) threads: usize,
+    /// Routers that an earlier emperor left, the last one first.
+    pub(crate) left: Vec<LeftFastrouter>,
+    /// What they are told.
+    pub(crate) board: Arc<RouteBoard>,
+}
+
+/// What the keeper tells, and is told.
+#[derive(Debug)]
+pub(crate) struct KeeperChannels {
+    /// How the router is.
+    pub(crate) state: watch::Sender<RouterState>,
+    /// Which process is the router: the only one that may speak on the link.
+    pub(crate) speaker: watch::Sender<Option<u32>>,
+    /// Asks to look whether the router is still the one that would be started now.
+    pub(crate) renewal: Arc<Notify>,
 }
 
 /// How the fastrouter is.
@@ -62,25 +85,33 @@ pub(crate) enum RouterState {
 /// Runs the fastrouter until it is cancelled, and then ends it.
 pub(crate) async fn keep(
     options: KeeperOptions,
-    state: watch::Sender<RouterState>,
+    channels: KeeperChannels,
     cancel: CancellationToken,
 ) {
+    let mut keeper = Keeper {
+        options,
+        channels,
+        cancel,
+        departing: JoinSet::new(),
+    };
+    let mut left = keeper.take_over().await;
     let mut pause = Duration::ZERO;
-    while !cancel.is_cancelled() {
+    while !keeper.cancel.is_cancelled() {
         let began = Instant::now();
-        state.send_replace(RouterState::Starting);
-        let ended = run_once(&options, &state, &cancel).await;
-        let Err(cause) = ended else { return };
+        let Err(cause) = keeper.run_once(left.take()).await else {
+            break;
+        };
         error!(%cause, "the fastrouter does not run; it is started again");
-        state.send_replace(RouterState::Failed {
+        keeper.tell(RouterState::Failed {
             cause: cause.to_string(),
         });
         pause = next_pause(pause, began.elapsed());
         tokio::select! {
-            () = cancel.cancelled() => {}
+            () = keeper.cancel.cancelled() => {}
             () = sleep(pause) => {}
         }
     }
+    while keeper.departing.join_next().await.is_some() {}
 }
 
 /// Why a fastrouter is gone although nobody wanted it to.
@@ -99,34 +130,199 @@ impl fmt::Display for Gone {
     }
 }
 
-/// One life of a router; `Ok` is the end that was asked for.
-async fn run_once(
-    options: &KeeperOptions,
-    state: &watch::Sender<RouterState>,
-    cancel: &CancellationToken,
-) -> Result<(), Gone> {
-    let order = FastrouterOrder {
-        listeners: options.listeners.sockets(),
-        access_log: options.access_log.as_ref(),
-        link: &options.link,
-        threads: options.threads,
-    };
-    let process = options
-        .launcher
-        .spawn_fastrouter(order)
-        .await
-        .map_err(Gone::NotStarted)?;
-    info!(pid = process.pid(), "the fastrouter runs");
-    state.send_replace(RouterState::Running { pid: process.pid() });
-    let ended = tokio::select! {
-        reason = process.exited() => Err(Gone::Ended(reason)),
-        () = cancel.cancelled() => {
-            end(&process).await;
-            Ok(())
+/// Why a successor is none.
+#[derive(Debug)]
+enum NoSuccessor {
+    Gone(Gone),
+    Late,
+    /// The emperor ends.
+    Cancelled,
+}
+
+/// A router, and how it was started.
+#[derive(Debug)]
+struct Router {
+    process: RunningProcess,
+    made: FastrouterRecord,
+}
+
+struct Keeper {
+    options: KeeperOptions,
+    channels: KeeperChannels,
+    cancel: CancellationToken,
+    /// Routers that only end their requests. At most one for each replacement of the last
+    /// [`DEPARTURE_TIME`].
+    departing: JoinSet<()>,
+}
+
+impl Keeper {
+    /// Goes on with the router that an earlier emperor left.
+    async fn take_over(&mut self) -> Option<Router> {
+        let mut current = None;
+        for left in std::mem::take(&mut self.options.left) {
+            let made = left.made.clone();
+            match self.options.launcher.take_over_fastrouter(left).await {
+                Ok(Some(process)) if current.is_none() => {
+                    info!(pid = process.pid(), "took over the fastrouter");
+                    current = Some(Router { process, made });
+                }
+                // It was departing when the earlier emperor died.
+                Ok(Some(process)) => self.depart(process),
+                Ok(None) => {}
+                Err(error) => warn!(%error, "a fastrouter can't be taken over"),
+            }
         }
-    };
-    process.remove().await;
-    ended
+        // It may be another program by now.
+        self.channels.renewal.notify_one();
+        current
+    }
+
+    /// One life of a router; `Ok` is the end that was asked for.
+    async fn run_once(&mut self, left: Option<Router>) -> Result<(), Gone> {
+        let mut router = if let Some(router) = left {
+            router
+        } else {
+            self.tell(RouterState::Starting);
+            self.start().await.map_err(Gone::NotStarted)?
+        };
+        self.announce(&router.process);
+        loop {
+            tokio::select! {
+                reason = router.process.exited() => {
+                    router.process.remove().await;
+                    return Err(Gone::Ended(reason));
+                }
+                () = self.cancel.cancelled() => {
+                    self.end(router.process).await;
+                    return Ok(());
+                }
+                () = self.channels.renewal.notified() => {
+                    if let Some(successor) = self.renew(&router).await {
+                        let before = std::mem::replace(&mut router, successor);
+                        self.depart(before.process);
+                    }
+                    self.announce(&router.process);
+                }
+                Some(_) = self.departing.join_next() => {}
+            }
+        }
+    }
+
+    fn tell(&self, state: RouterState) {
+        self.channels.state.send_replace(state);
+    }
+
+    fn announce(&self, process: &RunningProcess) {
+        let pid = process.pid();
+        self.channels.speaker.send_replace(Some(pid));
+        self.tell(RouterState::Running { pid });
+    }
+
+    /// How a router would be started now.
+    fn make(&self) -> FastrouterRecord {
+        let options = &self.options;
+        let has_log = options.access_log.is_some();
+        FastrouterRecord {
+            places: options.listeners.places().to_vec(),
+            make: options.launcher.fastrouter_make(options.threads, has_log),
+        }
+    }
+
+    async fn start(&self) -> Result<Router, SpawnFailure> {
+        let (options, made) = (&self.options, self.make());
+        let order = FastrouterOrder {
+            listeners: options.listeners.sockets(),
+            access_log: options.access_log.as_ref(),
+            link: &options.link,
+            threads: options.threads,
+            record: &made,
+        };
+        let process = options.launcher.spawn_fastrouter(order).await?;
+        info!(pid = process.pid(), "the fastrouter runs");
+        Ok(Router { process, made })
+    }
+
+    /// Starts a successor where the router is no longer the one that would be started. The old one
+    /// serves until the new one has the table.
+    async fn renew(&self, router: &Router) -> Option<Router> {
+        if router.made == self.make() {
+            return None;
+        }
+        let pid = router.process.pid();
+        info!(
+            pid,
+            "the fastrouter is another program now, and is replaced"
+        );
+        match self.succession().await {
+            Ok(successor) => {
+                info!(pid = successor.process.pid(), "the new fastrouter serves");
+                return Some(successor);
+            }
+            Err(NoSuccessor::Gone(cause)) => {
+                error!(pid, %cause, "the new fastrouter can't be used; the one before goes on");
+            }
+            Err(NoSuccessor::Late) => error!(
+                pid,
+                after_seconds = SUCCESSION_TIME.as_secs(),
+                "the new fastrouter did not take over the table; the one before goes on"
+            ),
+            Err(NoSuccessor::Cancelled) => {}
+        }
+        None
+    }
+
+    async fn succession(&self) -> Result<Router, NoSuccessor> {
+        // Before the rows are known there is no table to be had.
+        tokio::select! {
+            () = self.options.board.opened() => {}
+            () = self.cancel.cancelled() => return Err(NoSuccessor::Cancelled),
+        }
+        let started = self.start().await;
+        let successor = started.map_err(|failure| NoSuccessor::Gone(Gone::NotStarted(failure)))?;
+        let pid = successor.process.pid();
+        self.channels.speaker.send_replace(Some(pid));
+        let outcome = tokio::select! {
+            served = timeout(SUCCESSION_TIME, self.options.board.served_by(pid)) => {
+                served.map_err(|_| NoSuccessor::Late)
+            }
+            reason = successor.process.exited() => Err(NoSuccessor::Gone(Gone::Ended(reason))),
+            () = self.cancel.cancelled() => Err(NoSuccessor::Cancelled),
+        };
+        match outcome {
+            Ok(()) => Ok(successor),
+            Err(cause) => {
+                successor.process.remove().await;
+                Err(cause)
+            }
+        }
+    }
+
+    /// Lets a router that was replaced end its requests.
+    fn depart(&mut self, process: RunningProcess) {
+        let departure = self.options.board.departure();
+        let cancel = self.cancel.clone();
+        self.departing.spawn(async move {
+            // It takes no new connection, and lets clients finish what they may be saying.
+            process.signal(StopSignal::Quit);
+            tokio::select! {
+                ended = timeout(DEPARTURE_TIME, process.exited()) => if ended.is_err() {
+                    let pid = process.pid();
+                    warn!(pid, "a fastrouter that was replaced does not end and is killed");
+                },
+                () = cancel.cancelled() => end(&process).await,
+            }
+            process.remove().await;
+            drop(departure);
+        });
+    }
+
+    /// At the emperor's own end: clients that come now are refused, since nobody would answer.
+    async fn end(&mut self, process: RunningProcess) {
+        // The router has these sockets too, and takes what waits in them before it lets go.
+        self.options.listeners.close();
+        end(&process).await;
+        process.remove().await;
+    }
 }
 
 async fn end(process: &RunningProcess) {

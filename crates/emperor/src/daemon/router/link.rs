@@ -14,12 +14,12 @@ use site_model::{Generation, Incarnation, SiteId};
 use thiserror::Error;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use tokio_util::codec::{FramedRead, FramedWrite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use wire::codec::{CodecError, FrameCodec};
 use wire::route::{FromRouter, PROTOCOL_VERSION, ROUTES_PER_PART, RouteFrame, ToRouter};
 
@@ -42,15 +42,37 @@ enum LinkError {
     Silent,
     #[error("the router speaks version {0} of the link, this emperor {PROTOCOL_VERSION}")]
     Version(u32),
+    #[error("process {0} is not the router")]
+    NotTheRouter(u32),
     #[error("{0} before hello")]
     Unexpected(&'static str),
 }
 
 /// Who may speak on the link.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct AllowedPeer {
     /// The router's uid.
     pub(crate) uid: u32,
+    /// The router's process. A router that was replaced knows an older table; while it ends its
+    /// requests it goes on trying to connect.
+    pub(crate) pid: watch::Receiver<Option<u32>>,
+}
+
+impl AllowedPeer {
+    /// The process at the other end, as the kernel knows it: a pid that is only said would be worth
+    /// nothing.
+    fn admit(&self, stream: &UnixStream) -> Result<u32, LinkError> {
+        let credentials = stream.peer_cred().map_err(LinkError::Accept)?;
+        let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok());
+        let pid = pid.ok_or(LinkError::NotTheRouter(0))?;
+        if credentials.uid() != self.uid && credentials.uid() != 0 {
+            return Err(LinkError::NotTheRouter(pid));
+        }
+        match *self.pid.borrow() {
+            Some(router) if router != pid => Err(LinkError::NotTheRouter(pid)),
+            Some(_) | None => Ok(pid),
+        }
+    }
 }
 
 /// Serves the link until it is cancelled.
@@ -70,7 +92,7 @@ pub(in crate::daemon) async fn serve(
             accepted = listener.accept() => accepted,
         };
         let hello = match accepted {
-            Ok((stream, _)) => admit(stream, allowed).await,
+            Ok((stream, _)) => admit(stream, &allowed).await,
             Err(error) => Err(LinkError::Accept(error)),
         };
         match hello {
@@ -83,17 +105,17 @@ pub(in crate::daemon) async fn serve(
                 let board = Arc::clone(&board);
                 current = Some(AbortOnDropHandle::new(tokio::spawn(connection.run(board))));
             }
+            // One that was replaced, as is to be expected.
+            Err(error @ LinkError::NotTheRouter(_)) => {
+                debug!(%error, "a connection to the fastrouter's link was refused");
+            }
             Err(error) => warn!(%error, "a connection to the fastrouter's link was refused"),
         }
     }
 }
 
-async fn admit(stream: UnixStream, allowed: AllowedPeer) -> Result<Connection, LinkError> {
-    let credentials = stream.peer_cred()?;
-    if credentials.uid() != allowed.uid && credentials.uid() != 0 {
-        let refused = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
-        return Err(LinkError::Accept(refused));
-    }
+async fn admit(stream: UnixStream, allowed: &AllowedPeer) -> Result<Connection, LinkError> {
+    let pid = allowed.admit(&stream)?;
     let (read, write) = stream.into_split();
     let mut reader = Reader::new(read, FrameCodec::default());
     let hello = timeout(HELLO_TIMEOUT, reader.next())
@@ -103,8 +125,8 @@ async fn admit(stream: UnixStream, allowed: AllowedPeer) -> Result<Connection, L
     match hello {
         FromRouter::Hello {
             protocol: PROTOCOL_VERSION,
-            pid,
             version,
+            pid: _,
         } => Ok(Connection {
             reader,
             writer: Writer(FramedWrite::new(write, FrameCodec::default())),
@@ -143,7 +165,7 @@ impl Connection {
         let resend = Notify::new();
         let ended = tokio::select! {
             ended = send_all(&mut self.writer, &board, self.peer, &resend) => ended,
-            ended = receive_all(self.reader, &board, &resend) => ended,
+            ended = receive_all(self.reader, &board, pid, &resend) => ended,
         };
         match ended {
             Ok(()) => {}
@@ -185,6 +207,7 @@ async fn send_all(
 async fn receive_all(
     mut reader: Reader,
     board: &RouteBoard,
+    pid: u32,
     resend: &Notify,
 ) -> Result<(), LinkError> {
     loop {
@@ -193,6 +216,7 @@ async fn receive_all(
             FromRouter::Hello { .. } => {}
             FromRouter::Acknowledged { generation } => {
                 board.acknowledge(Generation::new(generation));
+                board.serves(pid);
             }
             FromRouter::ResendTable => resend.notify_one(),
             FromRouter::Idle {

@@ -27,6 +27,8 @@ const UNIX_MODE: u32 = 0o660;
 pub(crate) struct Listeners {
     sockets: Vec<OwnedFd>,
     addresses: Vec<String>,
+    /// For each socket, what `router.listen` has for it.
+    places: Vec<String>,
 }
 
 /// A listening socket that can't be had.
@@ -59,22 +61,51 @@ const HINT_LOW_PORT: &str =
     "start the emperor as root or with CAP_NET_BIND_SERVICE, or have systemd pass the socket";
 
 impl Listeners {
-    /// Binds all of them, or none.
-    pub(crate) fn bind(places: &[Listen]) -> Result<Self, ListenError> {
+    /// Binds all of them, or none. Those that a router has had from an earlier emperor are the same
+    /// sockets still: whoever waits in them waits on.
+    pub(crate) fn bind(
+        places: &[Listen],
+        mut regained: Vec<(String, OwnedFd)>,
+    ) -> Result<Self, ListenError> {
         let mut passed = Passed::from_environment();
         let mut bound = Self {
             sockets: Vec::new(),
             addresses: Vec::new(),
+            places: Vec::new(),
         };
         for place in places {
-            match place {
-                Listen::Tcp(text) => bound.keep_or_bind_tcp(&mut passed, text)?,
-                Listen::Unix(path) => bound.bind_unix(path)?,
-                Listen::Systemd(name) => bound.take_passed(&mut passed, name)?,
+            let text = place.to_string();
+            if !bound.regain(&text, &mut regained) {
+                match place {
+                    Listen::Tcp(text) => bound.keep_or_bind_tcp(&mut passed, text)?,
+                    Listen::Unix(path) => bound.bind_unix(path)?,
+                    Listen::Systemd(name) => bound.take_passed(&mut passed, name)?,
+                }
             }
+            bound.places.resize(bound.sockets.len(), text);
         }
         passed.forget_the_rest();
         Ok(bound)
+    }
+
+    /// Takes all sockets of a place; false: there is none.
+    fn regain(&mut self, place: &str, regained: &mut Vec<(String, OwnedFd)>) -> bool {
+        let before = self.sockets.len();
+        for (_, socket) in regained.extract_if(.., |(of, _)| of == place) {
+            self.addresses.push(address_of(&socket, place));
+            self.sockets.push(socket);
+        }
+        self.sockets.len() > before
+    }
+
+    /// For each socket, what `router.listen` has for it.
+    pub(crate) fn places(&self) -> &[String] {
+        &self.places
+    }
+
+    /// Closes the emperor's copies.
+    pub(crate) fn close(&mut self) {
+        self.sockets.clear();
     }
 
     /// The sockets, to be passed on.
@@ -165,6 +196,13 @@ impl Listeners {
     }
 }
 
+/// Where a socket listens, for people.
+fn address_of(socket: &OwnedFd, place: &str) -> String {
+    let address = socket2::SockRef::from(socket).local_addr();
+    let address = address.ok().and_then(|address| address.as_socket());
+    address.map_or_else(|| place.to_owned(), |address| address.to_string())
+}
+
 fn listen_at(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -235,17 +273,34 @@ mod tests {
 
     #[test]
     fn a_port_that_the_kernel_chose_is_shown() {
-        let bound = Listeners::bind(&[tcp("127.0.0.1:0")]).unwrap();
+        let bound = Listeners::bind(&[tcp("127.0.0.1:0")], Vec::new()).unwrap();
         assert!(bound.addresses()[0].starts_with("127.0.0.1:"));
         assert_ne!(bound.addresses()[0], "127.0.0.1:0");
         assert_eq!(bound.sockets().len(), 1);
     }
 
     #[test]
-    fn a_taken_port_is_named_with_what_to_do() {
-        let first = Listeners::bind(&[tcp("127.0.0.1:0")]).unwrap();
+    fn a_socket_that_is_regained_is_not_bound_again() {
+        let first = Listeners::bind(&[tcp("127.0.0.1:0")], Vec::new()).unwrap();
         let address = first.addresses()[0].clone();
-        let error = Listeners::bind(&[tcp(&address)]).unwrap_err().to_string();
+        let sockets = first.sockets().iter();
+        let regained = sockets
+            .map(|socket| ("127.0.0.1:0".to_owned(), socket.try_clone().unwrap()))
+            .collect();
+        let places = [tcp("127.0.0.1:0"), tcp("127.0.0.1:0")];
+        let second = Listeners::bind(&places, regained).unwrap();
+        assert_eq!(second.addresses()[0], address);
+        assert_ne!(second.addresses()[1], address);
+        assert_eq!(second.places(), ["127.0.0.1:0", "127.0.0.1:0"]);
+    }
+
+    #[test]
+    fn a_taken_port_is_named_with_what_to_do() {
+        let first = Listeners::bind(&[tcp("127.0.0.1:0")], Vec::new()).unwrap();
+        let address = first.addresses()[0].clone();
+        let error = Listeners::bind(&[tcp(&address)], Vec::new())
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains(&address) && error.contains("taken"),
             "{error}"
@@ -255,7 +310,7 @@ mod tests {
     #[test]
     fn what_is_no_address_is_refused() {
         assert!(matches!(
-            Listeners::bind(&[tcp("8080")]),
+            Listeners::bind(&[tcp("8080")], Vec::new()),
             Err(ListenError::Resolve { .. })
         ));
     }
@@ -266,13 +321,13 @@ mod tests {
         let path = folder.path().join("http");
         drop(UnixListener::bind(&path).unwrap());
         let place = [Listen::Unix(path.clone())];
-        let bound = Listeners::bind(&place).unwrap();
+        let bound = Listeners::bind(&place, Vec::new()).unwrap();
         assert_eq!(
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             UNIX_MODE
         );
         assert!(matches!(
-            Listeners::bind(&place),
+            Listeners::bind(&place, Vec::new()),
             Err(ListenError::Taken { .. })
         ));
         drop(bound);
@@ -280,7 +335,7 @@ mod tests {
         fs::remove_file(&path).unwrap();
         fs::write(&path, "precious").unwrap();
         assert!(matches!(
-            Listeners::bind(&place),
+            Listeners::bind(&place, Vec::new()),
             Err(ListenError::NoSocket(_))
         ));
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
@@ -288,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_socket_that_systemd_did_not_pass_is_named() {
-        let error = Listeners::bind(&[Listen::Systemd("http".into())]).unwrap_err();
+        let error = Listeners::bind(&[Listen::Systemd("http".into())], Vec::new()).unwrap_err();
         assert!(
             error.to_string().contains("FileDescriptorName=http"),
             "{error}"

@@ -10,25 +10,31 @@ use std::sync::Arc;
 use site_model::SiteId;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::task::TaskTracker;
 use tracing::error;
 use vassal_core::lifecycle::{Event, Haste};
 use vassal_core::{Lifecycle, Want};
 
+use super::inheritance::Estates;
 use crate::daemon::vassal::{self, Begin, End, House, Order, Spawner, Wish};
 
 /// All vassals.
 #[derive(Debug)]
 pub(super) struct Vassals<S: Spawner> {
-    house: Arc<House<S>>,
-    known: BTreeMap<SiteId, Vassal>,
-    tasks: JoinSet<End>,
-    sites: BTreeMap<Id, SiteId>,
+    pub(super) house: Arc<House<S>>,
+    pub(super) known: BTreeMap<SiteId, Vassal>,
+    pub(super) tasks: JoinSet<End>,
+    pub(super) sites: BTreeMap<Id, SiteId>,
+    /// What an earlier emperor left of sites that have not begun yet.
+    pub(super) estates: Estates,
+    /// Vassals whose first route is not published yet.
+    pub(super) beginning: TaskTracker,
     /// Sites that a request waits for, and whose task is just ending.
     called: BTreeSet<SiteId>,
 }
 
 #[derive(Debug)]
-enum Vassal {
+pub(super) enum Vassal {
     /// It has a task.
     Acting(watch::Sender<Order>),
     /// Nothing of it runs, and nothing is due.
@@ -47,6 +53,8 @@ impl<S: Spawner> Vassals<S> {
             known: BTreeMap::new(),
             tasks: JoinSet::new(),
             sites: BTreeMap::new(),
+            estates: Estates::new(),
+            beginning: TaskTracker::new(),
             called: BTreeSet::new(),
         }
     }
@@ -69,7 +77,10 @@ impl<S: Spawner> Vassals<S> {
                 let restarts = *restarts;
                 self.begin(id, want, restarts);
             }
-            None => self.begin(id, want, 0),
+            None => match self.estates.remove(&id) {
+                Some(estate) => self.begin_with(id, Wish::Want(want), estate),
+                None => self.begin(id, want, 0),
+            },
         }
     }
 
@@ -160,6 +171,7 @@ impl<S: Spawner> Vassals<S> {
             known: order,
             orders,
             listener: self.house.routes.demand().listen(id),
+            beginning: self.beginning.token(),
         };
         let task = vassal::run(beginning, Arc::clone(&self.house));
         let handle = self.tasks.spawn(task);

@@ -6,14 +6,17 @@ use std::time::Instant;
 
 use site_model::{Generation, SiteId, SiteState, SiteStatus};
 use tokio::sync::watch;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, info, warn};
 use vassal_core::Lifecycle;
-use vassal_core::lifecycle::{Effect, Event};
+use vassal_core::lifecycle::{Effect, Event, Inheritance, InheritedInstance, Memory, Process};
 
 use super::House;
 use super::children::Children;
+use super::estate::{Estate, Heir};
 use super::order::{Order, Wish};
 use super::worker::Spawner;
+use crate::daemon::process::{SiteMemory, TakenOver};
 use crate::daemon::router::demand::Listener;
 use crate::daemon::routes::Routes;
 
@@ -46,17 +49,39 @@ pub(in crate::daemon) struct Begin {
     pub(in crate::daemon) orders: watch::Receiver<Order>,
     /// What the router tells.
     pub(in crate::daemon) listener: Listener,
+    /// Let go of once its route is published.
+    pub(in crate::daemon) beginning: TaskTrackerToken,
+}
+
+/// What a task begins with that goes on with what an earlier emperor left.
+#[derive(Debug)]
+pub(in crate::daemon) struct BeginLeft {
+    /// Its site.
+    pub(in crate::daemon) id: SiteId,
+    /// What was left.
+    pub(in crate::daemon) estate: Estate,
+    /// As of [`Lifecycle::adopt`].
+    pub(in crate::daemon) seed: u64,
+    /// As of [`Begin`].
+    pub(in crate::daemon) known: Order,
+    /// As of [`Begin`].
+    pub(in crate::daemon) orders: watch::Receiver<Order>,
+    /// As of [`Begin`].
+    pub(in crate::daemon) listener: Listener,
+    /// As of [`Begin`].
+    pub(in crate::daemon) beginning: TaskTrackerToken,
 }
 
 /// Runs a vassal until it is gone or at rest.
 pub(in crate::daemon) async fn run<S: Spawner>(begin: Begin, house: Arc<House<S>>) -> End {
     let Begin {
         id,
-        mut life,
-        mut effects,
+        life,
+        effects,
         known,
         orders,
         listener,
+        beginning,
     } = begin;
     let mut actor = Actor {
         id,
@@ -65,27 +90,46 @@ pub(in crate::daemon) async fn run<S: Spawner>(begin: Begin, house: Arc<House<S>
         orders,
         listener,
         told: None,
+        remembered: Memory::default(),
         house,
     };
+    let events = actor.perform(effects);
+    drop(beginning);
+    actor.act(life, events).await
+}
+
+/// As [`run`], from what an earlier emperor left on.
+pub(in crate::daemon) async fn run_left<S: Spawner>(begin: BeginLeft, house: Arc<House<S>>) -> End {
+    let BeginLeft {
+        id,
+        estate,
+        seed,
+        known,
+        orders,
+        listener,
+        beginning,
+    } = begin;
+    let (want, last_word) = match &known.wish {
+        Wish::Want(want) => (Some(want.clone()), None),
+        Wish::Removed => (None, None),
+        Wish::Shutdown(haste) => (None, Some(Event::Shutdown(*haste))),
+    };
+    let mut actor = Actor {
+        id,
+        children: Children::new(),
+        known,
+        orders,
+        listener,
+        told: None,
+        remembered: Memory::default(),
+        house,
+    };
+    let inheritance = actor.take_over(estate).await;
+    let (life, effects) = Lifecycle::adopt(id, want, inheritance, seed, now());
     let mut events = actor.perform(effects);
-    loop {
-        while let Some(event) = events.pop_front() {
-            (life, effects) = life.on(event, now());
-            events.extend(actor.perform(effects));
-        }
-        actor.report(life.status());
-        if life.is_over() && actor.children.are_gone() {
-            actor.leave();
-            return End::Gone;
-        }
-        if life.is_at_rest() && actor.children.are_gone() {
-            return End::AtRest {
-                known: actor.known,
-                restarts: life.restarts(),
-            };
-        }
-        events.extend(actor.next(&life).await);
-    }
+    events.extend(last_word);
+    drop(beginning);
+    actor.act(life, events).await
 }
 
 struct Actor<S: Spawner> {
@@ -98,9 +142,68 @@ struct Actor<S: Spawner> {
     known: Order,
     /// The status that was told last.
     told: Option<SiteStatus>,
+    /// What was written down last, for an emperor that comes after a death.
+    remembered: Memory,
 }
 
 impl<S: Spawner> Actor<S> {
+    /// Does what the life says until it is over, or nothing is left to do.
+    async fn act(mut self, mut life: Lifecycle, mut events: VecDeque<Event>) -> End {
+        let mut effects;
+        loop {
+            while let Some(event) = events.pop_front() {
+                (life, effects) = life.on(event, now());
+                events.extend(self.perform(effects));
+            }
+            self.report(life.status());
+            self.remember(life.memory());
+            if life.is_over() && self.children.are_gone() {
+                self.leave();
+                return End::Gone;
+            }
+            if life.is_at_rest() && self.children.are_gone() {
+                return End::AtRest {
+                    known: self.known,
+                    restarts: life.restarts(),
+                };
+            }
+            events.extend(self.next(&life).await);
+        }
+    }
+
+    async fn take_over(&mut self, estate: Estate) -> Inheritance {
+        let Estate { heirs, memory } = estate;
+        let mut instances = Vec::new();
+        for Heir { left, spec } in heirs {
+            let process = Process {
+                incarnation: left.incarnation,
+                // What has ended has no number any more.
+                pid: 0,
+                socket: left.socket(),
+                started_at: left.started_at(),
+                missing: Vec::new(),
+            };
+            let memory = left.memory;
+            let (process, ended) = match self.house.spawner.take_over(left).await {
+                TakenOver::Running(worker) => {
+                    (self.children.hold(process.incarnation, *worker), None)
+                }
+                TakenOver::Ended(reason) => (process, Some(reason)),
+            };
+            instances.push(InheritedInstance {
+                memory,
+                process,
+                spec,
+                ended,
+            });
+        }
+        Inheritance {
+            instances,
+            setback: memory.setback,
+            restarts: memory.restarts,
+        }
+    }
+
     /// Waits until there is something for the lifecycle to hear.
     async fn next(&mut self, life: &Lifecycle) -> Vec<Event> {
         let routes = &self.house.routes;
@@ -171,10 +274,32 @@ impl<S: Spawner> Actor<S> {
     /// The site is gone, and so is what is told about it. Where only the emperor ends, its last
     /// status stays in the database.
     fn leave(&self) {
+        self.house.spawner.remember(self.id, &SiteMemory::default());
         match self.known.wish {
             Wish::Removed => self.house.statuses.forget(self.id),
             Wish::Want(_) | Wish::Shutdown(_) => {}
         }
+    }
+
+    /// Has what changed written down, for an emperor that comes after a death.
+    fn remember(&mut self, memory: Memory) {
+        let before = &self.remembered;
+        if memory == *before {
+            return;
+        }
+        for (incarnation, instance) in &memory.instances {
+            if before.instances.get(incarnation) != Some(instance) {
+                self.children.remember(*incarnation, instance);
+            }
+        }
+        if (&memory.setback, memory.restarts) != (&before.setback, before.restarts) {
+            let site = SiteMemory {
+                setback: memory.setback.clone(),
+                restarts: memory.restarts,
+            };
+            self.house.spawner.remember(self.id, &site);
+        }
+        self.remembered = memory;
     }
 
     fn report(&mut self, status: SiteStatus) {

@@ -9,7 +9,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use site_model::{Incarnation, InstanceNumber, SiteId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use vassal_core::lifecycle::{Event, Process, Ticket};
+use vassal_core::lifecycle::{Event, InstanceMemory, Process, Ticket};
 use vassal_core::settings::StopSignal;
 use vassal_core::{ExitReason, VassalSpec};
 
@@ -168,6 +168,12 @@ impl<S: Spawner> Children<S> {
         }
     }
 
+    pub(super) fn remember(&self, incarnation: Incarnation, memory: &InstanceMemory) {
+        if let Some(child) = self.workers.get(&incarnation) {
+            child.worker.remember(memory);
+        }
+    }
+
     pub(super) fn remove(&mut self, incarnation: Incarnation) {
         if let Some(child) = self.workers.remove(&incarnation) {
             self.removing += 1;
@@ -189,7 +195,9 @@ impl<S: Spawner> Children<S> {
                     incarnation: spawner.next_incarnation(),
                 })
             }
-            Happening::Spawned(incarnation, Ok(worker)) => Some(self.adopt(incarnation, worker)),
+            Happening::Spawned(incarnation, Ok(worker)) => {
+                Some(Event::Spawned(self.hold(incarnation, worker)))
+            }
             Happening::Spawned(incarnation, Err(failure)) => Some(Event::SpawnFailed {
                 incarnation,
                 prospect: failure.prospect(),
@@ -220,7 +228,7 @@ impl<S: Spawner> Children<S> {
         }
     }
 
-    fn adopt(&mut self, incarnation: Incarnation, worker: S::Worker) -> Event {
+    pub(super) fn hold(&mut self, incarnation: Incarnation, worker: S::Worker) -> Process {
         let process = Process {
             incarnation,
             pid: worker.pid(),
@@ -237,7 +245,7 @@ impl<S: Spawner> Children<S> {
             probe: None,
         };
         self.workers.insert(incarnation, child);
-        Event::Spawned(process)
+        process
     }
 
     fn last_stderr(&self, incarnation: Incarnation) -> Vec<String> {

@@ -9,11 +9,13 @@
 //! | `order` | what it is told |
 //! | `worker` | what it needs of the process layer, as traits |
 //! | `children` | its processes and start permits |
+//! | `estate` | what an earlier emperor left of it |
 //! | `actor` | the task |
 //! | `rest` | doing without one |
 
 mod actor;
 mod children;
+mod estate;
 mod order;
 mod rest;
 #[cfg(test)]
@@ -26,7 +28,8 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-pub(super) use actor::{Begin, End, now, run};
+pub(super) use actor::{Begin, BeginLeft, End, now, run, run_left};
+pub(super) use estate::{Estate, Heir, Unfit};
 pub(super) use order::{Order, Wish};
 pub(super) use rest::rest;
 pub(super) use worker::Spawner;

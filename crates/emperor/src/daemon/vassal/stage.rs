@@ -11,12 +11,13 @@ use site_model::{
     Generation, Hostname, Incarnation, InstanceNumber, Protocol, RunAs, Service, SiteId, SiteStatus,
 };
 use tokio::sync::{Semaphore, watch};
+use vassal_core::lifecycle::InstanceMemory;
 use vassal_core::settings::{Ready, StopSignal};
 use vassal_core::{ExitReason, VassalSpec};
 
 use super::House;
 use super::worker::{Spawner, Worker};
-use crate::daemon::process::{ProbeFailure, SpawnFailure};
+use crate::daemon::process::{LeftInstance, ProbeFailure, SiteMemory, SpawnFailure, TakenOver};
 use crate::daemon::router::board::RouteBoard;
 use crate::daemon::router::settings::fixture::settings;
 use crate::daemon::routes::Routes;
@@ -118,6 +119,15 @@ impl Spawner for Stage {
             socket: format!("/run/{incarnation}").into(),
         })
     }
+
+    /// What is played ends with its stage.
+    async fn take_over(&self, _: LeftInstance) -> TakenOver<Played> {
+        TakenOver::Ended(ExitReason::Unknown)
+    }
+
+    async fn end_left(&self, _: LeftInstance) {}
+
+    fn remember(&self, _: SiteId, _: &SiteMemory) {}
 }
 
 impl Worker for Played {
@@ -174,6 +184,8 @@ impl Worker for Played {
         };
         self.part.end.send_replace(Some(killed));
     }
+
+    fn remember(&self, _: &InstanceMemory) {}
 
     fn last_stderr(&self) -> Vec<String> {
         Vec::new()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use site_model::{RunAs, Site, SiteId, SiteState, SiteStatus};
 use tokio::sync::watch;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use vassal_core::lifecycle::Haste;
 use vassal_core::{Catalog, CatalogInput, Lifecycle, Source, TemplateSource, Want};
 
@@ -62,6 +62,7 @@ impl Vassal {
             known,
             orders: receiver,
             listener: scene.board.demand().listen(id()),
+            beginning: TaskTracker::new().token(),
         };
         let task = tokio::spawn(run(begin, Arc::clone(&scene.house)));
         Self {

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use site_model::{Hostname, Incarnation, InstanceNumber, Protocol, RunAs, SiteId};
-use vassal_core::lifecycle::Prospect;
+use vassal_core::lifecycle::{InstanceMemory, Prospect};
 use vassal_core::settings::{Ready, StopSignal};
 use vassal_core::{ExitReason, VassalSpec};
 
-use crate::daemon::process::{Launcher, ProbeFailure, RunningInstance, SpawnFailure, pss_bytes};
+use crate::daemon::process::{
+    Launcher, LeftInstance, ProbeFailure, RunningInstance, SiteMemory, SpawnFailure, TakenOver,
+    pss_bytes,
+};
 
 /// Starts workers.
 pub(in crate::daemon) trait Spawner: fmt::Debug + Send + Sync + 'static {
@@ -35,6 +38,16 @@ pub(in crate::daemon) trait Spawner: fmt::Debug + Send + Sync + 'static {
         number: InstanceNumber,
         incarnation: Incarnation,
     ) -> impl Future<Output = Result<Self::Worker, SpawnFailure>> + Send;
+
+    /// Takes over an instance that an earlier emperor started.
+    fn take_over(&self, left: LeftInstance)
+    -> impl Future<Output = TakenOver<Self::Worker>> + Send;
+
+    /// Ends an instance that an earlier emperor started.
+    fn end_left(&self, left: LeftInstance) -> impl Future<Output = ()> + Send;
+
+    /// Has it written down how a site fares, for an emperor that comes after a death.
+    fn remember(&self, site: SiteId, memory: &SiteMemory);
 }
 
 /// A running worker. Dropped, it is killed.
@@ -72,6 +85,9 @@ pub(in crate::daemon) trait Worker: Send + 'static {
     /// Kills its whole process group.
     fn kill_group(&self);
 
+    /// Has it written down how far it is, for an emperor that comes after a death.
+    fn remember(&self, memory: &InstanceMemory);
+
     /// The last lines of its standard error.
     fn last_stderr(&self) -> Vec<String>;
 
@@ -105,6 +121,18 @@ impl Spawner for Launcher {
         incarnation: Incarnation,
     ) -> Result<RunningInstance, SpawnFailure> {
         Self::spawn(self, spec, number, incarnation).await
+    }
+
+    async fn take_over(&self, left: LeftInstance) -> TakenOver<RunningInstance> {
+        Self::take_over(self, left).await
+    }
+
+    async fn end_left(&self, left: LeftInstance) {
+        Self::end_left(self, left).await;
+    }
+
+    fn remember(&self, site: SiteId, memory: &SiteMemory) {
+        self.remember_site(site, memory);
     }
 }
 
@@ -152,6 +180,10 @@ impl Worker for RunningInstance {
 
     fn kill_group(&self) {
         Self::kill_group(self);
+    }
+
+    fn remember(&self, memory: &InstanceMemory) {
+        Self::remember(self, memory);
     }
 
     fn last_stderr(&self) -> Vec<String> {

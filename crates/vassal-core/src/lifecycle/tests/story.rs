@@ -87,7 +87,9 @@ impl Story {
                     memory,
                     process: process(incarnation),
                     spec: Arc::clone(&self.specs[&incarnation]),
-                    is_alive: !dead.contains(&incarnation.get()),
+                    ended: dead
+                        .contains(&incarnation.get())
+                        .then_some(ExitReason::Unknown),
                 })
                 .collect(),
             setback: memory.setback,

@@ -107,6 +107,11 @@ impl Cgroups {
         }
     }
 
+    /// The cgroup that an earlier emperor made for an instance.
+    pub(super) fn regain(&self, name: &str) -> Option<Arc<Cgroup>> {
+        self.0.as_ref().ok()?.member(name).map(Arc::new)
+    }
+
     /// Ends what is left in cgroups of instances that have no folder, and removes those that are
     /// empty: what an emperor that was killed left.
     pub(super) async fn sweep(&self, instances: PathBuf) {

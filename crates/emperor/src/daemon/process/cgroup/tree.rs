@@ -102,6 +102,12 @@ impl CgroupTree {
         written.map_err(|error| bound.missing(&told("write", &file, &error)))
     }
 
+    /// The cgroup of this name, if there is one.
+    pub(super) fn member(&self, name: &str) -> Option<Cgroup> {
+        let path = self.sites.join(name);
+        path.is_dir().then(|| Cgroup::new(path))
+    }
+
     /// The cgroups that there are, with their names.
     pub(super) fn members(&self) -> Vec<(String, Cgroup)> {
         let entries = read_dir(&self.sites).into_iter().flatten().flatten();

@@ -13,6 +13,7 @@ use super::super::environment::Environment;
 use super::super::failure::SpawnFailure;
 use super::super::launcher::{FastrouterOrder, Tools};
 use super::super::output::Sink;
+use super::super::record::{FastrouterRecord, Runs};
 use super::super::running::RunningProcess;
 use super::{LISTEN, Prepared, Program, UMASK, identity_to_take, in_new_folder, router_walls};
 
@@ -32,6 +33,7 @@ const STOP: Stop = Stop {
 pub(in super::super) struct Invocation {
     argv: Vec<String>,
     descriptors: Vec<String>,
+    record: FastrouterRecord,
 }
 
 impl Invocation {
@@ -48,6 +50,7 @@ impl Invocation {
         Self {
             argv: argv.map(str::to_owned).into(),
             descriptors: descriptors.map(str::to_owned).collect(),
+            record: order.record.clone(),
         }
     }
 }
@@ -84,6 +87,7 @@ pub(in super::super) fn prepare(
             stop: &STOP,
             sink: Sink::Emperor(NAME),
             notify: None,
+            runs: Runs::Fastrouter(invocation.record),
             plan,
             admission: Admission::default(),
         };

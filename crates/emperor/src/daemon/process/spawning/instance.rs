@@ -1,6 +1,7 @@
 //! An instance of a site, as a process.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::fs::{Gid, Uid};
 use vassal_core::spec::RenderError;
@@ -14,8 +15,10 @@ use super::super::folder::InstanceFolder;
 use super::super::identity::Account;
 use super::super::launcher::Tools;
 use super::super::listen;
+use super::super::notebook::Notebook;
 use super::super::order::Order;
 use super::super::output::{Origin, Sink};
+use super::super::record::{InstanceRecord, Runs};
 use super::super::running::RunningInstance;
 use super::super::walls;
 use super::super::worker_socket::WorkerSocket;
@@ -27,6 +30,7 @@ pub(in super::super) struct PreparedInstance {
     prepared: Prepared,
     listener: Option<OwnedFd>,
     socket: WorkerSocket,
+    notebook: Arc<Notebook>,
 }
 
 /// Makes everything an instance needs, and starts its helper. Blocks, and needs a runtime.
@@ -62,6 +66,7 @@ impl PreparedInstance {
                 .await?,
             socket: self.socket,
             notified,
+            notebook: self.notebook,
         })
     }
 }
@@ -92,6 +97,7 @@ impl Making<'_> {
             stop: &self.order.stop,
             sink: self.sink(),
             notify: Some(self.make_notify_socket()?),
+            runs: Runs::Instance(self.record()),
             plan: self.plan(launch),
             admission: self.admission()?,
         };
@@ -99,6 +105,7 @@ impl Making<'_> {
             prepared: program.start(self.tools, self.folder)?,
             listener,
             socket,
+            notebook: Arc::clone(&self.tools.notebook),
         })
     }
 
@@ -139,6 +146,17 @@ impl Making<'_> {
             return Err(SpawnFailure::Required(admission.missing));
         }
         Ok(admission)
+    }
+
+    fn record(&self) -> InstanceRecord {
+        InstanceRecord {
+            site: self.order.site.get(),
+            incarnation: self.order.incarnation.get(),
+            revision: self.order.revision.to_string(),
+            protocol: self.order.protocol.into(),
+            binds: self.order.listen == ListenMode::Path,
+            row: self.order.row.clone(),
+        }
     }
 
     fn sink(&self) -> Sink {

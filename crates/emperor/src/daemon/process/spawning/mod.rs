@@ -29,7 +29,7 @@ use super::identity::Account;
 use super::launcher::Tools;
 use super::notify::{Notified, NotifySocket, Sender};
 use super::output::{Capture, Sink};
-use super::record::Record;
+use super::record::{Record, Runs};
 use super::running::{Leash, RunningProcess};
 
 /// The name under which a process finds a listening socket (`sd_listen_fds_with_names(3)`).
@@ -44,6 +44,7 @@ struct Program<'a> {
     stop: &'a Stop,
     sink: Sink,
     notify: Option<OwnedFd>,
+    runs: Runs,
     plan: ExecPlan,
     admission: Admission,
 }
@@ -69,7 +70,8 @@ impl Program<'_> {
             child: Arc::clone(&helper.child),
             cgroup: admission.cgroup,
         };
-        if let Some(record) = Record::of(pid, self.user.uid, self.stop) {
+        let record = Record::of(pid, self.user.uid, self.stop, self.runs);
+        if let Some(record) = record.map(|record| record.without(&admission.missing)) {
             record.write(folder.opened(), folder.path())?;
         }
         let (notify, notified) = listen_to(self.notify, pid, self.user.uid)?;
@@ -135,7 +137,7 @@ fn in_new_folder<T>(
     })
 }
 
-fn listen_to(
+pub(super) fn listen_to(
     socket: Option<OwnedFd>,
     session: Pid,
     uid: u32,

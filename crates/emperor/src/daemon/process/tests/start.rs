@@ -176,6 +176,10 @@ async fn the_fastrouter_is_started_with_its_sockets_and_ends() {
             access_log: None,
             link: &house.path("run/fastrouter.sock"),
             threads: 1,
+            record: &crate::daemon::process::FastrouterRecord {
+                places: vec!["127.0.0.1:0".into()],
+                make: String::new(),
+            },
         })
         .await
         .unwrap();

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::process::Pid;
-use site_model::{InstanceNumber, RunAs, SiteId};
+use site_model::{InstanceNumber, Protocol, Revision, RunAs, SiteId};
 use tempfile::TempDir;
 use vassal_core::settings::{Limits, Probe, Ready, Sandbox, Stop, StopSignal};
 use vassal_core::{InstanceContext, Launch, ListenMode, Reach, RenderedFile};
@@ -101,6 +101,9 @@ impl House {
                 sandbox: Sandbox::default(),
                 number: InstanceNumber::new(1),
                 incarnation: self.launcher.next_incarnation(),
+                revision: Revision::from_bytes([1; 16]),
+                protocol: Protocol::Http,
+                row: String::new(),
             },
             launch: Launch {
                 argv: argv.iter().map(|&arg| arg.to_owned()).collect(),

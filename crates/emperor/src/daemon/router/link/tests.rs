@@ -36,6 +36,7 @@ fn closed_house() -> House {
     let board = Arc::new(RouteBoard::new(settings("")));
     let allowed = AllowedPeer {
         uid: nix::unistd::getuid().as_raw(),
+        pid: watch::channel(None).1,
     };
     let serving = serve(
         listener,

@@ -4,8 +4,8 @@ use site_model::SiteId;
 
 use super::House;
 use super::world::{State, World};
-use crate::Lifecycle;
 use crate::lifecycle::{Event, Inheritance, InheritedInstance, Process};
+use crate::{ExitReason, Lifecycle};
 
 impl House {
     /// The emperor is killed; some processes end before the next one comes. It knows the rows as
@@ -73,7 +73,7 @@ impl World {
                     ..super::world::a_process()
                 },
                 spec: process.spec.clone(),
-                is_alive: process.state == State::Alive,
+                ended: (process.state == State::Dead).then_some(ExitReason::Unknown),
             });
         }
         Inheritance {
