@@ -306,14 +306,14 @@ impl<S: Spawner> Actor<S> {
         if self.told.as_ref() == Some(&status) {
             return;
         }
-        log(&status, self.told.as_ref());
+        log_change(&status, self.told.as_ref());
         self.house.statuses.report(status.clone());
         self.told = Some(status);
     }
 }
 
 /// One line for each change that an operator would look for. The steps of a start are none.
-fn log(status: &SiteStatus, before: Option<&SiteStatus>) {
+pub(super) fn log_change(status: &SiteStatus, before: Option<&SiteStatus>) {
     let (site, state, detail) = (status.id, status.state, &status.detail);
     if before.is_some_and(|before| (before.state, &before.detail) == (state, detail)) {
         return;
