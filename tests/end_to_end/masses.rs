@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use support::House;
 use support::open_loop::{Ledger, Verdict};
-use support::scenario::{kills, storm, update};
+use support::scenario::{cold, kills, storm, update};
 
 /// `spawn.max_starting`, so that the bound doesn't depend on the machine.
 const MAX_STARTING: usize = 3;
@@ -28,6 +28,13 @@ async fn every_killed_worker_is_replaced_once_and_nothing_is_left_of_it() {
     assert_eq!(kills.restarts, (SITES * TIMES) as u64);
     assert_eq!(kills.noticed.len(), SITES * TIMES);
     assert_eq!((kills.orphans, kills.zombies), (0, 0));
+}
+
+#[tokio::test]
+async fn visitors_who_come_before_any_site_runs_wait_and_are_served() {
+    let mut house = House::open_with(cold::CONFIG).await;
+    let cold = cold::start_cold(&mut house, 100).await;
+    assert_eq!(cold.failures, Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::place::Place;
+use crate::place::{OWN_PROGRAMS, Place};
 use crate::processes::Process;
 use crate::program;
 use crate::wait::{PATIENCE, eventually};
@@ -84,7 +84,7 @@ impl Emperor {
 
     /// Starts the daemon on what is there, and waits for nothing.
     pub fn launch(&mut self) {
-        let mut daemon = program::command(program::built("emperor"));
+        let mut daemon = program::command(self.program());
         daemon.arg("run").arg("--config").arg(&self.config);
         // What is measured should not pay for what only a failed test is told.
         let filter = std::env::var("EMPEROR_LOG");
@@ -116,7 +116,7 @@ impl Emperor {
 
     /// Runs a command of the command line.
     pub async fn run(&self, arguments: &[&str]) -> Outcome {
-        let mut command = program::command(program::built("emperor"));
+        let mut command = program::command(self.program());
         command.args(arguments).env("EMPEROR_CONFIG", &self.config);
         command.current_dir(&self.folder);
         Outcome::of(command).await
@@ -209,6 +209,15 @@ impl Emperor {
         let of_postgres = Process::of(&postgres);
         all.retain(|process| !of_postgres.contains(process));
         all
+    }
+
+    /// The place's own copy, where there is one.
+    fn program(&self) -> PathBuf {
+        let own = self.folder.join(OWN_PROGRAMS).join("emperor");
+        if own.exists() {
+            return own;
+        }
+        program::built("emperor")
     }
 
     fn clear(folder: &Path) {

@@ -10,6 +10,9 @@ use tempfile::TempDir;
 
 use crate::program;
 
+/// Where the place's own copies of the three programs are, if it has any.
+pub(crate) const OWN_PROGRAMS: &str = "bin";
+
 /// A folder that is gone afterwards.
 #[derive(Debug)]
 pub struct Place {
@@ -88,6 +91,24 @@ impl Place {
     /// A copy of the steady worker.
     pub fn steady_worker(&self) -> PathBuf {
         self.copy_of("steady-worker")
+    }
+
+    /// Copies the three programs, so that they can be replaced. An emperor that is started here
+    /// afterwards is the copy.
+    pub fn own_programs(&self) {
+        self.folder(OWN_PROGRAMS);
+        for program in ["emperor", "fastrouter", "vassal-exec"] {
+            self.renew_program(program);
+        }
+    }
+
+    /// Puts another file in the place of a program, as an upgrade does: the old one is unlinked and
+    /// runs on.
+    pub fn renew_program(&self, program: &str) {
+        let path = self.join(OWN_PROGRAMS).join(program);
+        let new = path.with_extension("new");
+        fs::copy(program::built(program), &new).unwrap();
+        fs::rename(new, path).unwrap();
     }
 
     fn copy_of(&self, program: &str) -> PathBuf {

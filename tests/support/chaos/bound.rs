@@ -3,14 +3,15 @@
 use std::fmt;
 use std::time::Instant;
 
-use crate::open_loop::{Record, Verdict};
+use crate::open_loop::{Kind, Record, Verdict};
 
 /// What may fail because of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
     /// Nothing: every request gets its page.
     NothingFails,
-    /// Nothing, although clients have to open their connections anew: who keeps the old ones ends.
+    /// Connections that clients keep end, and that may cross with a request. A POST that it happens
+    /// to can't be asked again by anybody but its user.
     ConnectionsMove,
     /// What a killed worker was working on, where asking another one could do it twice.
     PostsInFlight,
@@ -93,7 +94,7 @@ impl Bound {
         }
         let excused = match self {
             Self::NothingFails => false,
-            Self::ConnectionsMove => !failed,
+            Self::ConnectionsMove => !failed || crossed(record),
             Self::PostsInFlight => !record.kind.is_idempotent() && damage.held(record),
             Self::InFlight => !failed || damage.held(record),
         };
@@ -105,11 +106,16 @@ impl Bound {
     }
 }
 
+/// Whether it was sent on a kept connection as the other side closed it.
+fn crossed(record: &Record) -> bool {
+    record.kind == Kind::PostKept && record.verdict == Verdict::Broken
+}
+
 impl fmt::Display for Bound {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::NothingFails => "nothing fails",
-            Self::ConnectionsMove => "nothing fails, idle connections end",
+            Self::ConnectionsMove => "POSTs that cross with the end of a connection",
             Self::PostsInFlight => "POSTs within the killed worker",
             Self::InFlight => "requests within the killed router",
         })
@@ -123,7 +129,6 @@ mod tests {
     use super::Bound::{ConnectionsMove, InFlight, NothingFails, PostsInFlight};
     use super::Sentence::{Broken, Excused, Fine};
     use super::*;
-    use crate::open_loop::Kind;
 
     /// Requests of site `a` from second 0 to 2.
     fn request(kind: Kind, verdict: Verdict, began: Instant) -> Record {
@@ -161,6 +166,16 @@ mod tests {
         check(NothingFails, Damage::none(), get, Verdict::Page, Fine);
         check(NothingFails, killed(worker("a"), 1, 1), post, gone, Broken);
         check(ConnectionsMove, Damage::none(), get, gone, Broken);
+        let off = Verdict::Broken;
+        check(ConnectionsMove, Damage::none(), get, off, Broken);
+        check(ConnectionsMove, Damage::none(), post, off, Broken);
+        check(
+            ConnectionsMove,
+            Damage::none(),
+            Kind::PostKept,
+            off,
+            Excused,
+        );
         check(
             PostsInFlight,
             killed(worker("a"), 1, 1),

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::house::vars;
 use crate::open_loop::Traffic;
 use crate::processes::Process;
-use crate::wait::eventually;
+use crate::wait::{eventually, undisturbed};
 use crate::{House, PATIENCE, Place};
 
 /// How many sites there are.
@@ -73,6 +74,7 @@ impl Stage {
     /// Opens the house, and returns once every site answers.
     pub async fn open(form: Form, per_second: u32) -> Self {
         let mut place = Place::new();
+        place.own_programs();
         let small_disk = place.disk("state", STATE_DISK);
         let house = House::open_at(place, CONFIG).await;
         let stage = Self {
@@ -150,6 +152,19 @@ impl Stage {
     /// The router.
     pub async fn router(&self) -> Process {
         process(&self.house.emperor.status().await["router"]["pid"])
+    }
+
+    /// Ends the emperor with a signal that leaves everything running, and starts another one after
+    /// a while, which has to take over every process as it is.
+    pub async fn another_emperor(&mut self, signal: Signal) {
+        let before = (self.router().await, self.workers().await);
+        self.house.emperor.signal(signal);
+        self.house.emperor.ended(PATIENCE);
+        undisturbed(self.form.outage()).await;
+        self.house.emperor.start_again().await;
+        self.recovered().await;
+        assert_eq!((self.router().await, self.workers().await), before);
+        self.an_edit_is_honoured("by the next emperor").await;
     }
 
     /// Waits until the house is at rest: each site has one ready instance of what its row wants and

@@ -4,11 +4,14 @@
 mod bad_row;
 mod bad_template;
 mod disk_full;
+mod emperor_kill;
+mod emperor_upgrade;
 mod postgres_hang;
 mod postgres_loss;
 mod postgres_restart;
 mod reload;
 mod router_kill;
+mod router_upgrade;
 mod row_change;
 mod worker_kill;
 
@@ -44,6 +47,9 @@ pub const ALL: &[Fault] = &[
     bad_row::FAULT,
     bad_template::FAULT,
     worker_kill::FAULT,
+    emperor_upgrade::FAULT,
+    emperor_kill::FAULT,
+    router_upgrade::FAULT,
     router_kill::FAULT,
     postgres_restart::FAULT,
     postgres_hang::FAULT,
