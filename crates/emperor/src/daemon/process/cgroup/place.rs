@@ -20,7 +20,7 @@ pub(super) struct Place {
 /// How the emperor stands to the cgroup that it divides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It was given, and the emperor's own processes are elsewhere.
+    /// It was given. The emperor's own processes are elsewhere; one that keeps it there may be in it.
     Given,
     /// They are in it, and have to step into a leaf.
     Within,

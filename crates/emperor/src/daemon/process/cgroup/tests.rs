@@ -68,11 +68,14 @@ fn controllers_are_handed_down_and_limits_written() {
 }
 
 #[test]
-fn the_emperor_steps_into_a_leaf() {
-    let fake = Fake::with("memory\n");
-    write(fake.path("cgroup.procs"), "17\n").unwrap();
-    fake.cgroups();
-    assert_eq!(fake.text("emperor/cgroup.procs"), "17");
+fn what_stands_in_the_cgroup_steps_into_a_leaf() {
+    for standing in [Standing::Within, Standing::Given] {
+        let fake = Fake::with("memory\n");
+        write(fake.path("cgroup.procs"), "17\n").unwrap();
+        fake.cgroups_as(standing);
+        assert_eq!(fake.text("emperor/cgroup.procs"), "17");
+        assert_eq!(fake.text("cgroup.subtree_control"), "+memory");
+    }
 }
 
 #[test]

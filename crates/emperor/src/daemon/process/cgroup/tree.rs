@@ -29,8 +29,8 @@ impl CgroupTree {
         let sites = base.join("sites");
         create_dir_all(&sites).map_err(|error| told("make", &sites, &error))?;
         match standing {
-            Standing::Within => step_aside(base)?,
-            Standing::Given | Standing::Unit | Standing::Made => {}
+            Standing::Within | Standing::Given => step_aside(base)?,
+            Standing::Unit | Standing::Made => {}
         }
         let here = read_to_string(base.join("cgroup.controllers")).unwrap_or_default();
         let here: Vec<_> = here.split_whitespace().collect();
@@ -133,7 +133,8 @@ impl Drop for CgroupTree {
     }
 }
 
-/// Moves every process of the cgroup itself into a leaf below it.
+/// Moves every process of the cgroup itself into a leaf below it: the emperor, or what keeps a
+/// cgroup of systemd's alive that was given to it.
 fn step_aside(base: &Path) -> Result<(), String> {
     let leaf = base.join("emperor");
     match create_dir(&leaf) {
