@@ -14,6 +14,7 @@ mod router_kill;
 mod router_upgrade;
 mod row_change;
 mod worker_kill;
+mod worker_pause;
 
 use std::pin::Pin;
 
@@ -46,6 +47,7 @@ pub const ALL: &[Fault] = &[
     row_change::FAULT,
     bad_row::FAULT,
     bad_template::FAULT,
+    worker_pause::FAULT,
     worker_kill::FAULT,
     emperor_upgrade::FAULT,
     emperor_kill::FAULT,
