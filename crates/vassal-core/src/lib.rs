@@ -11,6 +11,7 @@
 pub mod backoff;
 pub mod diagnostic;
 pub mod exit;
+pub mod health;
 pub mod lifecycle;
 pub mod overlay;
 mod plan;

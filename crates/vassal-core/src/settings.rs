@@ -63,6 +63,14 @@ pub enum Probe {
 pub struct Health {
     /// Time between two probes; zero: none.
     pub interval: Duration,
+    /// How it is asked.
+    pub probe: Probe,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// So many failures in a row make it unwell.
+    pub failures: u32,
+    /// So many good probes in a row make it well again.
+    pub successes: u32,
 }
 
 /// How many instances.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use site_model::{Incarnation, InstanceNumber, Revision, SiteId};
 
+use super::checkup::Checkup;
 use super::demand::Demand;
 use super::event::{Effect, Event, Process};
 use super::goal::Goal;
@@ -259,6 +260,7 @@ impl InheritedInstance {
             spec,
             phase,
             wear,
+            checkup: Checkup::default(),
         }
     }
 }

@@ -96,6 +96,13 @@ pub enum Event {
         /// How much.
         memory_bytes: u64,
     },
+    /// It was probed while it serves.
+    Checked {
+        /// Which spawn it is.
+        incarnation: Incarnation,
+        /// What was found instead of a good answer.
+        found: Result<(), String>,
+    },
     /// Its deadline has come.
     Tick,
 }
@@ -138,6 +145,13 @@ pub enum Effect {
     Withdraw,
     /// Ask the router when it is idle; answered by `Idle`.
     AwaitIdle(Incarnation),
+    /// Probe it while it serves; answered by `Checked`.
+    Check {
+        /// Which spawn it is.
+        incarnation: Incarnation,
+        /// How to find out.
+        spec: Arc<VassalSpec>,
+    },
     /// Find out how much memory its process group has; answered by `Measured`.
     Measure(Incarnation),
     /// Ask it to end.

@@ -66,6 +66,7 @@ impl Lifecycle {
                     self.instances[index].measured(memory_bytes);
                 }
             }
+            Event::Checked { incarnation, found } => self.checked(incarnation, found, now),
             Event::Tick => {}
         }
     }
@@ -302,7 +303,12 @@ impl Lifecycle {
     }
 
     /// Tells a rollout that one of its instances failed. One that was superseded doesn't care.
-    fn failed(&mut self, rollout: Option<RolloutNumber>, failure: Failure, now: Instant) {
+    pub(super) fn failed(
+        &mut self,
+        rollout: Option<RolloutNumber>,
+        failure: Failure,
+        now: Instant,
+    ) {
         let rollout = rollout.and_then(|number| self.goal.rollout_mut(number));
         if let Some(rollout) = rollout {
             rollout.failed(failure, now, &mut self.rng);

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use site_model::{Generation, Incarnation, InstanceNumber};
 
+use super::checkup::Checkup;
 use super::event::{Process, Ticket};
 use super::reason::StopReason;
 use super::rollout::RolloutNumber;
@@ -26,6 +27,7 @@ pub(super) struct Instance {
     pub(super) spec: Arc<VassalSpec>,
     pub(super) phase: Phase,
     pub(super) wear: Wear,
+    pub(super) checkup: Checkup,
 }
 
 /// Where an instance is in its life.

@@ -12,6 +12,7 @@
 //! | `rollout` | how the attempt to get there fares: backoff, giving up |
 //! | `hear` | what each event changes at once |
 //! | `instance`, `transition` | the phases of one instance, and how it gets from one to the next |
+//! | `checkup` | who is unwell |
 //! | `wear` | who has served for long enough |
 //! | `steer` | which instances there should be, and which are to go |
 //! | `view` | what is told about it: status and route |
@@ -22,6 +23,7 @@
 //! they came about.
 
 mod adoption;
+mod checkup;
 mod demand;
 mod event;
 mod goal;
@@ -120,6 +122,7 @@ impl Lifecycle {
             .chain(self.sleeps_at())
             .chain(self.rescales_at())
             .chain(self.instances.iter().filter_map(Instance::wears_on_at))
+            .chain(self.instances.iter().filter_map(Instance::checkup_at))
             .min()
     }
 

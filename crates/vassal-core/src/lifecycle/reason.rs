@@ -50,6 +50,13 @@ pub enum Failure {
         /// The end of its standard error.
         stderr: Vec<String>,
     },
+    /// It was ready, and no longer answers as it should.
+    Unwell {
+        /// What was found.
+        found: String,
+        /// How long it had been ready.
+        after: Duration,
+    },
     /// What an emperor before this one met.
     Earlier {
         /// In its words.
@@ -71,6 +78,7 @@ impl Failure {
             other @ (Self::NotSpawned { .. }
             | Self::NotReady { .. }
             | Self::Crashed { .. }
+            | Self::Unwell { .. }
             | Self::Earlier { .. }) => other,
         }
     }
@@ -79,9 +87,10 @@ impl Failure {
     pub const fn prospect(&self) -> Prospect {
         match self {
             Self::NotSpawned { prospect, .. } | Self::Earlier { prospect, .. } => *prospect,
-            Self::EndedEarly { .. } | Self::NotReady { .. } | Self::Crashed { .. } => {
-                Prospect::MayPass
-            }
+            Self::EndedEarly { .. }
+            | Self::NotReady { .. }
+            | Self::Crashed { .. }
+            | Self::Unwell { .. } => Prospect::MayPass,
         }
     }
 }
@@ -98,6 +107,10 @@ impl fmt::Display for Failure {
             Self::NotReady { found, stderr } => {
                 f.write_str(found)?;
                 write_lines(f, stderr)
+            }
+            Self::Unwell { found, after } => {
+                let seconds = after.as_secs();
+                write!(f, "it is unwell after {seconds}s of service: {found}")
             }
             Self::Crashed {
                 reason,
@@ -132,6 +145,8 @@ pub enum StopReason {
     NotReady,
     /// There are more instances than are wanted.
     Surplus,
+    /// It is unwell, and another one serves.
+    Unwell,
     /// The site has no requests.
     Idle,
     /// The site is disabled.
@@ -155,6 +170,7 @@ impl StopReason {
             Self::Replaced
             | Self::Superseded
             | Self::NotReady
+            | Self::Unwell
             | Self::Disabled
             | Self::Removed
             | Self::Rejected
@@ -171,6 +187,7 @@ impl fmt::Display for StopReason {
             Self::Superseded => "superseded before it was ready",
             Self::NotReady => "did not become ready",
             Self::Surplus => "more than are wanted",
+            Self::Unwell => "it is unwell",
             Self::Idle => "the site has no requests",
             Self::Disabled => "the site is disabled",
             Self::Removed => "the row is gone",

@@ -103,9 +103,13 @@ impl Rollout {
     /// count.
     pub(super) fn failed(&mut self, cause: Failure, now: Instant, rng: &mut fastrand::Rng) {
         let (failures, failed_starts) = match (&cause, &self.health) {
-            (Failure::Crashed { after, .. }, _) if *after >= SETTLED_AFTER => (0, 0),
-            (Failure::Crashed { .. }, Health::Good) => (1, 0),
-            (Failure::Crashed { .. }, Health::Troubled(trouble)) => {
+            (Failure::Crashed { after, .. } | Failure::Unwell { after, .. }, _)
+                if *after >= SETTLED_AFTER =>
+            {
+                (0, 0)
+            }
+            (Failure::Crashed { .. } | Failure::Unwell { .. }, Health::Good) => (1, 0),
+            (Failure::Crashed { .. } | Failure::Unwell { .. }, Health::Troubled(trouble)) => {
                 (trouble.failures.saturating_add(1), 0)
             }
             (

@@ -21,6 +21,7 @@ use std::time::Instant;
 use site_model::InstanceNumber;
 
 use super::Lifecycle;
+use super::checkup::Checkup;
 use super::event::{Effect, Haste, Ticket};
 use super::goal::Goal;
 use super::instance::{Instance, Phase, Role};
@@ -77,6 +78,7 @@ impl Lifecycle {
     fn keep_running(&mut self, now: Instant, out: &mut Vec<Effect>) {
         self.rescale(now);
         self.wear_out(now, out);
+        self.check_up(now, out);
         let census = self.census();
         if census.new_ready >= census.wanted {
             self.goal.conclude();
@@ -244,6 +246,7 @@ impl Lifecycle {
         self.instances.push(Instance {
             number: self.free_number(),
             wear,
+            checkup: Checkup::default(),
             rollout,
             spec,
             phase: Phase::Queued { ticket },

@@ -181,8 +181,19 @@ impl Lifecycle {
                     format!("{new} of {wanted} instances are ready{last}"),
                 )
             }
-            (false, _) => (SiteState::Ready, self.without()),
+            (false, _) => (
+                SiteState::Ready,
+                self.unwell().unwrap_or_else(|| self.without()),
+            ),
         }
+    }
+
+    fn unwell(&self) -> Option<String> {
+        let mut instances = self.instances.iter();
+        let (number, cause) = instances.find_map(|i| Some((i.number, i.unwell()?)))?;
+        Some(format!(
+            "instance {number} is unwell and is being replaced: {cause}"
+        ))
     }
 
     /// The limits and walls that instances run without, although they were asked for.

@@ -78,7 +78,7 @@ impl Lifecycle {
 impl Instance {
     /// Its successor is to come.
     pub(super) fn is_worn(&self) -> bool {
-        self.wear.worn.is_some()
+        self.wear.worn.is_some() || self.is_unwell()
     }
 
     pub(super) fn measured(&mut self, memory_bytes: u64) {

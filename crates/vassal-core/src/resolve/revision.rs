@@ -136,7 +136,7 @@ impl Encoder {
     fn settings(&mut self, settings: &Settings) {
         let Settings {
             ready: Ready { probe, timeout },
-            health: Health { interval },
+            health,
             instances,
             idle: Idle {
                 stop_after,
@@ -152,7 +152,7 @@ impl Encoder {
         } = settings;
         self.probe(probe);
         self.duration(*timeout);
-        self.duration(*interval);
+        self.health(health);
         self.instances(instances);
         self.duration(*stop_after);
         self.list(&**answered, |encoder, path| encoder.text(path));
@@ -184,6 +184,21 @@ impl Encoder {
             Probe::Notify => self.text("notify"),
             Probe::Connect => self.text("connect"),
         }
+    }
+
+    fn health(&mut self, health: &Health) {
+        let Health {
+            interval,
+            probe,
+            timeout,
+            failures,
+            successes,
+        } = health;
+        self.duration(*interval);
+        self.probe(probe);
+        self.duration(*timeout);
+        self.number(u64::from(*failures));
+        self.number(u64::from(*successes));
     }
 
     fn instances(&mut self, instances: &Instances) {

@@ -37,6 +37,10 @@ pub(crate) struct Draft {
     pub(crate) ready_status: Vec<(u16, u16)>,
     pub(crate) ready_timeout: Duration,
     pub(crate) health_interval: Duration,
+    pub(crate) health_path: Option<String>,
+    pub(crate) health_timeout: Duration,
+    pub(crate) health_failures: u32,
+    pub(crate) health_successes: u32,
     pub(crate) instances_min: u32,
     pub(crate) instances_max: u32,
     pub(crate) instances_concurrency: u32,
@@ -147,6 +151,10 @@ impl Draft {
             },
             health: Health {
                 interval: self.health_interval,
+                probe: self.health_probe(),
+                timeout: self.health_timeout,
+                failures: self.health_failures,
+                successes: self.health_successes,
             },
             instances: Instances {
                 min: self.instances_min,
@@ -191,6 +199,19 @@ impl Draft {
             },
             ProbeKind::Notify => Probe::Notify,
             ProbeKind::Connect => Probe::Connect,
+        }
+    }
+
+    /// As readiness is, but for a path of its own, and what a worker says only once.
+    fn health_probe(&self) -> Probe {
+        let http = |path: &String| Probe::Http {
+            path: path.clone(),
+            status: self.ready_status.clone(),
+        };
+        match (&self.health_path, self.probe) {
+            (Some(path), _) => http(path),
+            (None, ProbeKind::Http) => http(&self.ready_path),
+            (None, ProbeKind::Notify | ProbeKind::Connect) => Probe::Connect,
         }
     }
 

@@ -134,6 +134,30 @@ pub const KEYS: &[Key] = &[
         "time between two probes of a ready instance; 0: none",
     ),
     new(
+        "health.path",
+        Kind::OptionalTarget(|draft| &mut draft.health_path),
+        "",
+        "what is asked for, with the site's own Host; without it: as `ready.probe` has it, or a connection",
+    ),
+    new(
+        "health.timeout",
+        Kind::Duration(Zero::Refused, |draft| &mut draft.health_timeout),
+        "\"10s\"",
+        "how long an answer may take",
+    ),
+    new(
+        "health.failures",
+        Kind::Count(1..=1000, |draft| &mut draft.health_failures),
+        "3",
+        "so many failures in a row make an instance unwell, and it is replaced",
+    ),
+    new(
+        "health.successes",
+        Kind::Count(1..=1000, |draft| &mut draft.health_successes),
+        "2",
+        "so many good probes in a row make it well again",
+    ),
+    new(
         "instances.min",
         Kind::Count(1..=1000, |draft| &mut draft.instances_min),
         "1",

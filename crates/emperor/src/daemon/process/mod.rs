@@ -58,6 +58,8 @@ pub(crate) use launcher::{FastrouterOrder, Launcher, LauncherOptions};
 pub(crate) use left::{Left, LeftFastrouter, LeftInstance, TakenOver};
 pub(crate) use memory::SiteMemory;
 pub(crate) use probe::ProbeFailure;
+#[cfg(test)]
+pub(crate) use probe::ProbeMiss;
 pub(crate) use programs::{MissingProgram, OwnPrograms};
 pub(crate) use record::FastrouterRecord;
 pub(crate) use running::{RunningInstance, RunningProcess};

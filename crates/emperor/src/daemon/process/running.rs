@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{error, warn};
 use vassal_core::ExitReason;
 use vassal_core::lifecycle::InstanceMemory;
-use vassal_core::settings::{Ready, StopSignal};
+use vassal_core::settings::{Health, Ready, StopSignal};
 
 use super::cgroup::Cgroup;
 use super::child::{Child, KILLED_PATIENCE};
@@ -124,6 +124,27 @@ impl RunningInstance {
             notified: self.notified.clone(),
             ready: ready.clone(),
             since: self.process.since,
+        }
+        .run()
+    }
+
+    /// As [`probe`](Self::probe), for an instance that serves already: its time counts from now.
+    pub(crate) fn check(
+        &self,
+        health: &Health,
+        host: &Hostname,
+        protocol: Protocol,
+    ) -> impl Future<Output = Result<(), ProbeFailure>> + Send + 'static {
+        Prober {
+            socket: self.socket.clone(),
+            protocol,
+            host: host.clone(),
+            notified: self.notified.clone(),
+            ready: Ready {
+                probe: health.probe.clone(),
+                timeout: health.timeout,
+            },
+            since: Instant::now(),
         }
         .run()
     }

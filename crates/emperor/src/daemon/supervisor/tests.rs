@@ -283,3 +283,20 @@ async fn a_worker_with_too_much_memory_is_replaced() {
         .await;
     assert_eq!(test.scene.routed(id(1)), Some(vec![2]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_hangs_is_found_and_replaced() {
+    let mut test = Test::start(Stage::default());
+    let mut probed = site(1, "a.example");
+    probed.extra_config = "health.interval = '10s'".to_owned();
+    test.write([Row::Site(Arc::new(probed))]);
+    test.until(1, SiteState::Ready).await;
+    let hung = test.scene.stage.worker(1);
+    hung.hangs.store(true, std::sync::atomic::Ordering::Relaxed);
+    test.scene
+        .until(id(1), |s| {
+            s.is_some_and(|s| s.instances.iter().all(|i| i.incarnation.get() == 2))
+        })
+        .await;
+    assert_eq!(test.scene.routed(id(1)), Some(vec![2]));
+}

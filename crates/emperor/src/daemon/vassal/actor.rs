@@ -250,6 +250,7 @@ impl<S: Spawner> Actor<S> {
             Effect::AwaitIdle(incarnation) => {
                 children.await_idle(Arc::clone(&house.routes), id, incarnation);
             }
+            Effect::Check { incarnation, spec } => children.check(incarnation, &spec),
             Effect::Measure(incarnation) => children.measure(incarnation),
             Effect::Signal {
                 incarnation,

@@ -48,6 +48,7 @@ enum Happening<W> {
     Probed(Incarnation, Result<(), ProbeFailure>),
     Exited(Incarnation, ExitReason),
     Idle(Incarnation),
+    Checked(Incarnation, Result<(), ProbeFailure>),
     Measured(Incarnation, Option<u64>),
     Removed,
     /// Nobody wanted to know any more.
@@ -145,6 +146,17 @@ impl<S: Spawner> Children<S> {
         }));
     }
 
+    pub(super) fn check(&mut self, incarnation: Incarnation, spec: &VassalSpec) {
+        if let Some(child) = self.workers.get(&incarnation) {
+            let health = &spec.settings.health;
+            let host = &spec.hosts.canonical;
+            let checked = child.worker.check(health, host, spec.protocol);
+            self.awaited.push(Box::pin(async move {
+                Happening::Checked(incarnation, checked.await)
+            }));
+        }
+    }
+
     pub(super) fn measure(&mut self, incarnation: Incarnation) {
         if let Some(child) = self.workers.get(&incarnation) {
             let memory = child.worker.memory();
@@ -215,6 +227,10 @@ impl<S: Spawner> Children<S> {
                 stderr: self.last_stderr(incarnation),
             }),
             Happening::Idle(incarnation) => Some(Event::Idle(incarnation)),
+            Happening::Checked(incarnation, checked) => Some(Event::Checked {
+                incarnation,
+                found: checked.map_err(|failure| failure.to_string()),
+            }),
             Happening::Measured(incarnation, Some(memory_bytes)) => Some(Event::Measured {
                 incarnation,
                 memory_bytes,

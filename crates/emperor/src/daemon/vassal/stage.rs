@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -12,12 +12,14 @@ use site_model::{
 };
 use tokio::sync::{Semaphore, watch};
 use vassal_core::lifecycle::InstanceMemory;
-use vassal_core::settings::{Ready, StopSignal};
+use vassal_core::settings::{Health, Ready, StopSignal};
 use vassal_core::{ExitReason, VassalSpec};
 
 use super::House;
 use super::worker::{Spawner, Worker};
-use crate::daemon::process::{LeftInstance, ProbeFailure, SiteMemory, SpawnFailure, TakenOver};
+use crate::daemon::process::{
+    LeftInstance, ProbeFailure, ProbeMiss, SiteMemory, SpawnFailure, TakenOver,
+};
 use crate::daemon::router::board::RouteBoard;
 use crate::daemon::router::settings::fixture::settings;
 use crate::daemon::routes::Routes;
@@ -41,6 +43,8 @@ pub(in crate::daemon) struct Part {
     /// Signals and kills, in their order.
     pub(in crate::daemon) told: Mutex<Vec<&'static str>>,
     pub(in crate::daemon) memory_bytes: AtomicU64,
+    /// It fails the probes that follow its readiness.
+    pub(in crate::daemon) hangs: AtomicBool,
 }
 
 /// A worker that is played.
@@ -108,6 +112,7 @@ impl Spawner for Stage {
             end: watch::Sender::new(None),
             told: Mutex::default(),
             memory_bytes: AtomicU64::default(),
+            hangs: AtomicBool::default(),
         });
         let incarnation = incarnation.get();
         self.workers
@@ -128,6 +133,13 @@ impl Spawner for Stage {
     async fn end_left(&self, _: LeftInstance) {}
 
     fn remember(&self, _: SiteId, _: &SiteMemory) {}
+}
+
+fn timed_out() -> ProbeFailure {
+    ProbeFailure::TimedOut {
+        after: std::time::Duration::from_secs(10),
+        last: ProbeMiss::NotListening,
+    }
 }
 
 impl Worker for Played {
@@ -163,6 +175,16 @@ impl Worker for Played {
         _: Protocol,
     ) -> impl Future<Output = Result<(), ProbeFailure>> + Send + 'static {
         std::future::ready(Ok(()))
+    }
+
+    fn check(
+        &self,
+        _: &Health,
+        _: &Hostname,
+        _: Protocol,
+    ) -> impl Future<Output = Result<(), ProbeFailure>> + Send + 'static {
+        let hangs = self.part.hangs.load(Ordering::Relaxed);
+        std::future::ready(if hangs { Err(timed_out()) } else { Ok(()) })
     }
 
     fn memory(&self) -> impl Future<Output = Option<u64>> + Send + 'static {

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use site_model::{Hostname, Incarnation, InstanceNumber, Protocol, RunAs, SiteId};
 use vassal_core::lifecycle::{InstanceMemory, Prospect};
-use vassal_core::settings::{Ready, StopSignal};
+use vassal_core::settings::{Health, Ready, StopSignal};
 use vassal_core::{ExitReason, VassalSpec};
 
 use crate::daemon::process::{
@@ -71,6 +71,14 @@ pub(in crate::daemon) trait Worker: Send + 'static {
     fn probe(
         &self,
         ready: &Ready,
+        host: &Hostname,
+        protocol: Protocol,
+    ) -> impl Future<Output = Result<(), ProbeFailure>> + Send + 'static;
+
+    /// Resolves once it has answered as it should, or not in time.
+    fn check(
+        &self,
+        health: &Health,
         host: &Hostname,
         protocol: Protocol,
     ) -> impl Future<Output = Result<(), ProbeFailure>> + Send + 'static;
@@ -164,6 +172,15 @@ impl Worker for RunningInstance {
         protocol: Protocol,
     ) -> impl Future<Output = Result<(), ProbeFailure>> + Send + 'static {
         Self::probe(self, ready, host, protocol)
+    }
+
+    fn check(
+        &self,
+        health: &Health,
+        host: &Hostname,
+        protocol: Protocol,
+    ) -> impl Future<Output = Result<(), ProbeFailure>> + Send + 'static {
+        Self::check(self, health, host, protocol)
     }
 
     fn memory(&self) -> impl Future<Output = Option<u64>> + Send + 'static {

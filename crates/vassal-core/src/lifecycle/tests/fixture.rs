@@ -81,6 +81,14 @@ pub(crate) fn recycled(
     Arc::new(spec)
 }
 
+/// The same, probed every ten seconds, and unwell after two failures.
+pub(crate) fn probed(id: i64, revision: u8, instances: u32) -> Arc<VassalSpec> {
+    let mut spec = VassalSpec::clone(&spec(id, revision, instances));
+    spec.settings.health.interval = Duration::from_secs(10);
+    spec.settings.health.failures = 2;
+    Arc::new(spec)
+}
+
 pub(crate) fn disabled(id: i64) -> Want {
     Want::Disabled(Address::from(&*spec(id, 0, 1)).into())
 }

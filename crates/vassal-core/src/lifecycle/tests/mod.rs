@@ -1,6 +1,7 @@
 //! The state machine, case by case and by simulation.
 
 mod adoption;
+mod checkup;
 pub(crate) mod fixture;
 mod scaling;
 mod simulation;

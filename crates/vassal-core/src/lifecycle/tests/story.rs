@@ -6,6 +6,7 @@
 //! | `want R sleepy` | revision `R`, that sleeps after a minute without a request |
 //! | `want R scaled` | revision `R`, with one instance to three for two requests each |
 //! | `want R recycled xN`, `memory I M` | revision `R`, worn out by 100 requests, 100 MiB, or in an hour |
+//! | `want R probed xN`, `well I`, `unwell I` | revision `R`, probed every 10 s; what a probe finds |
 //! | `shutdown`, `shutdown now` | the emperor ends |
 //! | `permit T I`, `spawned I`, `unspawned I`, `impossible I` | ticket `T`, incarnation `I` |
 //! | `ready I`, `unready I`, `exit I`, `idle I`, `acked G` | generation `G` |
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use site_model::{Generation, Incarnation, Service, Unavailable};
 
-use super::fixture::{disabled, recycled, rejected, scaled, site_id, sleepy, spec};
+use super::fixture::{disabled, probed, recycled, rejected, scaled, site_id, sleepy, spec};
 use crate::lifecycle::{
     Effect, Event, Haste, Inheritance, InheritedInstance, InstanceLoad, Lifecycle, Load, Process,
     Prospect, Ticket,
@@ -147,6 +148,7 @@ impl Story {
                 "withdraw".to_owned()
             }
             Effect::AwaitIdle(incarnation) => format!("await idle {incarnation}"),
+            Effect::Check { incarnation, .. } => format!("check {incarnation}"),
             Effect::Measure(incarnation) => format!("measure {incarnation}"),
             Effect::Signal { incarnation, .. } => format!("signal {incarnation}"),
             Effect::Kill(incarnation) => format!("kill {incarnation}"),
@@ -181,27 +183,7 @@ fn service(service: &Service) -> String {
 
 fn event(words: &[&str]) -> Event {
     match *words {
-        ["want", revision] => want(revision, 1),
-        ["want", revision, "sleepy"] => {
-            Event::Wanted(Want::Run(sleepy(1, revision.parse().unwrap(), 1)))
-        }
-        ["want", revision, "scaled"] => {
-            Event::Wanted(Want::Run(scaled(1, revision.parse().unwrap(), 1)))
-        }
-        ["want", revision, "recycled", count] => {
-            let (revision, count) = (revision.parse().unwrap(), count[1..].parse().unwrap());
-            Event::Wanted(Want::Run(recycled(
-                1,
-                revision,
-                count,
-                Duration::from_hours(1),
-            )))
-        }
-        ["memory", number, mib] => Event::Measured {
-            incarnation: incarnation(number),
-            memory_bytes: mib.parse::<u64>().unwrap() << 20,
-        },
-        ["want", revision, count] => want(revision, count[1..].parse().unwrap()),
+        ["want", revision, ref more @ ..] => want(revision.parse().unwrap(), more),
         ["disable"] => Event::Wanted(disabled(1)),
         ["reject"] => Event::Wanted(rejected(1)),
         ["remove"] => Event::Removed,
@@ -232,10 +214,29 @@ fn event(words: &[&str]) -> Event {
         },
         ["idle", number] => Event::Idle(incarnation(number)),
         ["acked", generation] => Event::Acknowledged(Generation::new(generation.parse().unwrap())),
+        ["after", _] => Event::Tick,
+        _ => observed(words),
+    }
+}
+
+/// What router, probes and measurements tell.
+fn observed(words: &[&str]) -> Event {
+    match *words {
         ["wake"] => Event::Wake,
         ["load", requests, waiting, in_flight] => load(requests, waiting, in_flight),
         ["unseen"] => Event::Load(None),
-        ["after", _] => Event::Tick,
+        ["well", number] => Event::Checked {
+            incarnation: incarnation(number),
+            found: Ok(()),
+        },
+        ["unwell", number] => Event::Checked {
+            incarnation: incarnation(number),
+            found: Err("it has not answered".into()),
+        },
+        ["memory", number, mib] => Event::Measured {
+            incarnation: incarnation(number),
+            memory_bytes: mib.parse::<u64>().unwrap() << 20,
+        },
         _ => panic!("nothing is heard as {words:?}"),
     }
 }
@@ -250,8 +251,18 @@ fn process(incarnation: Incarnation) -> Process {
     }
 }
 
-fn want(revision: &str, count: u32) -> Event {
-    Event::Wanted(Want::Run(spec(1, revision.parse().unwrap(), count)))
+fn want(revision: u8, more: &[&str]) -> Event {
+    let count = |text: &str| text[1..].parse().unwrap();
+    let an_hour = Duration::from_hours(1);
+    Event::Wanted(Want::Run(match *more {
+        [] => spec(1, revision, 1),
+        ["sleepy"] => sleepy(1, revision, 1),
+        ["scaled"] => scaled(1, revision, 1),
+        ["recycled", number] => recycled(1, revision, count(number), an_hour),
+        ["probed", number] => probed(1, revision, count(number)),
+        [number] => spec(1, revision, count(number)),
+        _ => panic!("nothing is wanted as {more:?}"),
+    }))
 }
 
 fn load(requests: &str, waiting: &str, in_flight: &str) -> Event {

@@ -472,6 +472,7 @@ fn brief(effect: &Effect) -> String {
         | Effect::ReturnPermit(_)
         | Effect::Withdraw
         | Effect::AwaitIdle(_)
+        | Effect::Check { .. }
         | Effect::Measure(_)
         | Effect::Signal { .. }
         | Effect::Kill(_)

@@ -132,6 +132,14 @@ impl World {
             Effect::AwaitIdle(incarnation) => {
                 self.router.idle_questions.insert((site, incarnation));
             }
+            Effect::Check { incarnation, .. } => {
+                let found = if self.mishap(3) {
+                    Err("it has not answered".into())
+                } else {
+                    Ok(())
+                };
+                self.send(site, &Event::Checked { incarnation, found }, 10_000);
+            }
             Effect::Measure(incarnation) => self.measure(site, incarnation),
             Effect::Signal {
                 incarnation,

@@ -1,0 +1,173 @@
+//! Probing instances while they serve. What follows from it is for [`health`](crate::health): who is
+//! unwell is replaced, and leaves the route at once where another one serves.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use site_model::Incarnation;
+
+use super::event::Effect;
+use super::instance::{Instance, Phase, Role};
+use super::reason::{Failure, StopReason};
+use super::{Lifecycle, later};
+use crate::health::Condition;
+
+/// The prober ends itself at `health.timeout`; this much later its silence counts as a failure.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// The health of one instance, and its next probe.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Checkup {
+    condition: Condition,
+    probe: Probe,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+enum Probe {
+    /// None was made yet.
+    #[default]
+    First,
+    /// It is to be made then.
+    At(Instant),
+    /// It is being made, and answered by then.
+    Until(Instant),
+}
+
+impl Lifecycle {
+    /// Takes in what the router told, and asks those whose time has come.
+    pub(super) fn check_up(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let mut found = Vec::new();
+        for index in 0..self.instances.len() {
+            let load = self.load_of(index);
+            let instance = &mut self.instances[index];
+            let before = instance.is_unwell();
+            instance.check_up(load, now, out);
+            if !before && instance.is_unwell() {
+                found.push((instance.rollout, instance.failure(now)));
+            }
+        }
+        for (rollout, failure) in found {
+            self.failed(Some(rollout), failure, now);
+        }
+        self.retire_unwell(now, out);
+    }
+
+    pub(super) fn checked(
+        &mut self,
+        incarnation: Incarnation,
+        found: Result<(), String>,
+        now: Instant,
+    ) {
+        let Some(index) = self.find(incarnation) else {
+            return;
+        };
+        let load = self.load_of(index);
+        let instance = &mut self.instances[index];
+        let before = instance.is_unwell();
+        instance.checked(found, load, now);
+        if !before && instance.is_unwell() {
+            let (rollout, failure) = (instance.rollout, instance.failure(now));
+            self.failed(Some(rollout), failure, now);
+        }
+    }
+
+    /// What the router told of an instance.
+    fn load_of(&self, index: usize) -> super::InstanceLoad {
+        let told = self.instances[index].incarnation().and_then(|incarnation| {
+            let load = self.load.as_ref()?;
+            load.instances.get(&incarnation).copied()
+        });
+        told.unwrap_or_default()
+    }
+
+    fn retire_unwell(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let mut instances = self.instances.iter();
+        if !instances.any(|instance| instance.is_ready() && !instance.is_unwell()) {
+            return;
+        }
+        self.map_instances(|instance| {
+            if instance.is_ready() && instance.is_unwell() {
+                instance.retire(StopReason::Unwell, now, out)
+            } else {
+                Some(instance)
+            }
+        });
+    }
+}
+
+impl Instance {
+    pub(super) fn is_unwell(&self) -> bool {
+        self.unwell().is_some()
+    }
+
+    /// Why it is unwell, while it is in the route.
+    pub(super) fn unwell(&self) -> Option<&str> {
+        let unwell = self.checkup.condition.unwell();
+        unwell.filter(|_| self.role() == Role::Serving)
+    }
+
+    /// When it is to be probed, or its probe must have been answered.
+    pub(super) fn checkup_at(&self) -> Option<Instant> {
+        let interval = self.spec.settings.health.interval;
+        let Phase::Ready { since, .. } = &self.phase else {
+            return None;
+        };
+        (!interval.is_zero()).then(|| match self.checkup.probe {
+            Probe::First => later(*since, interval),
+            Probe::At(at) | Probe::Until(at) => at,
+        })
+    }
+
+    fn check_up(&mut self, load: super::InstanceLoad, now: Instant, out: &mut Vec<Effect>) {
+        let spec = Arc::clone(&self.spec);
+        let health = &spec.settings.health;
+        if health.interval.is_zero() || !self.is_ready() {
+            return;
+        }
+        self.checkup.condition.told(health, load);
+        if self.checkup_at().is_none_or(|at| at > now) {
+            return;
+        }
+        if let Probe::Until(_) = self.checkup.probe {
+            let silence = "it was probed, and the probe says nothing".to_owned();
+            self.checked(Err(silence), load, now);
+            return;
+        }
+        let patience = health.timeout.saturating_add(MARGIN);
+        self.checkup.probe = Probe::Until(later(now, patience));
+        if let Some(incarnation) = self.incarnation() {
+            out.push(Effect::Check { incarnation, spec });
+        }
+    }
+
+    fn checked(&mut self, found: Result<(), String>, load: super::InstanceLoad, now: Instant) {
+        let health = &self.spec.settings.health;
+        // Late, or heard twice.
+        if let (Probe::Until(_), false) = (self.checkup.probe, health.interval.is_zero()) {
+            self.checkup.condition.probed(health, found, load);
+            self.checkup.probe = Probe::At(later(now, health.interval));
+        }
+    }
+
+    fn failure(&self, now: Instant) -> Failure {
+        let since = match &self.phase {
+            Phase::Ready { since, .. } => *since,
+            Phase::Queued { .. }
+            | Phase::Spawning { .. }
+            | Phase::Probing { .. }
+            | Phase::Publishing { .. }
+            | Phase::Draining { .. }
+            | Phase::Stopping { .. }
+            | Phase::Killed { .. } => now,
+        };
+        Failure::Unwell {
+            found: self
+                .checkup
+                .condition
+                .unwell()
+                .unwrap_or_default()
+                .to_owned(),
+            after: now.saturating_duration_since(since),
+        }
+    }
+}
