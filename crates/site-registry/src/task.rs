@@ -245,29 +245,35 @@ impl RegistryTask {
 
     async fn lost(&mut self, cause: LinkError) {
         self.begin_with_snapshot().await;
-        let state = ConnectionState::Lost(cause);
-        let news = self.channels.connection.send_if_modified(|status| {
-            let news = status.state != state;
+        let mut news = false;
+        self.channels.connection.send_if_modified(|status| {
+            news = !status.state.is_lost_like(&cause);
+            let state = ConnectionState::Lost(cause);
+            let differs = status.state != state;
             status.state = state;
-            news
+            differs
         });
         if news {
-            let status = self.channels.connection.borrow().clone();
-            let (target, cause) = (status.target.clone(), status.detail());
-            if self.ledger.desired().is_known() {
-                tracing::warn!(
-                    target,
-                    cause,
-                    "no link to PostgreSQL; everything goes on as last known"
-                );
-            } else {
-                tracing::error!(
-                    target,
-                    cause,
-                    "no link to PostgreSQL, and no snapshot of an earlier reading: no site runs \
-                     until there is one"
-                );
-            }
+            self.tell_loss();
+        }
+    }
+
+    fn tell_loss(&self) {
+        let status = self.channels.connection.borrow().clone();
+        let (target, cause) = (&status.target, status.brief());
+        if self.ledger.desired().is_known() {
+            tracing::warn!(
+                target,
+                cause,
+                "no link to PostgreSQL; everything goes on as last known"
+            );
+        } else {
+            tracing::error!(
+                target,
+                cause,
+                "no link to PostgreSQL, and no snapshot of an earlier reading: no site runs until \
+                 there is one"
+            );
         }
     }
 

@@ -125,3 +125,31 @@ pub enum ClusterError {
         dir: PathBuf,
     },
 }
+
+impl ClusterError {
+    /// Whether two attempts failed for one cause: what they say differs in numbers at most, such as
+    /// the times and pids in a server's last lines.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let words = |error: &Self| error.to_string().replace(|c: char| c.is_ascii_digit(), "");
+        std::mem::discriminant(self) == std::mem::discriminant(other) && words(self) == words(other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_that_failed_for_one_cause_are_alike() {
+        let ended = |lines: &str| ClusterError::Ended {
+            log: "/log".into(),
+            lines: lines.to_owned(),
+        };
+        let first = ended("2026-01-02 03:04:05.678 UTC [12] FATAL:  could not map: disk full");
+        let again = ended("2026-01-02 03:04:59.001 UTC [3456] FATAL:  could not map: disk full");
+        let other = ended("2026-01-02 03:04:59.001 UTC [3456] FATAL:  no such setting");
+        assert!(first.is_like(&again));
+        assert!(!first.is_like(&other));
+        assert!(!first.is_like(&ClusterError::NoPrograms));
+    }
+}

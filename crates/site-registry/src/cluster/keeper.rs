@@ -162,10 +162,26 @@ impl Keeper {
                 Err(cause) => cause,
             };
             let delay = backoff.next_delay();
-            tracing::error!(%cause, again_in = ?delay, "the private PostgreSQL doesn't start");
+            self.tell(&cause, delay);
             self.state
                 .send_replace(ClusterState::Failed(Arc::new(cause)));
             tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// Tells a cause once, however many attempts fail for it.
+    fn tell(&self, cause: &ClusterError, again_in: Duration) {
+        let is_known = match &*self.state.borrow() {
+            ClusterState::Failed(known) => known.is_like(cause),
+            ClusterState::Seeking | ClusterState::Starting | ClusterState::Running => false,
+        };
+        if is_known {
+            tracing::warn!(
+                ?again_in,
+                "the private PostgreSQL still doesn't start, for the same cause"
+            );
+        } else {
+            tracing::error!(%cause, ?again_in, "the private PostgreSQL doesn't start");
         }
     }
 

@@ -56,9 +56,30 @@ impl ConnectionStatus {
             ConnectionState::Lost(error) => format!("{error}; {}", error.hint()),
         }
     }
+
+    /// The same for the log, where a private cluster tells its causes itself.
+    pub(crate) fn brief(&self) -> String {
+        match &self.state {
+            ConnectionState::Lost(LinkError::Cluster(_)) => {
+                "the private PostgreSQL doesn't run".to_owned()
+            }
+            ConnectionState::Connecting | ConnectionState::Connected | ConnectionState::Lost(_) => {
+                self.detail()
+            }
+        }
+    }
 }
 
 impl ConnectionState {
+    /// Whether this loss was told already. A private cluster tells its causes itself.
+    pub(crate) fn is_lost_like(&self, cause: &LinkError) -> bool {
+        match (self, cause) {
+            (Self::Lost(LinkError::Cluster(_)), LinkError::Cluster(_)) => true,
+            (Self::Lost(known), cause) => known == cause,
+            (Self::Connecting | Self::Connected, _) => false,
+        }
+    }
+
     /// The word for it in `emperor status`.
     pub const fn as_str(&self) -> &'static str {
         match self {
