@@ -160,6 +160,17 @@ async fn logs_show_what_a_worker_wrote_with_its_instance() {
         told.then_some(()).ok_or_else(|| format!("{outcome:?}"))
     })
     .await;
+    let text = check(
+        &house,
+        &["logs", "one", "--json"],
+        0,
+        &["out of luck today"],
+    )
+    .await;
+    for line in text.lines() {
+        let record: Value = serde_json::from_str(line).unwrap();
+        assert!(record["line"].is_string(), "{line}");
+    }
 }
 
 #[tokio::test]

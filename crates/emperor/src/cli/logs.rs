@@ -1,15 +1,16 @@
 //! `emperor logs`: the lines of a site's workers, read through the daemon.
 
 use std::collections::VecDeque;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::args::Logs;
+use super::args::{Format, Logs};
 use super::client::{Client, ClientError, Stream};
 use super::failure::Failure;
+use super::text::printable;
 
 /// Runs the command.
 pub(super) async fn run(command: &Logs, client: &Client) -> Result<(), Failure> {
@@ -18,6 +19,7 @@ pub(super) async fn run(command: &Logs, client: &Client) -> Result<(), Failure> 
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut lines = Lines::default();
     let mut out = std::io::stdout().lock();
+    let form = Form::of(command.format, out.is_terminal());
     loop {
         let piece = tokio::select! {
             piece = stream.next() => piece?,
@@ -25,12 +27,12 @@ pub(super) async fn run(command: &Logs, client: &Client) -> Result<(), Failure> 
         };
         let Some(piece) = piece else { break };
         for line in lines.push(&piece) {
-            write(&mut out, &line, command.format.json)?;
+            write(&mut out, &line, form)?;
         }
         out.flush()?;
     }
     if let Some(line) = lines.rest() {
-        write(&mut out, &line, command.format.json)?;
+        write(&mut out, &line, form)?;
     }
     Ok(out.flush()?)
 }
@@ -64,12 +66,32 @@ pub(super) async fn last_lines(
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-fn write(out: &mut impl std::io::Write, line: &Bytes, json: bool) -> std::io::Result<()> {
-    if json {
-        let text = String::from_utf8_lossy(line);
-        serde_json::to_writer(&mut *out, &Record::of(&text))?;
-    } else {
-        out.write_all(line)?;
+/// How a line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    /// What a worker wrote must not steer the terminal of whoever reads it.
+    Printable,
+    /// As the worker wrote it, for other programs.
+    Raw,
+}
+
+impl Form {
+    fn of(format: Format, is_terminal: bool) -> Self {
+        match (format.json, is_terminal) {
+            (true, _) => Self::Json,
+            (false, true) => Self::Printable,
+            (false, false) => Self::Raw,
+        }
+    }
+}
+
+fn write(out: &mut impl std::io::Write, line: &Bytes, form: Form) -> std::io::Result<()> {
+    let text = String::from_utf8_lossy(line);
+    match form {
+        Form::Json => serde_json::to_writer(&mut *out, &Record::of(&text))?,
+        Form::Printable => out.write_all(printable(&text).as_bytes())?,
+        Form::Raw => out.write_all(line)?,
     }
     out.write_all(b"\n")
 }
@@ -180,6 +202,27 @@ mod tests {
             last.push(piece.as_bytes());
             assert_eq!(last.text(), expected);
         }
+    }
+
+    #[test]
+    fn what_a_worker_wrote_steers_no_terminal_and_reaches_a_pipe_as_it_is() {
+        let line = Bytes::from_static(b"\x1b]0;title\x07\tred \xff");
+        let check = |json, is_terminal, expected: &[u8]| {
+            let mut written = Vec::new();
+            let form = Form::of(Format { json }, is_terminal);
+            write(&mut written, &line, form).unwrap();
+            assert_eq!(written, expected, "json: {json}, terminal: {is_terminal}");
+        };
+        check(
+            false,
+            true,
+            "\\u{1b}]0;title\\u{7}\tred \u{fffd}\n".as_bytes(),
+        );
+        check(false, false, b"\x1b]0;title\x07\tred \xff\n");
+        let json =
+            r#"{"time":"","instance":"","stream":"","line":"\u001b]0;title\u0007\tred \ufffd"}"#;
+        let json = json.replace("\\ufffd", "\u{fffd}") + "\n";
+        check(true, true, json.as_bytes());
     }
 
     #[test]

@@ -37,7 +37,11 @@ pub(super) fn render(site: &SiteDocument, lines: &str, now: Timestamp) -> String
         text.push_str(&instances(&site.instances, now));
     }
     if !lines.is_empty() {
-        let _ = writeln!(text, "\n  Last lines (emperor logs {} shows more)", site.id);
+        let typed = match site.slug.as_str() {
+            "" => site.id.to_string(),
+            slug => printable(slug),
+        };
+        let _ = writeln!(text, "\n  Last lines (emperor logs {typed} shows more)");
         for line in lines.lines() {
             let _ = writeln!(text, "    {}", printable(line));
         }

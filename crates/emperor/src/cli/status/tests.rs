@@ -171,7 +171,7 @@ fn one_site_is_shown_with_instances_and_last_lines() {
              1  ready   5001           41  001122334455  1m 30s  20 MiB      1200          2  /run/emperor/i/1.41/s
              2  queued                 42  001122334455          20 MiB      1200          2  /run/emperor/i/1.42/s
 
-      Last lines (emperor logs 1 shows more)
+      Last lines (emperor logs portal shows more)
         2026-01-01T11:59:00.000Z 1.41 err ModuleNotFoundError: portal
         2026-01-01T11:59:00.001Z 1.41 err \u{1b}[31mred
     "#);
