@@ -116,6 +116,19 @@ fn a_check_starts_nothing_and_needs_nothing() {
         "the check made a folder"
     );
 
+    // One that was made may hold rows.
+    std::fs::create_dir_all(folder.path().join("state/postgres")).unwrap();
+    let output = folder.run("check");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for words in [
+        "no row was checked",
+        "sites          not checked",
+        "1 problem",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+
     let templates = folder.path().join("templates");
     std::fs::create_dir(&templates).unwrap();
     std::fs::write(templates.join("mine.toml"), "comand = []\n").unwrap();

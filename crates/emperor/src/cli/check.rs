@@ -27,7 +27,7 @@ struct Report {
     templates: usize,
     /// `null`: the rows could not be read.
     sites: Option<usize>,
-    /// Why the rows were not read although nothing is wrong.
+    /// Why there are no rows to read although nothing is wrong.
     remark: String,
     problems: Vec<Problem>,
 }
@@ -86,10 +86,7 @@ async fn look(file: Option<&Path>) -> Report {
 async fn look_further(report: &mut Report, config: &Config, catalog: Catalog) {
     look_at_templates(report, &catalog);
     if db::private_socket(config).is_err() {
-        "the private PostgreSQL does not run, so the rows were not read; `emperor status` says \
-         why, or start it: emperor run"
-            .clone_into(&mut report.remark);
-        return;
+        return note_private_cluster(report, config);
     }
     let read = match DatabaseTarget::parse(&config.database_url()) {
         Ok(target) => read_rows(&target).await,
@@ -99,6 +96,18 @@ async fn look_further(report: &mut Report, config: &Config, catalog: Catalog) {
         Ok(rows) => look_at_rows(report, &rows, catalog),
         Err(error) => report.add(Kind::Database, "", Failure::from(error).to_string()),
     }
+}
+
+/// A private cluster that doesn't run may hold rows, unless it was never made.
+fn note_private_cluster(report: &mut Report, config: &Config) {
+    if let Ok(false) = config.cluster_dir().try_exists() {
+        "none yet: the private PostgreSQL is made when `emperor run` first starts"
+            .clone_into(&mut report.remark);
+        return;
+    }
+    let detail = "the private PostgreSQL does not run, so no row was checked\n\
+                  `emperor status` says why; where no daemon runs, start it: emperor run";
+    report.add(Kind::Database, "", detail.to_owned());
 }
 
 fn look_at_templates(report: &mut Report, catalog: &Catalog) {
@@ -175,18 +184,21 @@ fn summary(report: &Report) -> String {
     if report.templates > 0 {
         let _ = writeln!(text, "templates      {}", report.templates);
     }
-    if let Some(sites) = report.sites {
-        let _ = writeln!(text, "sites          {sites}");
-    }
-    if !report.remark.is_empty() {
-        let _ = writeln!(text, "sites          {}", report.remark);
-    }
+    let _ = writeln!(text, "sites          {}", sites(report));
     let verdict = match report.problems.len() {
         0 => Tone::Good.paint("nothing is wrong"),
         count => Tone::Bad.paint(&counted(count, "problem")),
     };
     let _ = writeln!(text, "{verdict}");
     text
+}
+
+fn sites(report: &Report) -> String {
+    match report.sites {
+        Some(sites) => sites.to_string(),
+        None if report.remark.is_empty() => Tone::Bad.paint("not checked"),
+        None => report.remark.clone(),
+    }
 }
 
 fn configuration(report: &Report) -> String {
