@@ -97,6 +97,19 @@ fn an_invalid_configuration_is_status_2_with_its_line() {
 }
 
 #[test]
+fn an_unknown_template_is_shown_where_the_configuration_names_it() {
+    let folder = Folder::new("runtime_dir = 'run'\n[templates.gunicron]\nvars.workers = 2\n");
+    let words = [
+        "emperor.toml:2:12",
+        "[templates.gunicron]",
+        "did you mean \"gunicorn\"?",
+    ];
+    folder.check("run", 2, &words);
+    let folder = Folder::new("runtime_dir = 'run'\n[vassal]\ntemplate = 'nowhere'\n");
+    folder.check("run", 2, &["emperor.toml:3:12", "emperor template list"]);
+}
+
+#[test]
 fn bad_usage_is_status_2() {
     let folder = Folder::idle();
     folder.check("statu", 2, &["'status'"]);

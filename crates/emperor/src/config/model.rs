@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use site_model::{Hostname, RunAs, SiteId, Slug, TemplateName};
+use vassal_core::diagnostic::Place;
 
 /// The daemon's configuration.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) templates: BTreeMap<TemplateName, OverlaySource>,
     /// `[vassal] template`: for rows whose template is `''`.
     pub(crate) default_template: Option<TemplateName>,
+    /// Where the file names templates.
+    pub(crate) mentions: BTreeMap<TemplateName, Place>,
     /// `[vassal] run_as`: for rows whose `run_as` is `''`.
     pub(crate) default_run_as: Option<RunAs>,
     /// `[policy]`

@@ -9,6 +9,7 @@ use site_model::{Hostname, RunAs, SiteId, TemplateName};
 use site_registry::DatabaseTarget;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use vassal_core::diagnostic::Place;
 use vassal_core::overlay::SiteTables;
 use vassal_core::{Diagnostic, Diagnostics, Source};
 
@@ -47,7 +48,8 @@ fn read_root(document: &Spanned<DeTable<'_>>, context: Context<'_>, findings: &F
     let surroundings = context.surroundings;
     let base = context.base();
     let (state_dir, runtime_dir) = context.default_dirs();
-    let (vassal, default_template, default_run_as) = read_vassal(&mut root);
+    let mut mentions = BTreeMap::new();
+    let (vassal, default_template, default_run_as) = read_vassal(&mut root, &mut mentions);
     let config = Config {
         file: context.file.map(Path::to_owned),
         node: root.parsed("node", surroundings.host_name.clone(), node),
@@ -60,8 +62,9 @@ fn read_root(document: &Spanned<DeTable<'_>>, context: Context<'_>, findings: &F
         router: read_router(root.section("router"), context),
         domains: read_domains(root.section("domains")),
         vassal,
-        templates: read_templates(&mut root),
+        templates: read_templates(&mut root, &mut mentions),
         default_template,
+        mentions,
         default_run_as,
         policy: read_policy(root.section("policy")),
         spawn: read_spawn(root.section("spawn")),
@@ -204,16 +207,29 @@ fn read_domains(mut section: Section<'_>) -> Domains {
     domains
 }
 
+/// Where the file names templates.
+type Mentions = BTreeMap<TemplateName, Place>;
+
 /// `[vassal]` is an overlay with two keys more; the overlay itself is checked by `vassal-core`.
-fn read_vassal(root: &mut Section<'_>) -> (OverlaySource, Option<TemplateName>, Option<RunAs>) {
-    let overlay = read_overlay(&["vassal"], root.findings());
+fn read_vassal(
+    root: &mut Section<'_>,
+    mentions: &mut Mentions,
+) -> (OverlaySource, Option<TemplateName>, Option<RunAs>) {
+    let findings = root.findings();
+    let overlay = read_overlay(&["vassal"], findings);
     let mut section = root.section("vassal");
-    let template = section.parsed_text("template", str::parse);
+    let template: Option<TemplateName> = section.parsed_text("template", str::parse);
+    if let (Some(name), Some(value)) = (&template, section.value("template")) {
+        mentions.insert(name.clone(), findings.source().place(value.span()));
+    }
     let run_as = section.parsed_text("run_as", RunAs::parse);
     (overlay, template, run_as)
 }
 
-fn read_templates(root: &mut Section<'_>) -> BTreeMap<TemplateName, OverlaySource> {
+fn read_templates(
+    root: &mut Section<'_>,
+    mentions: &mut Mentions,
+) -> BTreeMap<TemplateName, OverlaySource> {
     let findings = root.findings();
     let Some(value) = root.value("templates") else {
         return BTreeMap::new();
@@ -231,6 +247,7 @@ fn read_templates(root: &mut Section<'_>) -> BTreeMap<TemplateName, OverlaySourc
             Ok(name) => {
                 let path = ["templates", name.as_str()];
                 let overlay = read_overlay(&path, findings);
+                mentions.insert(name.clone(), findings.source().place(key.span()));
                 overlays.insert(name, overlay);
             }
             Err(error) => findings.report(key.span(), error),

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use site_model::TemplateName;
 use thiserror::Error;
 use vassal_core::overlay::{SiteTables, UnknownTable};
-use vassal_core::resolve::{CatalogError, Domains, FormatError, Privilege, Rewrite};
-use vassal_core::{Catalog, CatalogInput, Policy, Source, TemplateSource};
+use vassal_core::resolve::{Domains, FormatError, Privilege, Rewrite};
+use vassal_core::{Catalog, CatalogInput, Diagnostics, Policy, Source, TemplateSource};
 
 use super::shipped::SHIPPED;
 use crate::config::Config;
@@ -32,8 +32,8 @@ pub(crate) enum AssemblyError {
     #[error(transparent)]
     Domains(#[from] FormatError),
     /// `[vassal]` or `[templates.NAME]` is wrong.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Overlays(Vec<CatalogError>),
+    #[error(transparent)]
+    Overlays(#[from] Diagnostics),
 }
 
 /// Reads the templates and lays the configuration over them.
@@ -51,12 +51,13 @@ pub(crate) fn assemble(config: &Config) -> Result<Catalog, AssemblyError> {
             .map(|(name, overlay)| (name.clone(), source(overlay)))
             .collect(),
         default_template: config.default_template.clone(),
+        mentions: config.mentions.clone(),
         default_run_as: config.default_run_as.clone(),
         policy: policy(&config.policy)?,
         domains: domains(&config.domains)?,
         privilege: privilege(),
     };
-    Catalog::new(input).map_err(AssemblyError::Overlays)
+    Ok(Catalog::new(input)?)
 }
 
 /// The templates of a folder, by name. A folder that doesn't exist has none.

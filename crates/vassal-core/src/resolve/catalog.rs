@@ -4,13 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use site_model::{RejectionReason, RunAs, Site, TemplateName, template_hint};
-use thiserror::Error;
+use site_model::{RejectionReason, RunAs, Site, TemplateName};
 
 use super::hosts::Domains;
 use super::prepared::Prepared;
 use super::run_as::{self, Privilege};
-use crate::diagnostic::{Diagnostics, Source, nearest};
+use crate::diagnostic::{Diagnostic, Diagnostics, Place, Source, nearest};
 use crate::overlay::Policy;
 use crate::spec::SiteHosts;
 use crate::template::{
@@ -29,6 +28,8 @@ pub struct CatalogInput {
     pub overlays: BTreeMap<TemplateName, Source>,
     /// `[vassal] template`
     pub default_template: Option<TemplateName>,
+    /// Where the configuration names templates, to be shown where there is none of a name.
+    pub mentions: BTreeMap<TemplateName, Place>,
     /// `[vassal] run_as`
     pub default_run_as: Option<RunAs>,
     /// `[policy]`
@@ -37,25 +38,6 @@ pub struct CatalogInput {
     pub domains: Domains,
     /// What the emperor itself may do.
     pub privilege: Privilege,
-}
-
-/// Why a configuration makes no catalog. A mistake in a template's own file is none of these: it
-/// rejects that template's sites alone.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum CatalogError {
-    /// `[vassal]` or a `[templates.NAME]` is wrong, by itself or over its template.
-    #[error(transparent)]
-    Overlay(Diagnostics),
-    /// A name in the configuration is no template's.
-    #[error("{place}: there is no template {:?}{}", name.as_str(), template_hint(.nearest.as_ref().map(TemplateName::as_str)))]
-    UnknownTemplate {
-        /// Where it stands: `[vassal] template`, `[templates.NAME]`.
-        place: &'static str,
-        /// The name.
-        name: TemplateName,
-        /// The one that may have been meant.
-        nearest: Option<TemplateName>,
-    },
 }
 
 /// Templates, overlays, policy and domains: all that rows are resolved against.
@@ -108,8 +90,14 @@ pub struct VariableInfo<'a> {
 }
 
 impl Catalog {
-    /// Reads everything. All mistakes are reported, not the first alone.
-    pub fn new(input: CatalogInput) -> Result<Self, Vec<CatalogError>> {
+    /// Reads everything.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in `[vassal]` and `[templates.NAME]`, by themselves or over a template, and every
+    /// name there that is no template's. A mistake in a template's own file is none of these: it
+    /// rejects that template's sites alone.
+    pub fn new(input: CatalogInput) -> Result<Self, Diagnostics> {
         let mut found = Diagnostics::default();
         let mut overlay = |source: &Source, kind| {
             let (layer, wrong) = read_layer(source, kind, Permitted::All);
@@ -135,7 +123,7 @@ impl Catalog {
                 .entry(name)
                 .or_insert_with(|| reader.template(source, overlay));
         }
-        let overlay_errors = reader.finish().err().map(CatalogError::Overlay);
+        let mut found = reader.finish();
         let catalog = Self {
             templates,
             default_template: input.default_template,
@@ -144,12 +132,8 @@ impl Catalog {
             domains: input.domains,
             privilege: input.privilege,
         };
-        let unknown = catalog.unknown_templates(overlays.keys().copied());
-        let errors: Vec<_> = overlay_errors.into_iter().chain(unknown).collect();
-        if errors.is_empty() {
-            return Ok(catalog);
-        }
-        Err(errors)
+        found.extend(catalog.unknown_templates(overlays.keys().copied(), &input.mentions));
+        found.or_else_ok(catalog)
     }
 
     /// Every template, by name.
@@ -210,18 +194,23 @@ impl Catalog {
     fn unknown_templates<'a>(
         &'a self,
         overlays: impl Iterator<Item = &'a TemplateName>,
-    ) -> impl Iterator<Item = CatalogError> {
-        let default = self
-            .default_template
-            .iter()
-            .map(|name| ("[vassal] template", name));
-        let overlays = overlays.map(|name| ("[templates.NAME]", name));
-        let named = default.chain(overlays);
-        let unknown = named.filter(|(_, name)| !self.templates.contains_key(name));
-        unknown.map(|(place, name)| CatalogError::UnknownTemplate {
-            place,
-            name: name.clone(),
-            nearest: self.nearest(name).cloned(),
+        mentions: &'a BTreeMap<TemplateName, Place>,
+    ) -> impl Iterator<Item = Diagnostic> + 'a {
+        let named: BTreeSet<_> = self.default_template.iter().chain(overlays).collect();
+        let unknown = named
+            .into_iter()
+            .filter(|name| !self.templates.contains_key(name));
+        unknown.map(|name| {
+            let place = mentions.get(name).cloned().unwrap_or_else(|| {
+                let text = name.as_str();
+                Source::new("configuration", text).place(0..text.len())
+            });
+            let unknown =
+                Diagnostic::new(place, format!("there is no template {:?}", name.as_str()));
+            match self.nearest(name) {
+                Some(near) => unknown.with_label(format!("did you mean {:?}?", near.as_str())),
+                None => unknown.with_help("`emperor template list` names those there are"),
+            }
         })
     }
 }
@@ -301,7 +290,7 @@ impl Reader<'_> {
 
     /// A variable in `[vassal]` is passed over by templates that don't have it; one that none has
     /// is a slip.
-    fn finish(mut self) -> Result<(), Diagnostics> {
+    fn finish(mut self) -> Diagnostics {
         for (name, entry) in &self.vassal.vars {
             match entry {
                 VarEntry::Assigned(assignment) if !self.declared.contains(name) => {
@@ -313,6 +302,6 @@ impl Reader<'_> {
                 VarEntry::Assigned(_) | VarEntry::Declared(_) => {}
             }
         }
-        self.found.or_else_ok(())
+        self.found
     }
 }

@@ -17,7 +17,7 @@ mod revision;
 mod run_as;
 mod site;
 
-pub use catalog::{Catalog, CatalogError, CatalogInput, TemplateInfo, VariableInfo};
+pub use catalog::{Catalog, CatalogInput, TemplateInfo, VariableInfo};
 pub use explain::{ExplainedSetting, Rendering};
 pub use host_index::HostIndex;
 pub use hosts::{Domains, FormatError, Rewrite};

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use insta::assert_snapshot;
-use vassal_core::resolve::CatalogError;
 use vassal_core::template::check;
 use vassal_core::{Catalog, CatalogInput, Source};
 
-use crate::support::{APP, catalog, input, joined, rejection, site, template};
+use crate::support::{APP, catalog, input, rejection, site, template};
 
 #[test]
 fn a_broken_template_rejects_its_sites_alone_and_is_listed() {
@@ -121,7 +120,7 @@ fn values_that_only_a_site_reveals_are_found_when_it_is_resolved() {
 }
 
 fn errors(input: CatalogInput) -> String {
-    joined(&Catalog::new(input).unwrap_err())
+    Catalog::new(input).unwrap_err().to_string()
 }
 
 #[test]
@@ -181,28 +180,41 @@ fn a_misspelt_key_that_only_vassal_has_is_suggested_there() {
             vassal: Some(Source::new("[vassal]", wrong)),
             ..input(APP)
         };
-        let told = joined(&Catalog::new(wrong).unwrap_err());
+        let told = Catalog::new(wrong).unwrap_err().to_string();
         assert!(told.contains(&format!("did you mean `{right}`?")), "{told}");
     }
 }
 
 #[test]
-fn an_unknown_template_in_the_configuration_is_named() {
+fn an_unknown_template_in_the_configuration_is_shown_where_it_stands() {
+    let file = Source::new(
+        "emperor.toml",
+        "[vassal]\ntemplate = 'aap'\n[templates.elsewhere]\n",
+    );
     let wrong = CatalogInput {
         default_template: Some("aap".parse().unwrap()),
-        overlays: [("appp".parse().unwrap(), Source::new("x", ""))].into(),
+        overlays: [("elsewhere".parse().unwrap(), Source::new("x", ""))].into(),
+        mentions: [
+            ("aap".parse().unwrap(), file.place(20..25)),
+            ("elsewhere".parse().unwrap(), file.place(37..46)),
+        ]
+        .into(),
         ..input(APP)
     };
-    let errors = Catalog::new(wrong).unwrap_err();
-    assert!(
-        errors
-            .iter()
-            .all(|e| matches!(e, CatalogError::UnknownTemplate { .. }))
-    );
-    assert_snapshot!(joined(&errors), @r#"
-    [vassal] template: there is no template "aap"; did you mean "app"?
+    assert_snapshot!(Catalog::new(wrong).unwrap_err(), @r#"
+    error: there is no template "aap"
+     --> emperor.toml:2:12
+      |
+    2 | template = 'aap'
+      |            ^^^^^ did you mean "app"?
 
-    [templates.NAME]: there is no template "appp"; did you mean "app"?
+    error: there is no template "elsewhere"
+     --> emperor.toml:3:12
+      |
+    3 | [templates.elsewhere]
+      |            ^^^^^^^^^
+      |
+      = help: `emperor template list` names those there are
     "#);
 }
 

@@ -45,13 +45,8 @@ pub(crate) fn input(text: &str) -> CatalogInput {
 pub(crate) fn catalog(input: CatalogInput) -> Arc<Catalog> {
     match Catalog::new(input) {
         Ok(catalog) => Arc::new(catalog),
-        Err(errors) => panic!("{}", joined(&errors)),
+        Err(found) => panic!("{found}"),
     }
-}
-
-pub(crate) fn joined<E: ToString>(errors: &[E]) -> String {
-    let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
-    errors.join("\n\n")
 }
 
 pub(crate) fn site(extra_config: &str) -> Site {
