@@ -44,8 +44,9 @@ async fn a_killed_emperor_costs_no_request_and_the_next_one_goes_on_with_everyth
     }
     let before = pids(&house, &hosts).await;
     let load = Load::start(house.client, &hosts, "/");
-    for _ in 0..2 {
-        kill(&mut house);
+    for signal in [Signal::SIGKILL, Signal::SIGUSR2] {
+        house.emperor.signal(signal);
+        house.emperor.ended(PATIENCE);
         go_on(&load).await;
         house.emperor.start_again().await;
         for slug in ["one", "two"] {
@@ -98,6 +99,26 @@ async fn rows_that_changed_while_there_was_no_emperor_are_followed_without_loss(
 }
 
 #[tokio::test]
+async fn an_emperor_that_refuses_to_start_touches_nothing() {
+    let mut house = House::open().await;
+    house.insert_tiny("one", "").await;
+    let before = pids(&house, &["one.example"]).await;
+    let good = house.config_text();
+    kill(&mut house);
+    let load = Load::start(house.client, &["one.example"], "/");
+    house
+        .emperor
+        .configure(&good.replace("postgresql://", "nonsense://"));
+    let refused = house.emperor.run(&["run"]).await;
+    assert_ne!(refused.code, 0, "{refused:?}");
+    house.emperor.configure(&good);
+    house.emperor.start_again().await;
+    go_on(&load).await;
+    load.stop().await;
+    assert_eq!(pids(&house, &["one.example"]).await, before);
+}
+
+#[tokio::test]
 async fn a_worker_that_ended_while_there_was_no_emperor_is_noticed() {
     let mut house = House::open().await;
     house.insert_tiny("one", "").await;
@@ -110,4 +131,47 @@ async fn a_worker_that_ended_while_there_was_no_emperor_is_noticed() {
         .await;
     let site = house.emperor.in_state("one", "ready").await;
     assert_eq!(site["restarts"], 1);
+}
+
+#[tokio::test]
+async fn a_router_that_would_be_started_otherwise_now_is_replaced_without_loss() {
+    let mut house = House::open().await;
+    house.insert_tiny("one", "").await;
+    let before = pids(&house, &["one.example"]).await;
+    let load = Load::start(house.client, &["one.example"], "/");
+    kill(&mut house);
+    house.configure("threads = 1");
+    house.emperor.start_again().await;
+    eventually("another router alone", PATIENCE, async || {
+        let router = house.emperor.status().await["router"]["pid"].clone();
+        let alone = router != before[0] && !process(&before[0]).is_alive();
+        alone.then_some(()).ok_or_else(|| router.to_string())
+    })
+    .await;
+    go_on(&load).await;
+    load.stop().await;
+    assert_eq!(house.page("one.example").await["pid"], before[1]);
+}
+
+#[tokio::test]
+async fn a_replacement_that_an_emperor_did_not_finish_is_finished_by_the_next() {
+    let mut house = House::open().await;
+    house.insert_tiny("one", "old").await;
+    let before = house.page("one.example").await["pid"].clone();
+    let load = Load::start(house.client, &["one.example"], "/");
+    house.set_marker("one", "new").await;
+    // Wherever it is when the signal comes.
+    kill(&mut house);
+    house.emperor.start_again().await;
+    house
+        .page_where("one.example", |page| page["marker"] == "new")
+        .await;
+    eventually("the end of the old worker", PATIENCE, async || {
+        let ended = !process(&before).is_alive();
+        ended.then_some(()).ok_or_else(|| before.to_string())
+    })
+    .await;
+    load.stop().await;
+    assert_eq!(house.emperor.stop(), 0);
+    assert_eq!(house.emperor.processes(), []);
 }

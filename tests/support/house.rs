@@ -85,6 +85,11 @@ impl House {
         self.emperor.configure(&config);
     }
 
+    /// The configuration as it is written.
+    pub fn config_text(&self) -> String {
+        std::fs::read_to_string(self.place.join("emperor.toml")).unwrap()
+    }
+
     /// Runs a statement as the superuser; returns how many rows it touched.
     pub async fn sql(&self, statement: &str, values: &[&(dyn ToSql + Sync)]) -> u64 {
         let client = self.postgres.client().await;

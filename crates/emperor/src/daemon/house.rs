@@ -100,12 +100,13 @@ impl House {
             access_log,
             mut left,
         } = foundation;
+        // Before anything that an earlier emperor left is taken over: what is refused leaves it alone.
+        let (cluster, target) = database(config)?;
         let board = Arc::new(RouteBoard::new(settings(&config.router, &config.state_dir)));
         let listen = listeners.addresses().to_vec();
         let routers = std::mem::take(&mut left.fastrouters);
         let options = keeper_options(config, (&launcher, &board), listeners, access_log, routers);
         let (router, link_pulse) = RouterParts::start(link, options, &board);
-        let (cluster, target) = database(config)?;
         let registry = Registry::start(registry_options(config, target, cluster.as_ref()));
         let statuses = Arc::new(StatusBoard::new(registry.handle()));
         let vassals = vassals(config, Arc::clone(&launcher), &board, &statuses);

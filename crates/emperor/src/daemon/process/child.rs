@@ -244,3 +244,51 @@ fn reason(status: &WaitIdStatus) -> ExitReason {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use vassal_core::settings::Stop;
+
+    use super::super::record::{FastrouterRecord, Runs};
+    use super::*;
+
+    /// A process of its own session whose parent has ended.
+    fn orphan() -> Pid {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a process that the emperor did not start is what this is about"
+        )]
+        let shell = std::process::Command::new("sh")
+            .args(["-c", "setsid sleep 600 >/dev/null 2>&1 & echo $!"])
+            .output()
+            .unwrap();
+        let pid = String::from_utf8(shell.stdout).unwrap();
+        Pid::from_raw(pid.trim().parse().unwrap()).unwrap()
+    }
+
+    fn record(pid: Pid) -> Record {
+        let stop = Stop {
+            signal: StopSignal::Term,
+            grace: Duration::ZERO,
+        };
+        let runs = Runs::Fastrouter(FastrouterRecord {
+            places: Vec::new(),
+            make: String::new(),
+        });
+        let uid = rustix::process::geteuid().as_raw();
+        Record::of(pid, uid, &stop, runs).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_adopted_process_is_ended_and_watched_but_does_not_say_how_it_ended() {
+        let pid = orphan();
+        let record = record(pid);
+        let child = Arc::new(Child::found(&record).unwrap());
+        assert!(!child.has_ended());
+        child.signal(StopSignal::Term);
+        let exited = tokio::time::timeout(KILLED_PATIENCE, Arc::clone(&child).exited());
+        assert_eq!(exited.await, Ok(ExitReason::Unknown));
+        child.reap(&Sweeper::default()).await;
+        assert!(Child::found(&record).is_none());
+    }
+}
