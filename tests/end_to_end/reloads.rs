@@ -1,6 +1,7 @@
 //! Reloads, however they are asked for: a new worker takes over, and no request is lost.
 
-use support::{House, Load};
+use nix::sys::signal::Signal;
+use support::{House, Load, PATIENCE};
 
 #[tokio::test]
 async fn a_reload_replaces_the_worker_although_nothing_changed() {
@@ -34,6 +35,25 @@ async fn a_reload_that_is_rolled_back_never_happened() {
     assert_eq!(house.page("one.example").await["pid"], first["pid"]);
     let site = house.emperor.in_state("one", "ready").await;
     assert_eq!(site["instances"].as_array().unwrap().len(), 1, "{site}");
+}
+
+#[tokio::test]
+async fn a_reload_asked_for_while_there_is_no_emperor_replaces_what_the_next_one_adopts() {
+    let mut house = House::open().await;
+    let id = house.insert_tiny("one", "").await;
+    house.insert_tiny("two", "").await;
+    let first = house.page("one.example").await;
+    let other = house.page("two.example").await;
+    let load = Load::start(house.client, &["one.example", "two.example"], "/");
+    house.emperor.signal(Signal::SIGKILL);
+    house.emperor.ended(PATIENCE);
+    house.sql("SELECT emperor.reload($1)", &[&id]).await;
+    house.emperor.start_again().await;
+    house
+        .page_where("one.example", |page| page["pid"] != first["pid"])
+        .await;
+    load.stop().await;
+    assert_eq!(house.page("two.example").await["pid"], other["pid"]);
 }
 
 #[tokio::test]
