@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use vassal_core::settings::{Stop, StopSignal};
 use wire::route::ProtocolFrame;
 
+use super::durable;
 use super::failure::{Doing, PathFailure};
 use super::session::ProcessStat;
 
@@ -119,6 +120,16 @@ impl Record {
         let file = openat(folder, FILE, flags, Mode::from_raw_mode(0o600)).doing("write", &path)?;
         let text = serde_json::to_vec(self).expect("numbers and texts are JSON");
         File::from(file).write_all(&text).doing("write", &path)
+    }
+
+    /// Adds to what is written down which limits and walls it runs without.
+    pub(super) fn complete(folder: &Path, missing: &[String]) -> Result<(), PathFailure> {
+        let Some(record) = Self::read(folder) else {
+            return Ok(());
+        };
+        let text = serde_json::to_string(&record.without(missing));
+        let text = text.expect("numbers and texts are JSON");
+        durable::replace(&folder.join(FILE), &text)
     }
 
     /// Reads what a predecessor wrote; `None` where it got no further than the folder.
@@ -243,6 +254,9 @@ mod tests {
         let record = Record::of(rustix::process::getpid(), 5, &STOP, router()).unwrap();
         let opened = OwnedFd::from(File::open(folder.path()).unwrap());
         record.write(&opened, folder.path()).unwrap();
-        assert_eq!(Record::read(folder.path()), Some(record));
+        assert_eq!(Record::read(folder.path()), Some(record.clone()));
+        let missing = ["sandbox.syscalls: not here".to_owned()];
+        Record::complete(folder.path(), &missing).unwrap();
+        assert_eq!(Record::read(folder.path()), Some(record.without(&missing)));
     }
 }

@@ -20,6 +20,7 @@ use super::notebook::Notebook;
 use super::notify::Notified;
 use super::output::Captured;
 use super::probe::{ProbeFailure, Prober};
+use super::record::Record;
 use super::session::Sweeper;
 use super::worker_socket::WorkerSocket;
 
@@ -170,6 +171,17 @@ impl RunningInstance {
 }
 
 impl RunningProcess {
+    /// Completes its record, which was written before it was known: what it runs without is told by
+    /// the next emperor too.
+    pub(super) async fn write_down_what_is_missing(&self) {
+        let (folder, missing) = (self.folder.clone(), self.missing.clone());
+        let written =
+            tokio::task::spawn_blocking(move || Record::complete(&folder, &missing)).await;
+        if let Ok(Err(error)) = written {
+            warn!(%error, "the next emperor will not tell what an instance runs without");
+        }
+    }
+
     /// Its pid, process group and session.
     pub(crate) fn pid(&self) -> u32 {
         self.leash.child.number()

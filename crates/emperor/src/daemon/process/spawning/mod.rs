@@ -66,6 +66,9 @@ impl Program<'_> {
         let helper = Helper::start(program, out.process_end, err.process_end)?;
         let pid = helper.child.pid();
         let admission = self.admission.take_in(pid);
+        if self.plan.walls.required && !admission.missing.is_empty() {
+            return Err(SpawnFailure::Required(admission.missing));
+        }
         let leash = Leash {
             child: Arc::clone(&helper.child),
             cgroup: admission.cgroup,
@@ -108,11 +111,12 @@ impl Prepared {
         tell: impl Fn(&ExecFailure, &Walls) -> String,
     ) -> Result<RunningProcess, SpawnFailure> {
         match self.helper.carry_out(&self.plan, descriptors).await {
+            Ok(missing) if missing.is_empty() => Ok(self.process),
             Ok(missing) => {
-                let missing = missing
-                    .iter()
-                    .map(|failure| tell(failure, &self.plan.walls));
-                self.process.missing.extend(missing);
+                let told = missing.iter();
+                let told = told.map(|failure| tell(failure, &self.plan.walls));
+                self.process.missing.extend(told);
+                self.process.write_down_what_is_missing().await;
                 Ok(self.process)
             }
             Err(failure) => {
