@@ -93,6 +93,20 @@ pub struct SiteDocument {
     pub restarts: u64,
     /// Its instances, by number.
     pub instances: Vec<InstanceDocument>,
+    /// What happened to it, the latest last; in the status of one site alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<EventDocument>,
+}
+
+/// A site came into a state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventDocument {
+    /// When.
+    pub at: String,
+    /// Which state.
+    pub state: String,
+    /// Why, in words.
+    pub detail: String,
 }
 
 /// One instance.

@@ -12,9 +12,9 @@ use vassal_core::diagnostic::Source;
 use vassal_core::resolve::{Rendering, TemplateInfo};
 use vassal_core::{InstanceContext, Reach, VassalSpec};
 use wire::control::{
-    DatabaseStatus, EmperorStatus, FileDocument, InstanceDocument, ReachDocument, RenderDocument,
-    RouterStatus, RowDocument, SettingDocument, SiteDocument, StatusDocument, TemplateDocument,
-    VariableDocument,
+    DatabaseStatus, EmperorStatus, EventDocument, FileDocument, InstanceDocument, ReachDocument,
+    RenderDocument, RouterStatus, RowDocument, SettingDocument, SiteDocument, StatusDocument,
+    TemplateDocument, VariableDocument,
 };
 use wire::route::{InstanceStats, RouterStats};
 
@@ -22,7 +22,7 @@ use super::{Daemon, rows};
 use crate::daemon::process::resident_bytes;
 use crate::daemon::router::keeper::RouterState;
 use crate::daemon::{
-    Handle, Overview, Reread, RereadError, RouterOverview, Selection, SiteEntry, Stopping,
+    Handle, Happened, Overview, Reread, RereadError, RouterOverview, Selection, SiteEntry, Stopping,
 };
 
 /// The number of the instance that is shown.
@@ -123,6 +123,14 @@ fn document(overview: &Overview, memory: &HashMap<u32, u64>) -> StatusDocument {
     }
 }
 
+fn event(happened: &Happened) -> EventDocument {
+    EventDocument {
+        at: rfc3339(happened.at),
+        state: happened.state.to_string(),
+        detail: happened.detail.clone(),
+    }
+}
+
 fn rfc3339(time: SystemTime) -> String {
     Timestamp::try_from(time)
         .map(|time| format!("{time:.3}"))
@@ -198,6 +206,7 @@ impl<'a> Figures<'a> {
                 .iter()
                 .map(|one| self.instance(one))
                 .collect(),
+            events: entry.history.iter().map(event).collect(),
         }
     }
 

@@ -118,7 +118,11 @@ async fn openapi() -> Json<utoipa::openapi::OpenApi> {
 /// The daemon, the router, and every site
 #[utoipa::path(get, path = "/v1/status", responses((status = 200, body = StatusDocument)))]
 async fn status<D: Daemon>(State(api): State<Api<D>>) -> Json<StatusDocument> {
-    Json(api.daemon.status().await)
+    let mut status = api.daemon.status().await;
+    for site in &mut status.sites {
+        site.events.clear();
+    }
+    Json(status)
 }
 
 /// The same with one site alone

@@ -192,6 +192,7 @@ fn site_document(site: &Site) -> SiteDocument {
         revision: None,
         restarts: 0,
         instances: vec![],
+        events: vec![],
     }
 }
 

@@ -20,7 +20,7 @@ use wire::route::RouterStats;
 use super::router::board::{Peer, RouteBoard};
 use super::router::keeper::RouterState;
 use super::run::{Reread, RereadError};
-use super::statuses::StatusBoard;
+use super::statuses::{Happened, StatusBoard};
 
 /// How long the router may take to tell its figures; afterwards a status is answered without them.
 const STATS_TIMEOUT: Duration = Duration::from_millis(500);
@@ -116,6 +116,8 @@ pub(crate) struct SiteEntry {
     pub(crate) slug: String,
     /// Its status.
     pub(crate) status: Arc<SiteStatus>,
+    /// What happened to it, the latest last.
+    pub(crate) history: Vec<Happened>,
 }
 
 impl Handle {
@@ -143,6 +145,7 @@ impl Handle {
             sites: sites
                 .map(|status| SiteEntry {
                     slug: slug_of(status.id).to_owned(),
+                    history: self.shared.statuses.history(status.id),
                     status,
                 })
                 .collect(),

@@ -316,6 +316,7 @@ mod tests {
             revision: None,
             restarts: 0,
             instances: vec![],
+            events: vec![],
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use wire::control::{InstanceDocument, SiteDocument};
+use wire::control::{EventDocument, InstanceDocument, SiteDocument};
 
 use super::overview::{Rank, name};
 use crate::cli::text::{Cell, Table, Tone, bytes, printable, since};
@@ -36,6 +36,10 @@ pub(super) fn render(site: &SiteDocument, lines: &str, now: Timestamp) -> String
         text.push_str("\n  Instances\n");
         text.push_str(&instances(&site.instances, now));
     }
+    if !site.events.is_empty() {
+        text.push_str("\n  What happened\n");
+        text.push_str(&events(&site.events, now));
+    }
     if !lines.is_empty() {
         let typed = match site.slug.as_str() {
             "" => site.id.to_string(),
@@ -47,6 +51,22 @@ pub(super) fn render(site: &SiteDocument, lines: &str, now: Timestamp) -> String
         }
     }
     text
+}
+
+fn events(events: &[EventDocument], now: Timestamp) -> String {
+    let mut table = Table::new(4, &["AGO", "STATE", "WHY"]);
+    for event in events {
+        let line = event.detail.lines().next().unwrap_or_default();
+        table.row(
+            vec![
+                Cell::new(since(Some(&event.at), now)),
+                Cell::toned(&event.state, tone(&event.state)),
+                Cell::new(printable(line)),
+            ],
+            Vec::new(),
+        );
+    }
+    table.render()
 }
 
 fn instances(instances: &[InstanceDocument], now: Timestamp) -> String {
