@@ -15,6 +15,8 @@ pub enum Bound {
     ConnectionsMove,
     /// What a killed worker was working on, where asking another one could do it twice.
     PostsInFlight,
+    /// What a hung worker was asked until it was replaced.
+    WithinTheHung,
     /// What a killed router was working on: its clients' connections died with it.
     InFlight,
 }
@@ -96,6 +98,7 @@ impl Bound {
             Self::NothingFails => false,
             Self::ConnectionsMove => !failed || crossed(record),
             Self::PostsInFlight => !record.kind.is_idempotent() && damage.held(record),
+            Self::WithinTheHung => damage.held(record),
             Self::InFlight => !failed || damage.held(record),
         };
         if excused {
@@ -117,6 +120,7 @@ impl fmt::Display for Bound {
             Self::NothingFails => "nothing fails",
             Self::ConnectionsMove => "POSTs that cross with the end of a connection",
             Self::PostsInFlight => "POSTs within the killed worker",
+            Self::WithinTheHung => "requests within the hung worker",
             Self::InFlight => "requests within the killed router",
         })
     }

@@ -20,7 +20,9 @@ const VISITORS_PATIENCE: Duration = Duration::from_secs(15);
 /// More than such a house keeps, and soon full.
 const STATE_DISK: &str = "16m";
 /// What the sites need beyond the plain configuration.
-const CONFIG: &str = "[vassal.restart]\nbackoff_initial = \"100ms\"\nbackoff_max = \"1s\"";
+const CONFIG: &str = "[router.limits]\nresponse_timeout = \"5s\"\n\
+                      [vassal.restart]\nbackoff_initial = \"100ms\"\nbackoff_max = \"1s\"\n\
+                      [vassal.health]\ninterval = \"1s\"\ntimeout = \"2s\"";
 
 /// How long everything goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +60,14 @@ impl Form {
         match self {
             Self::Short => Duration::from_secs(1),
             Self::Long => Duration::from_mins(1),
+        }
+    }
+
+    /// How many workers hang, one after the other.
+    pub fn hangs(self) -> usize {
+        match self {
+            Self::Short => 1,
+            Self::Long => 5,
         }
     }
 

@@ -13,6 +13,7 @@ mod reload;
 mod router_kill;
 mod router_upgrade;
 mod row_change;
+mod worker_hang;
 mod worker_kill;
 mod worker_pause;
 
@@ -48,6 +49,7 @@ pub const ALL: &[Fault] = &[
     bad_row::FAULT,
     bad_template::FAULT,
     worker_pause::FAULT,
+    worker_hang::FAULT,
     worker_kill::FAULT,
     emperor_upgrade::FAULT,
     emperor_kill::FAULT,
