@@ -366,3 +366,21 @@ fn the_emperor_s_end_is_orderly_and_the_second_request_kills() {
     story.hear_all(&["exit 1", "exit 2"]);
     assert!(story.life.unwrap().is_over());
 }
+
+#[test]
+fn a_crash_in_the_midst_of_a_rollout_delays_it_and_doesn_t_freeze_it() {
+    let mut story = Story::default();
+    story.hear_all(&["want 1 x2", "permit 0 1", "spawned 1", "ready 1", "acked 2"]);
+    story.hear_all(&["permit 1 2", "spawned 2", "ready 2", "acked 3", "want 2 x2"]);
+    story.hear_all(&["permit 2 3", "spawned 3", "ready 3"]);
+    assert_eq!(story.hear("acked 4"), "ask 3, publish 2+3");
+    assert_eq!(
+        story.hear("exit 3"),
+        "clean 3, ask 4, publish 2",
+        "what served before is kept at its number"
+    );
+    assert_eq!(story.hear("permit 3 4"), "spawn 4 as #4 of 02");
+    story.hear_all(&["after 1", "spawned 4", "ready 4", "acked 9"]);
+    let status = story.life.as_ref().unwrap().status();
+    assert_eq!(status.revision, Some(Revision::from_bytes([2; 16])));
+}
