@@ -3,12 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hyper::StatusCode;
 use nix::sys::signal::Signal;
 use support::client::NoAnswer;
 use support::place::{free_port, is_root};
 use support::processes::Process;
-use support::{Client, Machine, PATIENCE, Place, eventually, program};
+use support::{Client, Load, Machine, PATIENCE, Place, eventually, program};
 
 const SERVICE: &str = "emperor.service";
 const SITES: [&str; 3] = ["one", "two", "three"];
@@ -130,6 +129,14 @@ impl Installed {
     /// The emperor as the machine numbers it.
     async fn main_pid(&self) -> String {
         self.property("MainPID").await
+    }
+
+    /// The fastrouter and the workers.
+    fn others(&self) -> Vec<Process> {
+        let mut found = self.machine.processes_of(SERVICE);
+        found.retain(|process| ["fastrouter", "python3"].contains(&process.name().as_str()));
+        assert_eq!(found.len(), 1 + SITES.len());
+        found
     }
 
     /// Sends a signal to the emperor alone.
@@ -310,12 +317,12 @@ async fn a_reload_is_done_when_it_returns_or_fails_with_its_cause() {
 }
 
 #[tokio::test]
-async fn a_restart_refuses_no_connection() {
+async fn a_restart_replaces_the_emperor_and_nothing_else() {
     let Some(installed) = Installed::started().await else {
         return;
     };
     installed.serves().await;
-    restarts_refusing_nobody(&installed).await;
+    restarts_unnoticed(&installed).await;
 }
 
 #[tokio::test]
@@ -330,32 +337,22 @@ async fn an_address_without_a_socket_unit_stays_open_over_a_restart_too() {
     installed.start().await;
     installed.serves().await;
     assert_eq!(installed.property("NFileDescriptorStore").await, "1");
-    restarts_refusing_nobody(&installed).await;
-    assert_eq!(installed.property("NFileDescriptorStore").await, "1");
+    restarts_unnoticed(&installed).await;
 }
 
-/// Restarts the service while one request after the other is sent.
-async fn restarts_refusing_nobody(installed: &Installed) {
-    let before = installed.main_pid().await;
-    let mut restart = std::pin::pin!(installed.systemctl("restart"));
-    loop {
-        tokio::select! {
-            restarted = &mut restart => {
-                assert!(restarted, "{}", installed.journal().await);
-                break;
-            }
-            answer = installed.client.try_get("one.localhost", "/json") => {
-                match answer {
-                    Ok(answer) => assert_eq!(answer.status, StatusCode::OK, "{}", answer.text()),
-                    // Taken by the router in the moment in which it ended.
-                    Err(NoAnswer::Http(_)) => {}
-                    Err(error) => panic!("{error:?}"),
-                }
-            }
-        }
-    }
-    installed.serves().await;
+/// Restarts the service under load. No request may notice, and nothing but the emperor be replaced.
+async fn restarts_unnoticed(installed: &Installed) {
+    let (before, others) = (installed.main_pid().await, installed.others());
+    let hosts = SITES.map(|slug| format!("{slug}.localhost"));
+    let hosts: Vec<_> = hosts.iter().map(String::as_str).collect();
+    let load = Load::start(installed.client, &hosts, "/json");
+    let restarted = installed.systemctl("restart").await;
+    assert!(restarted, "{}", installed.journal().await);
+    let told = |text: &str| text == "3 of 3 sites ready";
+    installed.until("StatusText", told).await;
+    load.stop().await;
     assert_ne!(installed.main_pid().await, before);
+    assert_eq!(installed.others(), others);
 }
 
 #[tokio::test]
@@ -367,7 +364,7 @@ async fn an_emperor_that_hangs_is_replaced() {
     };
     installed.start().await;
     installed.serves().await;
-    let before = installed.main_pid().await;
+    let (before, others) = (installed.main_pid().await, installed.others());
     installed.signal(Signal::SIGSTOP);
     installed.until("NRestarts", |count| count != "0").await;
     installed
@@ -377,6 +374,7 @@ async fn an_emperor_that_hangs_is_replaced() {
     let journal = installed.journal().await;
     assert!(journal.contains("Watchdog timeout"), "{journal}");
     installed.serves().await;
+    assert_eq!(installed.others(), others);
 }
 
 #[tokio::test]

@@ -174,6 +174,8 @@ fn nspawn(place: &Place, cgroups: &Cgroups) -> Command {
     command.arg(format!("--bind-ro={}:/usr/local", local.display()));
     command.arg(format!("--machine={}", cgroups.name));
     command.args(["--console=pipe", "--link-journal=no", "--quiet"]);
+    // What a container is refused and a machine is not: it is how sockets are regained.
+    command.arg("--system-call-filter=pidfd_getfd");
     if !cgroups.folders.is_empty() {
         command.args(["--register=no", "--keep-unit"]);
     }
