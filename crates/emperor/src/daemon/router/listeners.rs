@@ -75,7 +75,10 @@ impl Listeners {
         };
         for place in places {
             let text = place.to_string();
-            if !bound.regain(&text, &mut regained) {
+            if bound.regain(&text, &mut regained) {
+                // The same socket is kept by the service manager too, and is to stay so.
+                drop(passed.take_kept(&text));
+            } else {
                 match place {
                     Listen::Tcp(text) => bound.keep_or_bind_tcp(&mut passed, text)?,
                     Listen::Unix(path) => bound.bind_unix(path)?,
