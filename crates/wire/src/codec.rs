@@ -1,4 +1,4 @@
-//! [`frame`](crate::frame)s for tokio's byte streams: both ends of the link read and write by this.
+//! [`frame`]s for tokio's byte streams: both ends of the link read and write by this.
 //! Only the shape of a codec comes from there; what reads and writes are the programs.
 
 use std::io;

@@ -25,19 +25,23 @@ const NEWS_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy)]
 enum Try {
     First,
-    /// The first met a connection from the pool that was dead.
-    OnFreshConnection,
-    /// The first found this instance dead.
+    /// The first met a connection from the pool that was dead, or died under it. That says little
+    /// about this instance, but another one is asked where there is one.
+    OnFreshConnection(Incarnation),
+    /// This instance was found dead.
     Elsewhere(Incarnation),
 }
 
 impl Try {
-    /// Whether another one may follow. What met a dead connection of the pool and then nobody at all
-    /// was seen by one worker at most: the instance has died, as if it had been met dead at first.
-    fn may_be_followed(self, failure: &Failure) -> bool {
+    /// Whether another one may follow. Two instances may see a request and no third one: it could
+    /// be what kills them. One that is being killed may be met twice: its connections end before
+    /// its socket does, and who connects between the two is not refused but broken off.
+    fn may_be_followed(self, incarnation: Incarnation, failure: &Failure) -> bool {
         match self {
             Self::First => true,
-            Self::OnFreshConnection => failure.reached == Reached::Nothing,
+            Self::OnFreshConnection(first) => {
+                failure.reached == Reached::Nothing || incarnation == first
+            }
             Self::Elsewhere(_) => false,
         }
     }
@@ -59,12 +63,12 @@ pub(super) async fn deliver(
             Ok(outcome) => return Ok(outcome),
             Err(failure) => failure,
         };
-        let again = attempt.may_be_followed(&failure);
+        let again = attempt.may_be_followed(incarnation, &failure);
         if !(again && failure.may_be_repeated(&record.head.method)) {
             return Err(failure.cause);
         }
         attempt = if failure.was_reused {
-            Try::OnFreshConnection
+            Try::OnFreshConnection(incarnation)
         } else {
             Try::Elsewhere(incarnation)
         };
@@ -94,7 +98,7 @@ async fn exchange(
     let delivery = Delivery {
         connect_timeout: settings.connect_timeout,
         response_timeout: settings.response_timeout,
-        fresh_only: matches!(attempt, Try::OnFreshConnection),
+        fresh_only: !matches!(attempt, Try::First),
     };
     let connection = Rc::clone(&record.connection);
     match Exchange::begin(&connection, lease, &head, upload, delivery).await {
@@ -120,8 +124,8 @@ async fn framed_for(lease: &Lease, record: &Record, upload: Upload) -> Result<Up
 async fn lease(record: &mut Record, site: SiteId, attempt: Try) -> Result<Lease, Cause> {
     let thread = Rc::clone(&record.connection.thread);
     let mut avoid = match attempt {
-        Try::First | Try::OnFreshConnection => None,
-        Try::Elsewhere(dead) => Some(dead),
+        Try::First => None,
+        Try::OnFreshConnection(dead) | Try::Elsewhere(dead) => Some(dead),
     };
     let mut place = None;
     loop {
@@ -137,12 +141,14 @@ async fn lease(record: &mut Record, site: SiteId, attempt: Try) -> Result<Lease,
                     Ok(lease) => return Ok(lease),
                     Err(NoLease::Busy) => {}
                     Err(NoLease::NoOther) => {
-                        // Only the one that was found dead is known. Without news it is worth one
-                        // more knock.
-                        place = None;
-                        let aside = enter(record, route, Stance::Aside, NEWS_WAIT)?;
-                        wait(record, route, &aside).await;
                         avoid = None;
+                        if let Try::Elsewhere(_) = attempt {
+                            // Only the one that was found dead is known. Without news it is worth
+                            // one more knock.
+                            place = None;
+                            let aside = enter(record, route, Stance::Aside, NEWS_WAIT)?;
+                            wait(record, route, &aside).await;
+                        }
                         continue;
                     }
                 }

@@ -80,7 +80,7 @@ enum Awaited {
 pub(crate) struct Delivery {
     pub(crate) connect_timeout: Duration,
     pub(crate) response_timeout: Duration,
-    /// No connection that has waited in the pool: the last one that had was dead.
+    /// No connection that has waited in the pool: the last one that was met was dead.
     pub(crate) fresh_only: bool,
 }
 

@@ -111,6 +111,35 @@ async fn what_a_dying_worker_had_on_a_kept_connection_is_done_by_its_successor()
 }
 
 #[tokio::test]
+async fn a_dying_worker_that_is_met_twice_is_followed_by_its_successor() {
+    let mut house = House::new().await;
+    let (worker, mut connections) = Worker::by_hand(house.socket("dying"));
+    let socket = worker.socket.clone();
+    house.publish(route(1, ready(&[(1, socket)]))).await;
+    let mut client = house.client().await;
+    client.say(GET).await;
+    let mut connection = next(&mut connections).await;
+    connection.head().await;
+    connection.answer("before").await;
+    assert_eq!(client.reply().await.text(), "before");
+    client.say(GET).await;
+    connection.head().await;
+    // The connection breaks while its socket takes others still, and those break too.
+    drop(connection);
+    let mut met_again = next(&mut connections).await;
+    met_again.head().await;
+    drop(met_again);
+    house
+        .emperor
+        .stats_until(|stats| stats.queues.len() == 1)
+        .await;
+    let successor = Worker::saying(house.socket("successor"), "after");
+    let socket = successor.socket.clone();
+    house.publish(route(1, ready(&[(2, socket)]))).await;
+    assert_eq!(client.reply().await.text(), "after");
+}
+
+#[tokio::test]
 async fn a_worker_that_dies_within_its_answer_is_not_asked_twice() {
     let mut house = House::new().await;
     let (worker, mut connections) = Worker::by_hand(house.socket("w1"));
