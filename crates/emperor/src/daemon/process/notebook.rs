@@ -1,5 +1,5 @@
-//! Writes small files for the next emperor, off the loop: whoever has something to remember never
-//! waits for the disk.
+//! Writes small files for the next emperor, off the loop: whoever has something to remember doesn't
+//! wait for the disk, but for the first page of each instance.
 //!
 //! A level, not a journal: only the last text for each file counts, so there are at most as many
 //! pages as instances and sites. Nothing is made durable against a loss of power, since no process
@@ -33,6 +33,12 @@ impl Notebook {
     pub(super) fn note(&self, file: PathBuf, text: Option<String>) {
         self.pages().insert(file, text);
         self.changed.notify_one();
+    }
+
+    /// Writes one small file before it returns, over whatever was noted for it. Blocks.
+    pub(super) fn write_now(&self, file: &Path, text: &str) {
+        self.pages().remove(file);
+        write(file, Some(text));
     }
 
     /// Writes what comes, for as long as it is polled.
@@ -102,6 +108,19 @@ mod tests {
     use std::fs::read_to_string;
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_written_at_once_needs_nobody_to_keep_the_book() {
+        let folder = tempfile::tempdir().unwrap();
+        let notebook = Notebook::default();
+        let file = folder.path().join("a.json");
+        notebook.write_now(&file, "1");
+        assert_eq!(read_to_string(&file).unwrap(), "1");
+        notebook.note(file.clone(), Some("2".into()));
+        notebook.write_now(&file, "3");
+        notebook.write_all().await;
+        assert_eq!(read_to_string(&file).unwrap(), "3");
+    }
 
     #[tokio::test]
     async fn the_last_text_counts_and_a_file_can_go() {

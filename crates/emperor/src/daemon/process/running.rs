@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::{error, warn};
 use vassal_core::ExitReason;
-use vassal_core::lifecycle::InstanceMemory;
+use vassal_core::lifecycle::{InstanceMemory, Stage};
 use vassal_core::settings::{Health, Ready, StopSignal};
 
 use super::cgroup::Cgroup;
@@ -158,8 +158,15 @@ impl RunningInstance {
     /// Has it written down how far it is, for an emperor that comes after a death.
     pub(crate) fn remember(&self, memory: &InstanceMemory) {
         let file = memory::file_of(&self.process.folder);
-        self.notebook
-            .note(file, Some(memory::instance_text(memory)));
+        let text = memory::instance_text(memory);
+        match memory.stage {
+            // The first of its pages, which costs little beside a spawn: of what has none, the next
+            // emperor would know too little to keep it, although it may serve by then.
+            Stage::Starting => self.notebook.write_now(&file, &text),
+            Stage::Serving { .. } | Stage::Draining { .. } | Stage::Stopping { .. } => {
+                self.notebook.note(file, Some(text));
+            }
+        }
     }
 
     /// As [`RunningProcess::remove`].
