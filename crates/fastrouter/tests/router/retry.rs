@@ -1,9 +1,11 @@
 //! Workers that fail: what is tried once more elsewhere, and what gets 502.
 
+use tokio::sync::mpsc;
 use wire::route::ServiceFrame;
 
+use crate::client::Client;
 use crate::house::{House, ready, route};
-use crate::worker::{Worker, dead_socket, next};
+use crate::worker::{Connection, Worker, dead_socket, next};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: site-1.example\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: site-1.example\r\nContent-Length: 2\r\n\r\nhi";
@@ -82,24 +84,27 @@ async fn a_worker_that_dies_before_a_byte_is_tried_again_where_that_does_no_harm
     }
 }
 
-#[tokio::test]
-async fn what_a_dying_worker_had_on_a_kept_connection_is_done_by_its_successor() {
-    let mut house = House::new().await;
-    let (worker, mut connections) = Worker::by_hand(house.socket("dying"));
+/// A client whose second request the worker has read, on the connection that it was kept.
+async fn asked_again(
+    house: &mut House,
+    worker: &Worker,
+    connections: &mut mpsc::Receiver<Connection>,
+) -> (Client, Connection) {
     let socket = worker.socket.clone();
     house.publish(route(1, ready(&[(1, socket)]))).await;
     let mut client = house.client().await;
     client.say(GET).await;
-    let mut connection = next(&mut connections).await;
+    let mut connection = next(connections).await;
     connection.head().await;
     connection.answer("before").await;
     assert_eq!(client.reply().await.text(), "before");
     client.say(GET).await;
     connection.head().await;
-    // First nobody listens any more, then the connection breaks.
-    drop(worker);
-    assert!(connections.recv().await.is_none());
-    drop(connection);
+    (client, connection)
+}
+
+/// The request waits, and then is done by the next instance.
+async fn a_successor_answers(house: &mut House, client: &mut Client) {
     house
         .emperor
         .stats_until(|stats| stats.queues.len() == 1)
@@ -111,32 +116,28 @@ async fn what_a_dying_worker_had_on_a_kept_connection_is_done_by_its_successor()
 }
 
 #[tokio::test]
+async fn what_a_dying_worker_had_on_a_kept_connection_is_done_by_its_successor() {
+    let mut house = House::new().await;
+    let (worker, mut connections) = Worker::by_hand(house.socket("dying"));
+    let (mut client, connection) = asked_again(&mut house, &worker, &mut connections).await;
+    // First nobody listens any more, then the connection breaks.
+    drop(worker);
+    assert!(connections.recv().await.is_none());
+    drop(connection);
+    a_successor_answers(&mut house, &mut client).await;
+}
+
+#[tokio::test]
 async fn a_dying_worker_that_is_met_twice_is_followed_by_its_successor() {
     let mut house = House::new().await;
     let (worker, mut connections) = Worker::by_hand(house.socket("dying"));
-    let socket = worker.socket.clone();
-    house.publish(route(1, ready(&[(1, socket)]))).await;
-    let mut client = house.client().await;
-    client.say(GET).await;
-    let mut connection = next(&mut connections).await;
-    connection.head().await;
-    connection.answer("before").await;
-    assert_eq!(client.reply().await.text(), "before");
-    client.say(GET).await;
-    connection.head().await;
+    let (mut client, connection) = asked_again(&mut house, &worker, &mut connections).await;
     // The connection breaks while its socket takes others still, and those break too.
     drop(connection);
     let mut met_again = next(&mut connections).await;
     met_again.head().await;
     drop(met_again);
-    house
-        .emperor
-        .stats_until(|stats| stats.queues.len() == 1)
-        .await;
-    let successor = Worker::saying(house.socket("successor"), "after");
-    let socket = successor.socket.clone();
-    house.publish(route(1, ready(&[(2, socket)]))).await;
-    assert_eq!(client.reply().await.text(), "after");
+    a_successor_answers(&mut house, &mut client).await;
 }
 
 #[tokio::test]
