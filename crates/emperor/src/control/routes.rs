@@ -96,7 +96,7 @@ impl<D: Daemon> Api<D> {
 
     fn row(&self, reference: &str) -> Result<RowDocument, Refusal> {
         let id = self.find(reference)?.get();
-        let rows = self.daemon.rows().into_iter();
+        let rows = self.daemon.rows();
         rows.into_iter()
             .find(|row| row.id == id)
             .ok_or_else(|| Refusal::NoSuchSite(reference.to_owned()))
