@@ -1,5 +1,6 @@
 //! Where things lie in this workspace.
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -41,10 +42,13 @@ impl Profile {
 }
 
 impl Workspace {
-    /// Asks cargo.
+    /// Asks cargo, about the checkout that it runs this program from: a build that was copied along
+    /// with a checkout would else work on the one it was made in.
     pub(crate) fn find() -> Result<Self, WorkspaceError> {
+        let manifest_dir = env::var_os("CARGO_MANIFEST_DIR")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
         let metadata = MetadataCommand::new()
-            .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+            .manifest_path(manifest_dir.join("Cargo.toml"))
             .no_deps()
             .exec()?;
         Ok(Self {
