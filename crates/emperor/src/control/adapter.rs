@@ -31,9 +31,12 @@ const EXAMPLE_NUMBER: u32 = 1;
 impl Daemon for Handle {
     async fn status(&self) -> StatusDocument {
         let overview = self.overview().await;
-        // Reading every process's figures is disk-like work: not on a thread that others wait for.
-        let memory = tokio::task::spawn_blocking(resident_bytes).await;
-        document(&overview, &memory.unwrap_or_default())
+        document(&overview, &memory_of(&overview).await)
+    }
+
+    async fn site_status(&self, site: SiteId) -> Option<StatusDocument> {
+        let overview = self.overview_of(site).await?;
+        Some(document(&overview, &memory_of(&overview).await))
     }
 
     fn changes(&self) -> BoxStream<'static, ()> {
@@ -47,6 +50,11 @@ impl Daemon for Handle {
     fn rows(&self) -> Vec<RowDocument> {
         let desired = self.registry().desired().borrow().clone();
         desired.rows.values().map(rows::document).collect()
+    }
+
+    fn row(&self, site: SiteId) -> Option<RowDocument> {
+        let desired = self.registry().desired().borrow().clone();
+        desired.rows.get(&site).map(rows::document)
     }
 
     async fn add(&self, site: NewSite) -> Result<SiteId, EditError> {
@@ -101,6 +109,20 @@ impl Daemon for Handle {
     fn log(&self, site: SiteId) -> PathBuf {
         self.logs_dir().join(format!("{site}.log"))
     }
+}
+
+/// The memory of every process group, by its number; of none where nothing runs that is asked for.
+async fn memory_of(overview: &Overview) -> HashMap<u32, u64> {
+    let mut instances = overview
+        .sites
+        .iter()
+        .flat_map(|site| &site.status.instances);
+    if instances.all(|instance| instance.pid.is_none()) {
+        return HashMap::new();
+    }
+    // Reading every process's figures is disk-like work: not on a thread that others wait for.
+    let memory = tokio::task::spawn_blocking(resident_bytes).await;
+    memory.unwrap_or_default()
 }
 
 fn document(overview: &Overview, memory: &HashMap<u32, u64>) -> StatusDocument {

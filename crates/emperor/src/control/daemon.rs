@@ -16,6 +16,9 @@ pub(crate) trait Daemon: Clone + Send + Sync + 'static {
     /// Everything that `emperor status` tells.
     fn status(&self) -> impl Future<Output = StatusDocument> + Send;
 
+    /// The same with one site alone, and what happened to it; `None`: there is no such site.
+    fn site_status(&self, site: SiteId) -> impl Future<Output = Option<StatusDocument>> + Send;
+
     /// Yields whenever something in that has changed, figures aside.
     fn changes(&self) -> BoxStream<'static, ()>;
 
@@ -24,6 +27,9 @@ pub(crate) trait Daemon: Clone + Send + Sync + 'static {
 
     /// Every row, by id.
     fn rows(&self) -> Vec<RowDocument>;
+
+    /// One row; `None`: there is none.
+    fn row(&self, site: SiteId) -> Option<RowDocument>;
 
     /// Inserts a row.
     fn add(&self, site: NewSite) -> impl Future<Output = Result<SiteId, EditError>> + Send;

@@ -95,11 +95,8 @@ impl<D: Daemon> Api<D> {
     }
 
     fn row(&self, reference: &str) -> Result<RowDocument, Refusal> {
-        let id = self.find(reference)?.get();
-        let rows = self.daemon.rows();
-        rows.into_iter()
-            .find(|row| row.id == id)
-            .ok_or_else(|| Refusal::NoSuchSite(reference.to_owned()))
+        let row = self.daemon.row(self.find(reference)?);
+        row.ok_or_else(|| Refusal::NoSuchSite(reference.to_owned()))
     }
 }
 
@@ -118,11 +115,7 @@ async fn openapi() -> Json<utoipa::openapi::OpenApi> {
 /// The daemon, the router, and every site
 #[utoipa::path(get, path = "/v1/status", responses((status = 200, body = StatusDocument)))]
 async fn status<D: Daemon>(State(api): State<Api<D>>) -> Json<StatusDocument> {
-    let mut status = api.daemon.status().await;
-    for site in &mut status.sites {
-        site.events.clear();
-    }
-    Json(status)
+    Json(api.daemon.status().await)
 }
 
 /// The same with one site alone
@@ -136,13 +129,8 @@ async fn site_status<D: Daemon>(
     State(api): State<Api<D>>,
     Path(site): Path<String>,
 ) -> Answer<StatusDocument> {
-    let id = api.find(&site)?.get();
-    let mut status = api.daemon.status().await;
-    status.sites.retain(|site| site.id == id);
-    if status.sites.is_empty() {
-        return Err(Refusal::NoSuchSite(site));
-    }
-    Ok(Json(status))
+    let status = api.daemon.site_status(api.find(&site)?).await;
+    status.map(Json).ok_or(Refusal::NoSuchSite(site))
 }
 
 /// Every row

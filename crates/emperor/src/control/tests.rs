@@ -56,6 +56,12 @@ impl Daemon for Paper {
         status(sites.values().map(site_document).collect())
     }
 
+    async fn site_status(&self, site: SiteId) -> Option<StatusDocument> {
+        let sites = self.sites.lock().unwrap();
+        let only = sites.get(&site)?;
+        Some(status(vec![site_document(only)]))
+    }
+
     fn changes(&self) -> BoxStream<'static, ()> {
         let changes = stream::unfold(self.changed.subscribe(), async |mut changed| {
             changed.changed().await.ok()?;
@@ -73,8 +79,11 @@ impl Daemon for Paper {
 
     fn rows(&self) -> Vec<RowDocument> {
         let sites = self.sites.lock().unwrap();
-        let row = |site: &Site| rows::document(&Row::Site(Arc::new(site.clone())));
-        sites.values().map(row).collect()
+        sites.values().map(row_document).collect()
+    }
+
+    fn row(&self, site: SiteId) -> Option<RowDocument> {
+        self.sites.lock().unwrap().get(&site).map(row_document)
     }
 
     async fn add(&self, new: NewSite) -> Result<SiteId, EditError> {
@@ -149,6 +158,10 @@ impl Daemon for Paper {
     fn log(&self, site: SiteId) -> PathBuf {
         self.logs.join(format!("{site}.log"))
     }
+}
+
+fn row_document(site: &Site) -> RowDocument {
+    rows::document(&Row::Site(Arc::new(site.clone())))
 }
 
 fn status(sites: Vec<SiteDocument>) -> StatusDocument {
@@ -299,13 +312,20 @@ async fn a_row_is_added_changed_and_removed() {
 #[tokio::test]
 async fn a_site_is_found_by_slug_and_by_id() {
     let house = House::with_site().await;
-    for reference in ["portal", "1"] {
+    house
+        .ask(Method::POST, "/v1/sites", r#"{"slug": "blog"}"#)
+        .await;
+    for (reference, id) in [("portal", 1), ("1", 1), ("blog", 2)] {
+        let (_, row) = house
+            .ask(Method::GET, &format!("/v1/sites/{reference}"), "")
+            .await;
+        assert_eq!(row["id"], json!(id));
         let path = format!("/v1/sites/{reference}/status");
         let (status, document) = house.ask(Method::GET, &path, "").await;
-        assert_eq!(
-            (status, &document["sites"][0]["id"]),
-            (StatusCode::OK, &json!(1))
-        );
+        assert_eq!(status, StatusCode::OK);
+        let sites = document["sites"].as_array().unwrap();
+        let ids: Vec<_> = sites.iter().map(|site| &site["id"]).collect();
+        assert_eq!(ids, [&json!(id)], "it alone");
     }
 }
 

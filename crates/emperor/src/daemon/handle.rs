@@ -90,7 +90,7 @@ pub(crate) struct Overview {
     pub(crate) removals_held: Vec<SiteId>,
     /// The fastrouter.
     pub(crate) router: RouterOverview,
-    /// Every site, by id.
+    /// Every site, by id; one alone where one was asked for.
     pub(crate) sites: Vec<SiteEntry>,
 }
 
@@ -116,7 +116,7 @@ pub(crate) struct SiteEntry {
     pub(crate) slug: String,
     /// Its status.
     pub(crate) status: Arc<SiteStatus>,
-    /// What happened to it, the latest last.
+    /// What happened to it, the latest last; only where it alone was asked for.
     pub(crate) history: Vec<Happened>,
 }
 
@@ -127,13 +127,30 @@ impl Handle {
         }
     }
 
-    /// The daemon, the router, and every site. Waits for the router's figures, 500 ms at most.
+    /// The daemon, the router, and every site; of their histories nothing. Waits for the router's
+    /// figures, 500 ms at most.
     pub(crate) async fn overview(&self) -> Overview {
         let router = self.router().await;
+        self.overview_with(router, self.shared.statuses.all(), |_| Vec::new())
+    }
+
+    /// The same with one site alone, and its history; `None` where there is no such site.
+    pub(crate) async fn overview_of(&self, id: SiteId) -> Option<Overview> {
+        let router = self.router().await;
+        let statuses = &self.shared.statuses;
+        let status = statuses.get(id)?;
+        Some(self.overview_with(router, vec![status], |id| statuses.history(id)))
+    }
+
+    fn overview_with(
+        &self,
+        router: RouterOverview,
+        sites: Vec<Arc<SiteStatus>>,
+        history_of: impl Fn(SiteId) -> Vec<Happened>,
+    ) -> Overview {
         let desired = self.shared.registry.desired().borrow().clone();
         let slug_of = |id| desired.rows.get(&id).map(Row::slug).unwrap_or_default();
         let held = desired.held_removals.iter();
-        let sites = self.shared.statuses.all().into_iter();
         let database = self.shared.registry.connection().borrow().clone();
         Overview {
             node: self.shared.node.clone(),
@@ -143,9 +160,10 @@ impl Handle {
             removals_held: held.flat_map(|held| held.ids.iter().copied()).collect(),
             router,
             sites: sites
+                .into_iter()
                 .map(|status| SiteEntry {
                     slug: slug_of(status.id).to_owned(),
-                    history: self.shared.statuses.history(status.id),
+                    history: history_of(status.id),
                     status,
                 })
                 .collect(),
