@@ -11,7 +11,7 @@ impl House {
     /// The emperor is killed; some processes end before the next one comes. It knows the rows as
     /// they are, or as the one before had them.
     pub(super) fn die_and_be_followed(&mut self) {
-        self.world.trace.push("the emperor dies".to_owned());
+        self.world.tell(|| "the emperor dies".to_owned());
         let lives = std::mem::take(&mut self.lives);
         self.world.forget_everything();
         if self.database {

@@ -32,7 +32,14 @@ pub(super) struct World {
     sequence: u64,
     /// When each site's processes were spawned.
     pub(super) spawns: BTreeMap<SiteId, Vec<Instant>>,
-    pub(super) trace: Vec<String>,
+    trace: Trace,
+}
+
+/// Whether what happens is written down: most of the time of a run would go into that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trace {
+    Off,
+    Shown,
 }
 
 /// A process.
@@ -77,7 +84,7 @@ impl Router {
 }
 
 impl World {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64, trace: Trace) -> Self {
         let began = Instant::now();
         Self {
             rng: fastrand::Rng::with_seed(seed),
@@ -96,7 +103,7 @@ impl World {
             incarnation: Incarnation::new(0),
             sequence: 0,
             spawns: BTreeMap::new(),
-            trace: Vec::new(),
+            trace,
         }
     }
 
@@ -105,14 +112,23 @@ impl World {
         self.faults && self.rng.u32(0..of) == 0
     }
 
-    /// Notes what a lifecycle hears, for whoever reads why a run failed.
-    pub(super) fn note(&mut self, site: SiteId, event: &Event) {
-        let what = match event {
-            Event::Wanted(Want::Run(spec)) => format!("wanted {}", spec.revision.short()),
-            other => format!("{other:?}"),
-        };
-        let at = self.now - self.began;
-        self.trace.push(format!("{at:?} {site}: {what}"));
+    /// Tells what happens, for whoever reads why a run failed.
+    pub(super) fn tell(&self, what: impl FnOnce() -> String) {
+        match self.trace {
+            Trace::Off => {}
+            Trace::Shown => eprintln!("{}", what()),
+        }
+    }
+
+    /// Tells what a lifecycle hears.
+    pub(super) fn note(&self, site: SiteId, event: &Event) {
+        self.tell(|| {
+            let what = match event {
+                Event::Wanted(Want::Run(spec)) => format!("wanted {}", spec.revision.short()),
+                other => format!("{other:?}"),
+            };
+            format!("{:?} {site}: {what}", self.now - self.began)
+        });
     }
 
     /// Performs an effect; some are answered at once.
