@@ -11,7 +11,7 @@ use site_registry::{
     RegistryOptions, TargetError,
 };
 use thiserror::Error;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info};
@@ -30,6 +30,7 @@ use super::routes::Routes;
 use super::service_manager::Subject;
 use super::statuses::StatusBoard;
 use super::supervisor::{Channels, Supervisor};
+use super::turns::Turns;
 use super::vassal;
 use crate::config::Config;
 use crate::config::model::ConfiguredSite;
@@ -359,7 +360,7 @@ fn vassals(
 ) -> vassal::House<Launcher> {
     vassal::House {
         spawner: launcher,
-        permits: Arc::new(Semaphore::new(max_starting(config))),
+        turns: Turns::new(max_starting(config)),
         routes: Arc::new(Routes::new(Arc::clone(board))),
         statuses: Arc::clone(statuses),
     }

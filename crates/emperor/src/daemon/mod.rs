@@ -13,6 +13,7 @@
 //! | `statuses` | the latest status of every site |
 //! | `service_manager`, `pulse` | what systemd is told, and the proof behind its watchdog's pings |
 //! | `handle` | what the control API may ask |
+//! | `turns` | whose turn it is to start an instance |
 //! | `catalog`, `shipped` | templates and overlays |
 
 mod catalog;
@@ -29,6 +30,7 @@ mod service_manager;
 mod shipped;
 mod statuses;
 mod supervisor;
+mod turns;
 mod vassal;
 
 pub(crate) use catalog::assemble;

@@ -235,7 +235,7 @@ impl<S: Spawner> Actor<S> {
         let (id, house, children) = (self.id, &self.house, &mut self.children);
         debug!(site = %id, ?effect, "effect");
         match effect {
-            Effect::AskPermit(ticket) => children.ask_permit(ticket, Arc::clone(&house.permits)),
+            Effect::AskPermit(ticket) => children.ask_permit(ticket, &house.turns),
             Effect::ReturnPermit(ticket) => children.return_permit(ticket),
             Effect::Spawn {
                 number,

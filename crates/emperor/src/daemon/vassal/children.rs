@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use site_model::{Incarnation, InstanceNumber, SiteId};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use vassal_core::lifecycle::{Event, InstanceMemory, Process, Ticket};
 use vassal_core::settings::StopSignal;
@@ -16,6 +15,7 @@ use vassal_core::{ExitReason, VassalSpec};
 use super::worker::{Spawner, Worker};
 use crate::daemon::process::{ProbeFailure, SpawnFailure};
 use crate::daemon::routes::Routes;
+use crate::daemon::turns::{Permit, Turns};
 
 /// The processes and permits of one vassal.
 pub(super) struct Children<S: Spawner> {
@@ -38,12 +38,12 @@ struct Child<W> {
 /// A place in the queue for a start permit, or the permit.
 enum Turn {
     Waiting(#[expect(dead_code, reason = "dropped, it leaves the queue")] DropGuard),
-    Held(#[expect(dead_code, reason = "dropped, it lets the next one start")] OwnedSemaphorePermit),
+    Held(#[expect(dead_code, reason = "dropped, it lets the next one start")] Permit),
 }
 
 /// Something that was waited for.
 enum Happening<W> {
-    Permitted(Ticket, OwnedSemaphorePermit),
+    Permitted(Ticket, Permit),
     Spawned(Incarnation, Result<W, SpawnFailure>),
     Probed(Incarnation, Result<(), ProbeFailure>),
     Exited(Incarnation, ExitReason),
@@ -82,18 +82,15 @@ impl<S: Spawner> Children<S> {
         }
     }
 
-    pub(super) fn ask_permit(&mut self, ticket: Ticket, permits: Arc<Semaphore>) {
+    pub(super) fn ask_permit(&mut self, ticket: Ticket, turns: &Turns) {
         let leave = CancellationToken::new();
         self.turns
             .insert(ticket, Turn::Waiting(leave.clone().drop_guard()));
+        let start = turns.start();
         self.awaited.push(Box::pin(async move {
-            match leave
-                .run_until_cancelled_owned(permits.acquire_owned())
-                .await
-            {
-                Some(Ok(permit)) => Happening::Permitted(ticket, permit),
-                // The semaphore is never closed.
-                Some(Err(_)) | None => Happening::Cancelled,
+            match leave.run_until_cancelled_owned(start).await {
+                Some(permit) => Happening::Permitted(ticket, permit),
+                None => Happening::Cancelled,
             }
         }));
     }

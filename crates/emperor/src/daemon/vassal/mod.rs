@@ -26,8 +26,6 @@ mod worker;
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 pub(super) use actor::{Begin, BeginLeft, End, now, run, run_left};
 pub(super) use estate::{Estate, Heir, Unfit};
 pub(super) use order::{Order, Wish};
@@ -36,15 +34,15 @@ pub(super) use worker::Spawner;
 
 use super::routes::Routes;
 use super::statuses::StatusBoard;
+use super::turns::Turns;
 
 /// What all vassals of a house share.
 #[derive(Debug)]
 pub(super) struct House<S> {
     /// Starts processes.
     pub(super) spawner: Arc<S>,
-    /// One permit for each instance that may be on its way at once. Whoever asked first starts
-    /// first.
-    pub(super) permits: Arc<Semaphore>,
+    /// Who may start an instance.
+    pub(super) turns: Turns,
     /// Where routes go.
     pub(super) routes: Arc<Routes>,
     /// Where statuses go.

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use site_model::{
     Generation, Hostname, Incarnation, InstanceNumber, Protocol, RunAs, Service, SiteId, SiteStatus,
 };
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use vassal_core::lifecycle::InstanceMemory;
 use vassal_core::settings::{Health, Ready, StopSignal};
 use vassal_core::{ExitReason, VassalSpec};
@@ -24,6 +24,7 @@ use crate::daemon::router::board::RouteBoard;
 use crate::daemon::router::settings::fixture::settings;
 use crate::daemon::routes::Routes;
 use crate::daemon::statuses::{StatusBoard, StatusOutlet};
+use crate::daemon::turns::Turns;
 
 /// Plays workers: each is ready at once and ends when it is asked to, unless told otherwise.
 #[derive(Debug, Default)]
@@ -250,7 +251,7 @@ impl Scene {
         let stage = Arc::new(stage);
         let house = House {
             spawner: Arc::clone(&stage),
-            permits: Arc::new(Semaphore::new(permits)),
+            turns: Turns::new(permits),
             routes: Arc::new(Routes::new(Arc::clone(&board))),
             statuses: Arc::new(StatusBoard::new(Watched(sender))),
         };

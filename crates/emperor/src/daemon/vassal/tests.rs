@@ -168,7 +168,7 @@ async fn the_emperor_s_end_leaves_no_worker_and_the_last_status() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_a_start_permit_starts_when_another_is_ready() {
     let mut scene = Scene::new(Stage::default(), 1);
-    let permit = Arc::clone(&scene.house.permits).acquire_owned().await;
+    let permit = scene.house.turns.start().await;
     let _vassal = Vassal::start(&scene, want("site", 1));
     let queued = |status: Option<&SiteStatus>| {
         status.is_some_and(|status| status.detail == "waits for its turn to start")
@@ -177,5 +177,6 @@ async fn who_waits_for_a_start_permit_starts_when_another_is_ready() {
     assert_eq!(scene.stage.running(), 0);
     drop(permit);
     scene.until(id(), is_ready).await;
-    assert_eq!(scene.house.permits.available_permits(), 1);
+    // It came back.
+    drop(scene.house.turns.start().await);
 }
