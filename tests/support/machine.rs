@@ -18,6 +18,9 @@ use crate::processes::Process;
 use crate::program;
 use crate::wait::{PATIENCE, eventually};
 
+/// Where version 2 of cgroups is mounted, beside version 1 or alone.
+const UNIFIED: [&str; 2] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+
 /// A booted machine. It is gone with this value, and everything that runs on it.
 #[derive(Debug)]
 pub struct Machine {
@@ -139,6 +142,39 @@ impl Machine {
         found
     }
 
+    /// The folder of a unit's cgroup of version 2, while one of its processes runs.
+    pub fn cgroup_of(&self, unit: &str) -> Option<PathBuf> {
+        let process = self.processes_of(unit).into_iter().next()?;
+        let cgroups = process.cgroups();
+        let own = cgroups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+        let own = UNIFIED.map(|mount| Path::new(mount).join(own));
+        let own = own
+            .into_iter()
+            .find(|own| own.join("cgroup.procs").exists())?;
+        let unit = own.ancestors().find(|above| above.ends_with(unit))?;
+        Some(unit.to_path_buf())
+    }
+
+    /// Hands one controller of version 2 down to the children of a cgroup, if this machine has one, and
+    /// says which.
+    pub fn hand_down_to(&self, folder: &Path) -> Option<String> {
+        let mut above: Vec<_> = folder
+            .ancestors()
+            .take_while(|above| above.join("cgroup.controllers").exists())
+            .collect();
+        above.reverse();
+        let available = fs::read_to_string(above.first()?.join("cgroup.controllers")).unwrap();
+        let controller = available.split_whitespace().next()?.to_owned();
+        for cgroup in above {
+            fs::write(
+                cgroup.join("cgroup.subtree_control"),
+                format!("+{controller}"),
+            )
+            .unwrap();
+        }
+        Some(controller)
+    }
+
     /// What a unit wrote to the journal.
     pub async fn journal(&self, unit: &str) -> String {
         self.must(&["journalctl", "--output=cat", "--unit", unit])
@@ -168,6 +204,8 @@ fn nspawn(place: &Place, cgroups: &Cgroups) -> Command {
     let join = "for group in $CGROUPS; do echo $$ > $group/cgroup.procs || exit; done; exec \"$@\"";
     command.args(["-ec", join, "sh", "systemd-nspawn", "--boot"]);
     command.env("CGROUPS", cgroups.paths());
+    // Also where version 1 is there as well: Debian has version 2 alone.
+    command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1");
     command.arg("--directory").arg(place.join("machine"));
     let local = place.join("usr-local");
     command.arg("--bind-ro=/usr");
@@ -238,7 +276,7 @@ fn hierarchies() -> Vec<PathBuf> {
         let mut parts = line.splitn(3, ':').skip(1);
         let (kind, path) = (parts.next().unwrap(), parts.next().unwrap());
         let mounts: &[&str] = match kind {
-            "" => &["/sys/fs/cgroup/unified", "/sys/fs/cgroup"],
+            "" => &UNIFIED,
             "name=systemd" => &["/sys/fs/cgroup/systemd"],
             _ => &[],
         };

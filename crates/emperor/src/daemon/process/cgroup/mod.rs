@@ -9,18 +9,20 @@
 //! ```
 //!
 //! A cgroup with processes of its own can't hand controllers down, so the emperor is in a leaf beside
-//! those of its sites; a unit of systemd's, in which the next emperor is to start beside workers that
-//! live on, hands down none. What can't be had here is told with its reason, and by name for each
+//! those of its sites. A unit of systemd's, in which the next emperor is to start beside workers that
+//! live on, hands down none; there the cgroup is that of another unit, `emperor-sites.service`. What can't be had here is told with its reason, and by name for each
 //! site that asked for it; whether that keeps the site from starting is for `spawning`.
 //!
 //! | module | what it is |
 //! |---|---|
+//! | `made` | cgroups that emperors make for themselves, and what is left of them |
 //! | `place` | where the emperor's cgroup is, and whether it may be used |
 //! | `tree` | the folders below it, and the controllers handed down |
 //! | `bounds` | from `[limits]` to the kernel's files; pure |
 //! | `member` | the cgroup of one instance |
 
 mod bounds;
+mod made;
 mod member;
 mod place;
 mod tree;

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access, getxattr};
 
-/// The variable that names a cgroup to divide, as the path of its folder.
+use super::made::PREFIX;
+
+/// The variable that names a cgroup to divide: as the path of its folder, or as a unit of systemd's
+/// beside the emperor's own.
 const GIVEN: &str = "EMPEROR_CGROUP";
 
 /// A cgroup to work in.
@@ -34,11 +37,16 @@ pub(super) enum Standing {
 impl Place {
     /// The cgroup of this process, or the one that it was given.
     pub(super) fn of_this_process(runtime_dir: &Path) -> Result<Self, String> {
-        if let Some(given) = std::env::var_os(GIVEN) {
-            return Self::given(given.into());
+        let given = std::env::var_os(GIVEN).filter(|given| !given.is_empty());
+        match given.map(PathBuf::from) {
+            Some(path) if path.is_absolute() => Self::given(path),
+            Some(unit) => Self::given(beside(&own_folder()?, &unit)?),
+            None => Self::of_its_own(runtime_dir),
         }
-        let read = |path: &str| read_to_string(path).map_err(|error| format!("{path}: {error}"));
-        let folder = folder(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)?;
+    }
+
+    fn of_its_own(runtime_dir: &Path) -> Result<Self, String> {
+        let folder = own_folder()?;
         // Only the root of all cgroups has no type.
         if !folder.join("cgroup.type").exists() {
             return Self::below_the_root(&folder, runtime_dir);
@@ -50,7 +58,8 @@ impl Place {
         if !base.join("cgroup.controllers").exists() {
             let base = base.display();
             return Err(format!(
-                "{GIVEN}: {base} is no folder of a cgroup, version 2"
+                "{GIVEN}: {base} is no folder of a cgroup, version 2; if it is a unit's, start that \
+                 and restart the emperor"
             ));
         }
         check_writable(&base)?;
@@ -86,10 +95,31 @@ impl Place {
         check_writable(root)?;
         let hash = blake3::hash(runtime_dir.as_os_str().as_encoded_bytes()).to_hex();
         Ok(Self {
-            base: root.join(format!("emperor-{}", &hash[..8])),
+            base: root.join(format!("{PREFIX}{}", &hash[..8])),
             standing: Standing::Made,
         })
     }
+}
+
+fn own_folder() -> Result<PathBuf, String> {
+    let read = |path: &str| read_to_string(path).map_err(|error| format!("{path}: {error}"));
+    folder(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)
+}
+
+/// The cgroup of a unit in the same slice as the one that `own` belongs to. The path to it differs with
+/// the slice and with where the hierarchy is mounted, so a unit's file can't name it.
+fn beside(own: &Path, unit: &Path) -> Result<PathBuf, String> {
+    let name = unit.display();
+    if unit.components().count() != 1 || !is_systemds(unit) {
+        return Err(format!(
+            "{GIVEN}: {name} is neither an absolute path nor the name of a unit"
+        ));
+    }
+    let own_unit = own.ancestors().find(|folder| is_systemds(folder));
+    own_unit.map(|own| own.with_file_name(unit)).ok_or_else(|| {
+        let own = own.display();
+        format!("{GIVEN}: {name} is looked for beside the emperor's unit, and {own} is in none")
+    })
 }
 
 /// The folder that stands for a process's cgroup, from its `mountinfo` and `cgroup` in `/proc`.
@@ -248,5 +278,22 @@ mod tests {
         );
         let refused = Place::given(unit.join("no-cgroup")).unwrap_err();
         assert!(refused.starts_with("EMPEROR_CGROUP: "), "{refused}");
+    }
+
+    #[test]
+    fn a_unit_that_is_given_by_name_is_beside_the_emperor_s() {
+        let check = |own: &str, name: &str, expected: Option<&str>| {
+            let found = beside(Path::new(own), Path::new(name));
+            let found = found.inspect_err(|told| assert!(told.contains(name), "{told}"));
+            assert_eq!(found.ok(), expected.map(PathBuf::from), "{own} {name}");
+        };
+        let sites = "emperor-sites.service";
+        let expected = "/sys/fs/cgroup/system.slice/emperor-sites.service";
+        let own = "/sys/fs/cgroup/system.slice/emperor.service";
+        check(own, sites, Some(expected));
+        check(&format!("{own}/emperor"), sites, Some(expected));
+        check("/sys/fs/cgroup/machine", sites, None);
+        check(own, "a/b.service", None);
+        check(own, "sites", None);
     }
 }

@@ -1,12 +1,13 @@
 //! The folders below the emperor's cgroup.
 
-use std::fs::{create_dir, create_dir_all, read_dir, read_to_string, remove_dir, write};
+use std::fs::{create_dir, read_dir, read_to_string, remove_dir, write};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
 use super::bounds::{Bound, CONTROLLERS};
+use super::made::{self, Claim};
 use super::member::Cgroup;
 use super::place::{Place, Standing};
 
@@ -15,6 +16,7 @@ use super::place::{Place, Standing};
 #[derive(Debug)]
 pub(super) struct CgroupTree {
     place: Place,
+    _claim: Option<Claim>,
     sites: PathBuf,
     /// The controllers that instances have.
     controllers: Vec<&'static str>,
@@ -26,12 +28,13 @@ impl CgroupTree {
     /// Makes the folders, steps aside, and hands the controllers down.
     pub(super) fn prepare(place: &Place) -> Result<Self, String> {
         let Place { base, standing } = place;
-        let sites = base.join("sites");
-        create_dir_all(&sites).map_err(|error| told("make", &sites, &error))?;
-        match standing {
-            Standing::Within | Standing::Given => step_aside(base)?,
-            Standing::Unit | Standing::Made => {}
-        }
+        let (sites, claim) = match standing {
+            Standing::Made => {
+                made::sweep(base);
+                made::claim(base, || make_room(place))?
+            }
+            Standing::Given | Standing::Within | Standing::Unit => (make_room(place)?, None),
+        };
         let here = read_to_string(base.join("cgroup.controllers")).unwrap_or_default();
         let here: Vec<_> = here.split_whitespace().collect();
         let available = CONTROLLERS.iter().copied();
@@ -51,6 +54,7 @@ impl CgroupTree {
         };
         Ok(Self {
             place: place.clone(),
+            _claim: claim,
             sites,
             controllers,
             reason,
@@ -80,7 +84,8 @@ impl CgroupTree {
         asked: &[Bound],
     ) -> Result<(Cgroup, Vec<String>), String> {
         let path = self.sites.join(name);
-        create_dir(&path).map_err(|error| told("make", &path, &error))?;
+        self.make_folder(&path)
+            .map_err(|error| told("make", &path, &error))?;
         // The kernel ends all of an instance that has no memory left, and not one process of it
         // that the others wait for.
         if self.controllers.contains(&"memory") {
@@ -91,6 +96,18 @@ impl CgroupTree {
             .filter_map(|bound| self.set(&path, bound).err());
         let missing = missing.collect();
         Ok((Cgroup::new(path), missing))
+    }
+
+    fn make_folder(&self, path: &Path) -> io::Result<()> {
+        match create_dir(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            made => return made,
+        }
+        // Somebody stopped the unit that holds the sites, and started it again.
+        make_room(&self.place)
+            .and_then(|sites| hand_down(&self.place.base, &sites, &self.controllers))
+            .map_err(io::Error::other)?;
+        create_dir(path)
     }
 
     fn set(&self, cgroup: &Path, bound: &Bound) -> Result<(), String> {
@@ -133,16 +150,31 @@ impl Drop for CgroupTree {
     }
 }
 
+/// Makes the folder of all instances, and sees to it that nothing is in the way of handing controllers
+/// down to it.
+fn make_room(Place { base, standing }: &Place) -> Result<PathBuf, String> {
+    let sites = base.join("sites");
+    match standing {
+        Standing::Within | Standing::Given => step_aside(base)?,
+        Standing::Unit => {}
+        Standing::Made => make_if_absent(base)?,
+    }
+    make_if_absent(&sites)?;
+    Ok(sites)
+}
+
+fn make_if_absent(folder: &Path) -> Result<(), String> {
+    match create_dir(folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(told("make", folder, &error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Moves every process of the cgroup itself into a leaf below it: the emperor, or what keeps a
 /// cgroup of systemd's alive that was given to it.
 fn step_aside(base: &Path) -> Result<(), String> {
     let leaf = base.join("emperor");
-    match create_dir(&leaf) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            return Err(told("make", &leaf, &error));
-        }
-        Ok(()) | Err(_) => {}
-    }
+    make_if_absent(&leaf)?;
     let (from, to) = (base.join("cgroup.procs"), leaf.join("cgroup.procs"));
     let processes = read_to_string(&from).map_err(|error| told("read", &from, &error))?;
     for pid in processes.lines() {
@@ -157,8 +189,8 @@ fn step_aside(base: &Path) -> Result<(), String> {
 
 fn beside_workers(unit: &Path) -> String {
     format!(
-        "systemd could not start the emperor again in {} while workers run: set \
-         DelegateSubgroup=emperor in its unit (systemd 254), or EMPEROR_CGROUP",
+        "systemd could not start the emperor again in {} while workers run: have \
+         emperor-sites.service hold them (EMPEROR_CGROUP, docs/SYSTEMD.md)",
         unit.display()
     )
 }
