@@ -24,6 +24,7 @@ use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, fchmod, fchown, mkdirat, mknodat,
     openat,
 };
+use rustix::pipe::fcntl_setpipe_size;
 use tokio::net::unix::pipe::Receiver;
 use vassal_core::RenderedFile;
 use wire::exec::Identity;
@@ -39,6 +40,11 @@ const REACH_FOLDER: u32 = 0o710;
 
 /// For both ends, so that neither ever finds the pipe without the other.
 const PIPE: OFlags = OFlags::RDWR.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+
+/// Room for what a process writes while no emperor reads. The kernel gives less (1 MiB, unless it was told
+/// otherwise) to all whose pipes it counts, and gives them hardly any once they have many; to ask for
+/// more is refused to those and to nobody else. Theirs keep the 64 KiB they are made with.
+pub(super) const PIPE_BYTES: usize = 2 * 1024 * 1024;
 
 /// An instance's folder, held open.
 #[derive(Debug)]
@@ -223,6 +229,8 @@ fn make_pipe(
     let mode = Mode::from_raw_mode(FILE);
     mknodat(folder, name, FileType::Fifo, mode, 0).doing("make the pipe", &path)?;
     let process_end = openat(folder, name, PIPE, Mode::empty()).doing("open the pipe", &path)?;
+    // Refused, it is as large as pipes are.
+    let _as_it_is = fcntl_setpipe_size(&process_end, PIPE_BYTES);
     let pipe = Pipe {
         process_end,
         own_end: own_end(folder, name, &path)?,

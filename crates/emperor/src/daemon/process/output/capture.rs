@@ -13,6 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info};
 
 use super::super::child::Child;
+use super::super::folder::PIPE_BYTES;
 use super::super::notify::NotifySocket;
 use super::framer::Framer;
 use super::logbook::{Origin, SiteLog, Stream};
@@ -22,7 +23,7 @@ use super::tail::Tail;
 const READ_BYTES: usize = 16 * 1024;
 /// The most that is still taken from a pipe after the end: what the kernel keeps in one, and as much
 /// again. Without a bound, a process that escaped its group could write for ever.
-const LEFT_BYTES: usize = 128 * 1024;
+const LEFT_BYTES: usize = 2 * PIPE_BYTES;
 
 /// Where a process's lines go.
 #[derive(Debug)]

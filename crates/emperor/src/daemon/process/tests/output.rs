@@ -2,10 +2,11 @@
 
 use std::process::Stdio;
 
+use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use site_model::SiteId;
 
 use super::support::{House, within};
-use crate::daemon::process::folder::InstanceFolder;
+use crate::daemon::process::folder::{InstanceFolder, PIPE_BYTES};
 
 #[tokio::test]
 async fn everything_is_in_the_log_when_the_instance_is_removed() {
@@ -63,6 +64,23 @@ async fn a_worker_goes_on_writing_when_nobody_reads_any_more() {
     drop(out.own_end);
     let status = writer(out.process_end.into()).status().unwrap();
     assert_eq!(status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn what_is_written_between_two_emperors_has_more_room_than_a_pipe_has_by_itself() {
+    let house = House::open().await;
+    let folder = InstanceFolder::make(house.path("run/i/x")).unwrap();
+    let own = house.launcher.router_identity();
+    let [out, err] = folder.make_pipes(own).unwrap();
+    let (reader, _writer) = rustix::pipe::pipe().unwrap();
+    let expected = match fcntl_setpipe_size(&reader, PIPE_BYTES) {
+        Ok(room) => room,
+        // The kernel gives this process no more than everybody has.
+        Err(_) => fcntl_getpipe_size(&reader).unwrap(),
+    };
+    for pipe in [out, err] {
+        assert_eq!(fcntl_getpipe_size(&pipe.process_end), Ok(expected));
+    }
 }
 
 #[expect(
