@@ -36,6 +36,15 @@ pub struct Address {
 }
 
 impl Want {
+    /// The slug of its site; `None`: its row could not be read that far.
+    pub fn slug(&self) -> Option<&Slug> {
+        match self {
+            Self::Run(spec) => Some(&spec.site.slug),
+            Self::Disabled(address) => Some(&address.slug),
+            Self::Rejected { address, .. } => address.as_deref().map(|address| &address.slug),
+        }
+    }
+
     /// The hosts it claims.
     pub fn hosts(&self) -> Vec<HostPattern> {
         let of = |address: &Address| address.hosts.iter().map(|(host, _)| host.clone()).collect();

@@ -2,138 +2,15 @@
 //!
 //! The OpenAPI document that the daemon serves is derived from these types.
 
-use std::path::PathBuf;
+mod status;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Answer of `GET /v1/status`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct StatusDocument {
-    /// The daemon.
-    pub emperor: EmperorStatus,
-    /// The fastrouter.
-    pub router: RouterStatus,
-    /// Every site, by id; one alone where one was asked for.
-    pub sites: Vec<SiteDocument>,
-}
-
-/// The daemon about itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct EmperorStatus {
-    /// Its version.
-    pub version: String,
-    /// Its process.
-    pub pid: u32,
-    /// `[node]`: this machine's name.
-    pub node: String,
-    /// When it started (RFC 3339).
-    pub started_at: String,
-    /// The link to PostgreSQL.
-    pub database: DatabaseStatus,
-    /// Sites that a reading no longer had and that are kept until `emperor confirm-removals`.
-    pub removals_held: Vec<i64>,
-}
-
-/// The link to PostgreSQL.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct DatabaseStatus {
-    /// `connected`, `connecting` or `lost`.
-    pub state: String,
-    /// Where, without user and password.
-    pub target: String,
-    /// Why it is not connected, or what to look at although it is.
-    pub detail: String,
-    /// How full the server's notification queue is, 0 to 1.
-    pub notification_queue_usage: f64,
-    /// Where the rows in force are from: `database`, `snapshot`, or `nothing` as long as none are
-    /// known.
-    pub rows: String,
-    /// When PostgreSQL held these rows, all of them (RFC 3339).
-    pub last_read_at: Option<String>,
-}
-
-/// The fastrouter.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct RouterStatus {
-    /// `running`, `starting` or `failed`.
-    pub state: String,
-    /// Why it doesn't run.
-    pub detail: String,
-    /// Its process.
-    pub pid: Option<u32>,
-    /// Where it listens.
-    pub listen: Vec<String>,
-    /// The generation every one of its threads has in force.
-    pub generation: u64,
-    /// Client connections open now.
-    pub connections: u64,
-    /// Requests answered since it started.
-    pub requests: u64,
-    /// Requests in flight now.
-    pub in_flight: u64,
-}
-
-/// One site.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct SiteDocument {
-    /// Its id, the worker's `SITE_ID`.
-    pub id: i64,
-    /// Its slug.
-    pub slug: String,
-    /// Its state.
-    pub state: String,
-    /// Why it is in that state.
-    pub detail: String,
-    /// The hosts it answers to, the canonical one first.
-    pub hosts: Vec<String>,
-    /// The revision that serves.
-    pub revision: Option<String>,
-    /// How often an instance ended without having been told to, since the emperor started.
-    pub restarts: u64,
-    /// Its instances, by number.
-    pub instances: Vec<InstanceDocument>,
-    /// What happened to it, the latest last; in the status of one site alone.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub events: Vec<EventDocument>,
-}
-
-/// A site came into a state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct EventDocument {
-    /// When.
-    pub at: String,
-    /// Which state.
-    pub state: String,
-    /// Why, in words.
-    pub detail: String,
-}
-
-/// One instance.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct InstanceDocument {
-    /// Its place among the site's instances.
-    pub number: u32,
-    /// Its process.
-    pub pid: Option<u32>,
-    /// Which spawn it is.
-    pub incarnation: u64,
-    /// Its revision.
-    pub revision: String,
-    /// Its state.
-    pub state: String,
-    /// Where it listens.
-    #[schema(value_type = String)]
-    pub socket: PathBuf,
-    /// When its process began (RFC 3339).
-    pub started_at: Option<String>,
-    /// Resident memory of its process group, in bytes.
-    pub rss_bytes: u64,
-    /// Requests it was given.
-    pub requests: u64,
-    /// Requests it has now.
-    pub in_flight: u64,
-}
+pub use status::{
+    DatabaseStatus, EmperorStatus, EventDocument, ExitDocument, FailedStepDocument,
+    InstanceDocument, RouterStatus, SiteDocument, StartDocument, StatusDocument, StepDocument,
+};
 
 /// A row as it stands in the database: answer of `GET /v1/sites/{site}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

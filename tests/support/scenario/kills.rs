@@ -88,10 +88,7 @@ async fn kill_all(house: &House, sites: usize) -> Vec<Kill> {
 /// The emperor logs each end with its time.
 fn noticed(log: &str, kills: &[Kill]) -> Vec<Duration> {
     let mut ends: BTreeMap<String, Vec<SystemTime>> = BTreeMap::new();
-    for line in log
-        .lines()
-        .filter(|line| line.contains("state=backing-off"))
-    {
+    for line in log.lines().filter(|line| line.contains("to=backing-off")) {
         let time: Timestamp = line.split(' ').next().unwrap().parse().unwrap();
         let site = line.split_once(" site=").unwrap().1.split(' ').next();
         let ends = ends.entry(site.unwrap().to_owned()).or_default();

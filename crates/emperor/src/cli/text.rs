@@ -179,6 +179,15 @@ pub(crate) fn duration(seconds: i64) -> String {
     }
 }
 
+/// `340ms`, `1.2s`, `1m 30s`: what is measured, as short as it can be read.
+pub(crate) fn milliseconds(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms}ms"),
+        1_000..60_000 => format!("{}.{}s", ms / 1_000, ms / 100 % 10),
+        _ => duration(i64::try_from(ms / 1_000).unwrap_or(i64::MAX)),
+    }
+}
+
 /// How long ago something was; empty where its time isn't known.
 pub(crate) fn since(time: Option<&str>, now: Timestamp) -> String {
     let time = time.and_then(|text| text.parse::<Timestamp>().ok());
@@ -224,6 +233,15 @@ mod tests {
         check(61, "1m 1s");
         check(3_600, "1h 0m");
         check(100_000, "1d 3h");
+    }
+
+    #[test]
+    fn what_was_measured_has_the_unit_that_fits() {
+        let check = |ms, text: &str| assert_eq!(milliseconds(ms), text);
+        check(0, "0ms");
+        check(999, "999ms");
+        check(1_250, "1.2s");
+        check(61_000, "1m 1s");
     }
 
     #[test]

@@ -2,27 +2,26 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use futures_util::stream::BoxStream;
-use jiff::Timestamp;
 use site_model::{InstanceStatus, SiteId};
 use site_registry::{ConnectionStatus, EditError, NewSite, Row, SiteChange, Source as RowsSource};
 use vassal_core::diagnostic::Source;
 use vassal_core::resolve::{Rendering, TemplateInfo};
 use vassal_core::{InstanceContext, Reach, VassalSpec};
 use wire::control::{
-    DatabaseStatus, EmperorStatus, EventDocument, FileDocument, InstanceDocument, ReachDocument,
-    RenderDocument, RouterStatus, RowDocument, SettingDocument, SiteDocument, StatusDocument,
-    TemplateDocument, VariableDocument,
+    DatabaseStatus, EmperorStatus, FileDocument, InstanceDocument, ReachDocument, RenderDocument,
+    RouterStatus, RowDocument, SettingDocument, SiteDocument, StatusDocument, TemplateDocument,
+    VariableDocument,
 };
 use wire::route::{InstanceStats, RouterStats};
 
+use super::story::{self, rfc3339};
 use super::{Daemon, rows};
 use crate::daemon::process::resident_bytes;
 use crate::daemon::router::keeper::RouterState;
 use crate::daemon::{
-    Handle, Happened, Overview, Reread, RereadError, RouterOverview, Selection, SiteEntry, Stopping,
+    Handle, Overview, Reread, RereadError, RouterOverview, Selection, SiteEntry, Stopping,
 };
 
 /// The number of the instance that is shown.
@@ -145,20 +144,6 @@ fn document(overview: &Overview, memory: &HashMap<u32, u64>) -> StatusDocument {
     }
 }
 
-fn event(happened: &Happened) -> EventDocument {
-    EventDocument {
-        at: rfc3339(happened.at),
-        state: happened.state.to_string(),
-        detail: happened.detail.clone(),
-    }
-}
-
-fn rfc3339(time: SystemTime) -> String {
-    Timestamp::try_from(time)
-        .map(|time| format!("{time:.3}"))
-        .unwrap_or_default()
-}
-
 fn database(connection: &ConnectionStatus, rows: RowsSource) -> DatabaseStatus {
     let (rows, kept_since) = match rows {
         RowsSource::Nothing => ("nothing", None),
@@ -214,7 +199,7 @@ impl<'a> Figures<'a> {
     }
 
     fn site(&self, entry: &SiteEntry) -> SiteDocument {
-        let status = &entry.status;
+        let (status, story) = (&entry.status, &entry.story);
         SiteDocument {
             id: status.id.get(),
             slug: entry.slug.clone(),
@@ -228,7 +213,10 @@ impl<'a> Figures<'a> {
                 .iter()
                 .map(|one| self.instance(one))
                 .collect(),
-            events: entry.history.iter().map(event).collect(),
+            next_try_at: story.next_try_at.map(rfc3339),
+            exit: story.last_exit.as_ref().map(story::exit),
+            last_start: story.last_start.as_ref().map(story::start),
+            events: story.happened.iter().map(story::event).collect(),
         }
     }
 

@@ -21,6 +21,7 @@ mod refusal;
 mod routes;
 mod rows;
 mod socket;
+mod story;
 mod tail;
 #[cfg(test)]
 mod tests;

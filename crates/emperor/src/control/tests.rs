@@ -205,6 +205,9 @@ fn site_document(site: &Site) -> SiteDocument {
         revision: None,
         restarts: 0,
         instances: vec![],
+        next_try_at: None,
+        exit: None,
+        last_start: None,
         events: vec![],
     }
 }

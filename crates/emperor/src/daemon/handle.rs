@@ -20,7 +20,7 @@ use wire::route::RouterStats;
 use super::router::board::{Peer, RouteBoard};
 use super::router::keeper::RouterState;
 use super::run::{Reread, RereadError};
-use super::statuses::{Happened, StatusBoard};
+use super::statuses::{StatusBoard, StoryTold};
 
 /// How long the router may take to tell its figures; afterwards a status is answered without them.
 const STATS_TIMEOUT: Duration = Duration::from_millis(500);
@@ -116,8 +116,8 @@ pub(crate) struct SiteEntry {
     pub(crate) slug: String,
     /// Its status.
     pub(crate) status: Arc<SiteStatus>,
-    /// What happened to it, the latest last; only where it alone was asked for.
-    pub(crate) history: Vec<Happened>,
+    /// What happened to it; only where it alone was asked for.
+    pub(crate) story: StoryTold,
 }
 
 impl Handle {
@@ -127,26 +127,26 @@ impl Handle {
         }
     }
 
-    /// The daemon, the router, and every site; of their histories nothing. Waits for the router's
+    /// The daemon, the router, and every site; of their stories nothing. Waits for the router's
     /// figures, 500 ms at most.
     pub(crate) async fn overview(&self) -> Overview {
         let router = self.router().await;
-        self.overview_with(router, self.shared.statuses.all(), |_| Vec::new())
+        self.overview_with(router, self.shared.statuses.all(), |_| StoryTold::default())
     }
 
-    /// The same with one site alone, and its history; `None` where there is no such site.
+    /// The same with one site alone, and its story; `None` where there is no such site.
     pub(crate) async fn overview_of(&self, id: SiteId) -> Option<Overview> {
         let router = self.router().await;
         let statuses = &self.shared.statuses;
         let status = statuses.get(id)?;
-        Some(self.overview_with(router, vec![status], |id| statuses.history(id)))
+        Some(self.overview_with(router, vec![status], |id| statuses.story(id)))
     }
 
     fn overview_with(
         &self,
         router: RouterOverview,
         sites: Vec<Arc<SiteStatus>>,
-        history_of: impl Fn(SiteId) -> Vec<Happened>,
+        story_of: impl Fn(SiteId) -> StoryTold,
     ) -> Overview {
         let desired = self.shared.registry.desired().borrow().clone();
         let slug_of = |id| desired.rows.get(&id).map(Row::slug).unwrap_or_default();
@@ -163,7 +163,7 @@ impl Handle {
                 .into_iter()
                 .map(|status| SiteEntry {
                     slug: slug_of(status.id).to_owned(),
-                    history: history_of(status.id),
+                    story: story_of(status.id),
                     status,
                 })
                 .collect(),

@@ -9,9 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use imbl::OrdMap;
-use site_model::{SiteId, SiteState, SiteStatus};
+use site_model::{Incarnation, SiteId, SiteState, SiteStatus};
 use site_registry::RegistryHandle;
 use tokio::sync::watch;
+use vassal_core::ExitReason;
+
+use super::process::{Start, StartTold};
 
 /// Where statuses go on to.
 pub(crate) trait StatusOutlet: fmt::Debug + Send + Sync {
@@ -34,24 +37,87 @@ impl StatusOutlet for RegistryHandle {
 
 /// How much of a site's history is kept.
 const HISTORY: usize = 20;
+/// How many of the last lines of standard error are kept with an exit.
+const LINES: usize = 10;
+
+/// What led to a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cause {
+    /// Its name: of what was heard.
+    pub(crate) reason: &'static str,
+    /// The instance it is about, if it is about one.
+    pub(crate) incarnation: Option<Incarnation>,
+}
+
+impl Cause {
+    /// One that is about the vassal.
+    pub(crate) const fn of(reason: &'static str) -> Self {
+        Self {
+            reason,
+            incarnation: None,
+        }
+    }
+}
 
 /// A site came into a state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Happened {
     /// When.
     pub(crate) at: SystemTime,
+    /// The state before; `None`: it is the first that is known.
+    pub(crate) from: Option<SiteState>,
     /// Which state.
-    pub(crate) state: SiteState,
+    pub(crate) to: SiteState,
+    /// What led to it.
+    pub(crate) cause: Cause,
     /// Why, in words.
     pub(crate) detail: String,
+}
+
+/// The main process of an instance ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Exit {
+    /// Which spawn it was.
+    pub(crate) incarnation: Incarnation,
+    /// When that was noticed.
+    pub(crate) at: SystemTime,
+    /// How.
+    pub(crate) reason: ExitReason,
+    /// It had been told to.
+    pub(crate) was_asked: bool,
+    /// The end of its standard error.
+    pub(crate) stderr: Vec<String>,
+}
+
+/// What is kept of a site that has run.
+#[derive(Debug, Default)]
+struct Story {
+    /// The latest last, [`HISTORY`] at most.
+    happened: VecDeque<Happened>,
+    next_try_at: Option<SystemTime>,
+    last_start: Option<Start>,
+    last_exit: Option<Exit>,
+}
+
+/// What is told of a site that has run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct StoryTold {
+    /// What happened to it, the latest last.
+    pub(crate) happened: Vec<Happened>,
+    /// When it is started again after a failure.
+    pub(crate) next_try_at: Option<SystemTime>,
+    /// The last start of one of its instances.
+    pub(crate) last_start: Option<StartTold>,
+    /// How the last of its processes to end did so.
+    pub(crate) last_exit: Option<Exit>,
 }
 
 /// The latest status of every site.
 #[derive(Debug)]
 pub(crate) struct StatusBoard {
     sites: Mutex<OrdMap<SiteId, Arc<SiteStatus>>>,
-    /// What happened to sites that have run. One that has only slept has no history.
-    histories: Mutex<BTreeMap<SiteId, VecDeque<Happened>>>,
+    /// Of sites that have run. One that has only slept has no story.
+    stories: Mutex<BTreeMap<SiteId, Story>>,
     outlet: Box<dyn StatusOutlet>,
     /// Counts what changed.
     changes: watch::Sender<u64>,
@@ -62,15 +128,15 @@ impl StatusBoard {
     pub(crate) fn new(outlet: impl StatusOutlet + 'static) -> Self {
         Self {
             sites: Mutex::default(),
-            histories: Mutex::default(),
+            stories: Mutex::default(),
             outlet: Box::new(outlet),
             changes: watch::Sender::new(0),
         }
     }
 
     /// Replaces the status of a site.
-    pub(crate) fn report(&self, status: SiteStatus) {
-        self.note(&status);
+    pub(crate) fn report(&self, status: SiteStatus, cause: Cause) {
+        self.note(&status, cause);
         self.outlet.report(status.clone());
         let status = Arc::new(status);
         let before = self.lock().insert(status.id, Arc::clone(&status));
@@ -82,7 +148,7 @@ impl StatusBoard {
     /// Takes a site off the board.
     pub(crate) fn forget(&self, site: SiteId) {
         self.outlet.forget(site);
-        self.histories().remove(&site);
+        self.stories().remove(&site);
         if self.lock().remove(&site).is_some() {
             self.tell();
         }
@@ -93,42 +159,61 @@ impl StatusBoard {
         self.changes.subscribe()
     }
 
-    /// What happened to a site, the latest last.
-    pub(crate) fn history(&self, site: SiteId) -> Vec<Happened> {
-        let histories = self.histories();
-        histories
-            .get(&site)
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect()
+    /// A site is started again at this time; `None`: no pause runs.
+    pub(crate) fn tries_at(&self, site: SiteId, at: Option<SystemTime>) {
+        self.stories().entry(site).or_default().next_try_at = at;
+        self.tell();
+    }
+
+    /// An instance of a site is being started.
+    pub(crate) fn started(&self, site: SiteId, start: Start) {
+        self.stories().entry(site).or_default().last_start = Some(start);
+    }
+
+    /// A process of a site ended.
+    pub(crate) fn exited(&self, site: SiteId, mut exit: Exit) {
+        exit.stderr.drain(..exit.stderr.len().saturating_sub(LINES));
+        self.stories().entry(site).or_default().last_exit = Some(exit);
+    }
+
+    /// What is known of a site besides its status; nothing, where it has not run.
+    pub(crate) fn story(&self, site: SiteId) -> StoryTold {
+        let stories = self.stories();
+        let told = stories.get(&site).map(|story| StoryTold {
+            happened: story.happened.iter().cloned().collect(),
+            next_try_at: story.next_try_at,
+            last_start: story.last_start.as_ref().map(Start::told),
+            last_exit: story.last_exit.clone(),
+        });
+        told.unwrap_or_default()
     }
 
     /// Keeps what is new about a site.
-    fn note(&self, status: &SiteStatus) {
-        let mut histories = self.histories();
-        if !histories.contains_key(&status.id) && status.instances.is_empty() {
+    fn note(&self, status: &SiteStatus, cause: Cause) {
+        let mut stories = self.stories();
+        if !stories.contains_key(&status.id) && status.instances.is_empty() {
             return;
         }
-        let history = histories.entry(status.id).or_default();
-        let told = history.back();
-        if told.is_some_and(|last| (last.state, &last.detail) == (status.state, &status.detail)) {
+        let happened = &mut stories.entry(status.id).or_default().happened;
+        let last = happened.back();
+        if last.is_some_and(|last| !is_news(last, status)) {
             return;
         }
-        if history.len() == HISTORY {
-            history.pop_front();
+        let from = last.map(|last| last.to);
+        if happened.len() == HISTORY {
+            happened.pop_front();
         }
-        history.push_back(Happened {
+        happened.push_back(Happened {
             at: SystemTime::now(),
-            state: status.state,
+            from,
+            to: status.state,
+            cause,
             detail: status.detail.clone(),
         });
     }
 
-    fn histories(&self) -> MutexGuard<'_, BTreeMap<SiteId, VecDeque<Happened>>> {
-        self.histories
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn stories(&self) -> MutexGuard<'_, BTreeMap<SiteId, Story>> {
+        self.stories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell(&self) {
@@ -150,6 +235,21 @@ impl StatusBoard {
     fn lock(&self) -> MutexGuard<'_, OrdMap<SiteId, Arc<SiteStatus>>> {
         self.sites.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Another state, or another cause of the same. How far a start is stands with the start.
+fn is_news(last: &Happened, status: &SiteStatus) -> bool {
+    let is_on_its_way = match status.state {
+        SiteState::Starting | SiteState::Waking | SiteState::Reloading => true,
+        SiteState::Ready
+        | SiteState::Sleeping
+        | SiteState::BackingOff
+        | SiteState::Failed
+        | SiteState::Rejected
+        | SiteState::Disabled
+        | SiteState::Stopping => false,
+    };
+    last.to != status.state || (!is_on_its_way && last.detail != status.detail)
 }
 
 #[cfg(test)]
@@ -195,18 +295,59 @@ mod tests {
     fn the_last_changes_of_a_site_that_has_run_are_kept_and_no_others() {
         let board = StatusBoard::new(Nowhere);
         let id = SiteId::new(1).unwrap();
-        board.report(status(SiteState::Sleeping, "", vec![]));
-        assert_eq!(board.history(id), [], "it has only slept");
+        let heard = Cause::of("heard");
+        board.report(status(SiteState::Sleeping, "", vec![]), heard);
+        assert_eq!(board.story(id), StoryTold::default(), "it has only slept");
         for try_number in 0..30 {
             let detail = format!("try {try_number}");
-            board.report(status(SiteState::Waking, &detail, vec![instance()]));
-            board.report(status(SiteState::Waking, &detail, vec![]));
+            let cause = Cause {
+                reason: "exited",
+                incarnation: Some(Incarnation::new(try_number)),
+            };
+            board.report(status(SiteState::Failed, &detail, vec![instance()]), cause);
+            board.report(status(SiteState::Failed, &detail, vec![]), heard);
         }
-        let history = board.history(id);
-        assert_eq!(history.len(), HISTORY);
-        assert_eq!(history[0].detail, "try 10");
-        assert_eq!(history[HISTORY - 1].detail, "try 29");
+        let happened = board.story(id).happened;
+        assert_eq!(happened.len(), HISTORY);
+        assert_eq!(happened[0].detail, "try 10");
+        assert_eq!(happened[HISTORY - 1].detail, "try 29");
+        assert_eq!(happened[0].from, Some(SiteState::Failed));
+        assert_eq!(happened[0].cause.incarnation, Some(Incarnation::new(10)));
         board.forget(id);
-        assert_eq!(board.history(id), []);
+        assert_eq!(board.story(id), StoryTold::default());
+    }
+
+    #[test]
+    fn the_steps_of_a_start_are_no_history() {
+        let board = StatusBoard::new(Nowhere);
+        for detail in ["waits for its turn", "its worker is starting"] {
+            let status = status(SiteState::Starting, detail, vec![instance()]);
+            board.report(status, Cause::of("wanted"));
+        }
+        let ready = status(SiteState::Ready, "", vec![instance()]);
+        board.report(ready, Cause::of("acknowledged"));
+        let story = board.story(SiteId::new(1).unwrap());
+        let told = story.happened.iter();
+        let told: Vec<_> = told.map(|h| (h.from, h.to, h.cause.reason)).collect();
+        let starting = (None, SiteState::Starting, "wanted");
+        let ready = (Some(SiteState::Starting), SiteState::Ready, "acknowledged");
+        assert_eq!(told, [starting, ready]);
+    }
+
+    #[test]
+    fn the_last_exit_keeps_the_end_of_what_was_said() {
+        let board = StatusBoard::new(Nowhere);
+        let id = SiteId::new(1).unwrap();
+        let exit = Exit {
+            incarnation: Incarnation::new(3),
+            at: SystemTime::UNIX_EPOCH,
+            reason: ExitReason::Exited { status: 1 },
+            was_asked: false,
+            stderr: (0..LINES + 5).map(|n| format!("line {n}")).collect(),
+        };
+        board.exited(id, exit.clone());
+        let told = board.story(id).last_exit.unwrap();
+        assert_eq!(told.stderr, exit.stderr[5..]);
+        assert_eq!(told.reason, exit.reason);
     }
 }

@@ -316,6 +316,9 @@ mod tests {
             revision: None,
             restarts: 0,
             instances: vec![],
+            next_try_at: None,
+            exit: None,
+            last_start: None,
             events: vec![],
         }
     }

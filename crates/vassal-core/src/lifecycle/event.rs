@@ -107,6 +107,59 @@ pub enum Event {
     Tick,
 }
 
+impl Event {
+    /// The name of [`Exited`](Self::Exited).
+    pub const EXITED: &str = "exited";
+
+    /// Its name in JSON and in the log.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Wanted(_) => "wanted",
+            Self::Removed => "removed",
+            Self::Reload => "reload",
+            Self::Shutdown(_) => "shutdown",
+            Self::Permitted { .. } => "permitted",
+            Self::Spawned(_) => "spawned",
+            Self::SpawnFailed { .. } => "not-spawned",
+            Self::FoundReady(_) => "found-ready",
+            Self::ProbeFailed { .. } => "not-ready",
+            Self::Exited { .. } => Self::EXITED,
+            Self::Published(_) => "published",
+            Self::Acknowledged(_) => "acknowledged",
+            Self::Idle(_) => "idle",
+            Self::Wake => "request",
+            Self::Load(_) => "load",
+            Self::Measured { .. } => "memory",
+            Self::Checked { .. } => "health",
+            Self::Tick => "deadline",
+        }
+    }
+
+    /// The instance it is about; `None`: it is about the vassal.
+    pub const fn incarnation(&self) -> Option<Incarnation> {
+        match self {
+            Self::Permitted { incarnation, .. }
+            | Self::SpawnFailed { incarnation, .. }
+            | Self::ProbeFailed { incarnation, .. }
+            | Self::Exited { incarnation, .. }
+            | Self::Measured { incarnation, .. }
+            | Self::Checked { incarnation, .. }
+            | Self::FoundReady(incarnation)
+            | Self::Idle(incarnation)
+            | Self::Spawned(Process { incarnation, .. }) => Some(*incarnation),
+            Self::Wanted(_)
+            | Self::Removed
+            | Self::Reload
+            | Self::Shutdown(_)
+            | Self::Published(_)
+            | Self::Acknowledged(_)
+            | Self::Wake
+            | Self::Load(_)
+            | Self::Tick => None,
+        }
+    }
+}
+
 /// How the emperor ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Haste {

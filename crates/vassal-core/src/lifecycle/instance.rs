@@ -166,6 +166,20 @@ impl Instance {
         }
     }
 
+    /// Why it drains; `None`: it doesn't.
+    pub(super) fn draining(&self) -> Option<StopReason> {
+        match &self.phase {
+            Phase::Draining { reason, .. } => Some(*reason),
+            Phase::Queued { .. }
+            | Phase::Spawning { .. }
+            | Phase::Probing { .. }
+            | Phase::Publishing { .. }
+            | Phase::Ready { .. }
+            | Phase::Stopping { .. }
+            | Phase::Killed { .. } => None,
+        }
+    }
+
     /// Whether it uses the start permit that this ticket led to.
     pub(super) fn holds(&self, ticket: Ticket) -> bool {
         match &self.phase {

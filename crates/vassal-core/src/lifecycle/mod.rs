@@ -154,6 +154,11 @@ impl Lifecycle {
         resting && self.instances.is_empty()
     }
 
+    /// Its site.
+    pub fn id(&self) -> SiteId {
+        self.id
+    }
+
     /// How often an instance ended without having been told to.
     pub fn restarts(&self) -> u64 {
         self.restarts

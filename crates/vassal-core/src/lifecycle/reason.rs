@@ -162,6 +162,23 @@ pub enum StopReason {
 }
 
 impl StopReason {
+    /// Its name in JSON and in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Replaced => "replaced",
+            Self::Superseded => "superseded",
+            Self::NotReady => "not-ready",
+            Self::Surplus => "surplus",
+            Self::Unwell => "unwell",
+            Self::Idle => "idle",
+            Self::Disabled => "disabled",
+            Self::Removed => "removed",
+            Self::Rejected => "rejected",
+            Self::Shutdown => "shutdown",
+            Self::Earlier => "earlier",
+        }
+    }
+
     /// Whether nothing is lost by going on until the router knows that it ends. Who waits for its
     /// end for another reason waits for `stop.grace`, router or not.
     pub(super) const fn can_wait(self) -> bool {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use site_model::{
     Backend, HostPattern, Incarnation, InstanceState, InstanceStatus, RejectionReason, Revision,
@@ -16,6 +16,7 @@ use site_model::{
 use super::Lifecycle;
 use super::goal::Goal;
 use super::instance::{Fate, Instance, Phase, Role};
+use super::reason::StopReason;
 use super::rollout::{NextTry, Rollout, Trouble};
 use crate::Address;
 
@@ -35,6 +36,18 @@ impl Lifecycle {
             restarts: self.restarts,
             instances,
         }
+    }
+
+    /// When an instance is started again after a failure; `None`: no pause runs.
+    pub fn next_try(&self) -> Option<Instant> {
+        let (wanted, fallback) = self.goal.rollouts();
+        let rollouts = wanted.into_iter().chain(fallback);
+        rollouts.filter_map(Rollout::deadline).min()
+    }
+
+    /// Why an instance drains; `None`: it doesn't.
+    pub fn draining(&self, incarnation: Incarnation) -> Option<StopReason> {
+        self.instances[self.find(incarnation)?].draining()
     }
 
     /// How the router is to treat the site; `None`: it isn't to know it.

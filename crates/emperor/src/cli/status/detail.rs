@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use wire::control::{EventDocument, InstanceDocument, SiteDocument};
+use wire::control::{EventDocument, ExitDocument, InstanceDocument, SiteDocument, StartDocument};
 
 use super::overview::{Rank, name};
-use crate::cli::text::{Cell, Table, Tone, bytes, printable, since};
+use crate::cli::text::{Cell, Table, Tone, bytes, duration, milliseconds, printable, since};
 
 /// The text; `lines` are the last ones its workers wrote.
 pub(super) fn render(site: &SiteDocument, lines: &str, now: Timestamp) -> String {
@@ -25,16 +25,21 @@ pub(super) fn render(site: &SiteDocument, lines: &str, now: Timestamp) -> String
             let _ = writeln!(
                 text,
                 "  {}{words}",
-                Tone::Faint.paint(&format!("{name:<10}"))
+                Tone::Faint.paint(&format!("{name:<11}"))
             );
         }
     };
-    line("hosts", &site.hosts.join("\n            "));
+    line("hosts", &site.hosts.join("\n             "));
     line("revision", site.revision.as_deref().unwrap_or_default());
     line("restarts", &site.restarts.to_string());
+    line("next try", &next_try(site.next_try_at.as_deref(), now));
+    line("last exit", &last_exit(site.exit.as_ref(), now));
     if !site.instances.is_empty() {
         text.push_str("\n  Instances\n");
         text.push_str(&instances(&site.instances, now));
+    }
+    if let Some(start) = &site.last_start {
+        text.push_str(&last_start(start, now));
     }
     if !site.events.is_empty() {
         text.push_str("\n  What happened\n");
@@ -53,15 +58,81 @@ pub(super) fn render(site: &SiteDocument, lines: &str, now: Timestamp) -> String
     text
 }
 
+/// `in 12s (14:03:07Z)`; in the time of the logs.
+fn next_try(at: Option<&str>, now: Timestamp) -> String {
+    let Some(at) = at.and_then(|at| at.parse::<Timestamp>().ok()) else {
+        return String::new();
+    };
+    let wait = duration(at.as_second() - now.as_second());
+    let clock = at.strftime("%H:%M:%SZ");
+    format!("in {wait} ({clock})")
+}
+
+fn last_exit(exit: Option<&ExitDocument>, now: Timestamp) -> String {
+    let Some(exit) = exit else {
+        return String::new();
+    };
+    let asked = if exit.asked {
+        ", as it was told to"
+    } else {
+        ""
+    };
+    let ago = since(Some(&exit.at), now);
+    let words = printable(&exit.reason);
+    format!("incarnation {} {words}, {ago} ago{asked}", exit.incarnation)
+}
+
+fn last_start(start: &StartDocument, now: Timestamp) -> String {
+    let ago = since(Some(&start.began_at), now);
+    let how = match start.outcome.as_str() {
+        "done" => "in service after".to_owned(),
+        "going" => "goes on for".to_owned(),
+        "broken-off" => "broken off after".to_owned(),
+        outcome => format!("{outcome} after"),
+    };
+    let took = milliseconds(start.ms);
+    let mut text = format!(
+        "\n  Last start: incarnation {}, began {ago} ago, {how} {took}\n",
+        start.incarnation
+    );
+    let mut table = Table::new(4, &["STEP", "TOOK", "OUTCOME", "WHY"]);
+    for step in &start.steps {
+        let tone = match step.outcome.as_str() {
+            "done" => Tone::Good,
+            "failed" => Tone::Bad,
+            _ => Tone::Attention,
+        };
+        let failed = start
+            .failed
+            .as_ref()
+            .filter(|failed| failed.step == step.step);
+        let why = failed.map(|failed| failed.reason.lines().next().unwrap_or_default());
+        table.row(
+            vec![
+                Cell::new(&step.step),
+                Cell::number(&milliseconds(step.ms)),
+                Cell::toned(&step.outcome, tone),
+                Cell::new(why.unwrap_or_default()),
+            ],
+            Vec::new(),
+        );
+    }
+    text.push_str(&table.render());
+    text
+}
+
 fn events(events: &[EventDocument], now: Timestamp) -> String {
-    let mut table = Table::new(4, &["AGO", "STATE", "WHY"]);
+    let mut table = Table::new(4, &["AGO", "STATE", "REASON", "INCARNATION", "WHY"]);
     for event in events {
         let line = event.detail.lines().next().unwrap_or_default();
+        let incarnation = event.incarnation.map(|one| one.to_string());
         table.row(
             vec![
                 Cell::new(since(Some(&event.at), now)),
-                Cell::toned(&event.state, tone(&event.state)),
-                Cell::new(printable(line)),
+                Cell::toned(&event.to, tone(&event.to)),
+                Cell::new(&event.reason),
+                Cell::number(&incarnation.unwrap_or_default()),
+                Cell::new(line),
             ],
             Vec::new(),
         );

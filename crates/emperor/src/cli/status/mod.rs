@@ -53,13 +53,13 @@ async fn render(site: Option<&SiteRef>, client: &Client) -> Result<String, Clien
 #[derive(Debug)]
 enum Picture {
     House(Box<StatusDocument>),
-    Site(SiteDocument),
+    Site(Box<SiteDocument>),
 }
 
 impl Picture {
     fn of(mut status: StatusDocument, is_of_one: bool) -> Self {
         match status.sites.pop() {
-            Some(only) if is_of_one => Self::Site(only),
+            Some(only) if is_of_one => Self::Site(Box::new(only)),
             last => {
                 status.sites.extend(last);
                 Self::House(Box::new(status))

@@ -161,10 +161,10 @@ fn one_site_is_shown_with_instances_and_last_lines() {
     assert_snapshot!(strip_str(&text).to_string(), @r#"
     portal (id 1)  backing-off
       the worker ended with status 3; tried again in 4s
-      hosts     portal.example.com
-                www.portal.example.com
-      revision  00112233445566778899aabbccddeeff
-      restarts  5
+      hosts      portal.example.com
+                 www.portal.example.com
+      revision   00112233445566778899aabbccddeeff
+      restarts   5
 
       Instances
         NUMBER  STATE    PID  INCARNATION  REVISION      UP      MEMORY  REQUESTS  IN FLIGHT  SOCKET
@@ -175,4 +175,56 @@ fn one_site_is_shown_with_instances_and_last_lines() {
         2026-01-01T11:59:00.000Z 1.41 err ModuleNotFoundError: portal
         2026-01-01T11:59:00.001Z 1.41 err \u{1b}[31mred
     "#);
+}
+
+#[test]
+fn a_start_that_failed_is_shown_step_by_step() {
+    let mut portal = site(
+        1,
+        "portal",
+        "backing-off",
+        "its process exited with status 3",
+    );
+    portal["next_try_at"] = json!("2026-01-01T12:00:12.500Z");
+    portal["exit"] = json!({
+        "at": "2026-01-01T11:59:58.000Z", "incarnation": 41, "code": 3, "signal": null,
+        "reason": "exited with status 3", "asked": false, "stderr": ["no such table"],
+    });
+    portal["last_start"] = json!({
+        "incarnation": 41, "began_at": "2026-01-01T11:59:56Z", "outcome": "failed", "ms": 1261,
+        "steps": [
+            {"step": "turn", "ms": 0, "outcome": "done"},
+            {"step": "exec", "ms": 11, "outcome": "done"},
+            {"step": "answer", "ms": 1250, "outcome": "failed"},
+        ],
+        "failed": {"step": "answer", "reason": "its process exited with status 3"},
+    });
+    portal["events"] = json!([
+        {"at": "2026-01-01T11:59:56Z", "from": null, "to": "starting", "reason": "wanted",
+         "incarnation": null, "detail": "waits for its turn to start"},
+        {"at": "2026-01-01T11:59:58Z", "from": "starting", "to": "backing-off", "reason": "exited",
+         "incarnation": 41, "detail": "its process exited with status 3"},
+    ]);
+    let status = house(&json!([portal]));
+    let text = detail::render(&status.sites[0], "", now());
+    assert_snapshot!(strip_str(&text).to_string(), @"
+    portal (id 1)  backing-off
+      its process exited with status 3
+      hosts      portal.example.com
+                 www.portal.example.com
+      restarts   0
+      next try   in 12s (12:00:12Z)
+      last exit  incarnation 41 exited with status 3, 2s ago
+
+      Last start: incarnation 41, began 4s ago, failed after 1.2s
+        STEP    TOOK  OUTCOME  WHY
+        turn     0ms  done
+        exec    11ms  done
+        answer  1.2s  failed   its process exited with status 3
+
+      What happened
+        AGO  STATE        REASON  INCARNATION  WHY
+        4s   starting     wanted               waits for its turn to start
+        2s   backing-off  exited           41  its process exited with status 3
+    ");
 }

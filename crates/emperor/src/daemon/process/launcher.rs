@@ -33,6 +33,7 @@ use super::running::{RunningInstance, RunningProcess};
 use super::session::Sweeper;
 use super::spawning::fastrouter::{self, Invocation};
 use super::spawning::instance;
+use super::start::Start;
 
 /// What the launcher is told at its start.
 #[derive(Debug, Clone)]
@@ -228,7 +229,7 @@ impl Launcher {
     }
 
     /// Starts one instance: returns once the worker's own program was executed, or with the step
-    /// that failed.
+    /// that failed. Its steps are noted in `start`.
     ///
     /// Cancel safety: dropped midway, what was started is killed; its folder stays until the next
     /// start of the emperor.
@@ -237,21 +238,23 @@ impl Launcher {
         spec: &Arc<VassalSpec>,
         number: InstanceNumber,
         incarnation: Incarnation,
+        start: Start,
     ) -> Result<RunningInstance, SpawnFailure> {
         let spec = Arc::clone(spec);
         let order = Order::of(&spec, number, incarnation);
         let render = move |context: &InstanceContext| spec.render(context);
-        self.spawn_order(order, render).await
+        self.spawn_order(order, start, render).await
     }
 
     /// As [`spawn`](Self::spawn), with any way to render.
     pub(super) async fn spawn_order(
         &self,
         order: Order,
+        start: Start,
         render: impl FnOnce(&InstanceContext) -> Result<Launch, RenderError> + Send + 'static,
     ) -> Result<RunningInstance, SpawnFailure> {
         let tools = Arc::clone(&self.tools);
-        let prepare = move || instance::prepare(&tools, &order, render);
+        let prepare = move || instance::prepare(&tools, &order, start, render);
         off_the_loop(prepare).await?.begin().await
     }
 

@@ -206,6 +206,7 @@ impl LeftInstance {
             socket,
             notified,
             notebook: Arc::clone(&tools.notebook),
+            start: None,
         }))
     }
 

@@ -15,6 +15,7 @@
 //! | `environment`, `limits`, `order` | what a worker is given |
 //! | `cgroup`, `walls` | what bounds an instance as a whole, and what it is kept from |
 //! | `spawning`, `helper` | from all this to `vassal-exec` and its plan |
+//! | `start` | one start, step by step |
 //! | `pidfd`, `child`, `session`, `running` | exits, signals, groups, what is left over |
 //! | `output` | standard output and error, to one log per site |
 //! | `notify`, `probe`, `worker_socket` | readiness, and the way to the worker |
@@ -48,6 +49,7 @@ mod record;
 mod running;
 mod session;
 mod spawning;
+mod start;
 #[cfg(test)]
 mod tests;
 mod walls;
@@ -65,3 +67,4 @@ pub(crate) use record::FastrouterRecord;
 pub(crate) use running::{RunningInstance, RunningProcess};
 pub(crate) use session::pss_bytes;
 pub(crate) use session::resident_bytes;
+pub(crate) use start::{Outcome, Start, StartTold, Step, StepTaken};

@@ -22,6 +22,7 @@ use super::output::Captured;
 use super::probe::{ProbeFailure, Prober};
 use super::record::Record;
 use super::session::Sweeper;
+use super::start::Start;
 use super::worker_socket::WorkerSocket;
 
 /// How long the last lines of a process may take to disk. Nothing is held up by a disk that does not
@@ -35,6 +36,8 @@ pub(crate) struct RunningInstance {
     pub(super) socket: WorkerSocket,
     pub(super) notified: watch::Receiver<Notified>,
     pub(super) notebook: Arc<Notebook>,
+    /// `None`: an earlier emperor started it.
+    pub(super) start: Option<Start>,
 }
 
 /// A running program with its group and its folder.
@@ -125,6 +128,7 @@ impl RunningInstance {
             notified: self.notified.clone(),
             ready: ready.clone(),
             since: self.process.since,
+            start: self.start.clone(),
         }
         .run()
     }
@@ -146,6 +150,7 @@ impl RunningInstance {
                 timeout: health.timeout,
             },
             since: Instant::now(),
+            start: None,
         }
         .run()
     }

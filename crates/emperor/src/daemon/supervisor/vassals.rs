@@ -155,7 +155,7 @@ impl<S: Spawner> Vassals<S> {
             effects.extend(woken);
         }
         if life.is_at_rest() {
-            vassal::rest(&life, &self.house);
+            vassal::rest(&life, want.slug(), &self.house);
             self.known.insert(id, Vassal::Resting { want, restarts });
             return;
         }

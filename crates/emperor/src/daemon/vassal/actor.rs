@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use site_model::{Generation, SiteId, SiteState, SiteStatus};
+use site_model::{Generation, SiteId};
 use tokio::sync::watch;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use tracing::{debug, info, warn};
+use tracing::debug;
 use vassal_core::Lifecycle;
 use vassal_core::lifecycle::{Effect, Event, Inheritance, InheritedInstance, Memory, Process};
 
@@ -15,8 +15,9 @@ use super::House;
 use super::children::Children;
 use super::estate::{Estate, Heir};
 use super::order::{Order, Wish};
+use super::witness::{ADOPTED, BEGUN, Witness};
 use super::worker::Spawner;
-use crate::daemon::process::{SiteMemory, TakenOver};
+use crate::daemon::process::{Outcome, SiteMemory, TakenOver};
 use crate::daemon::router::demand::Listener;
 use crate::daemon::routes::Routes;
 
@@ -86,10 +87,10 @@ pub(in crate::daemon) async fn run<S: Spawner>(begin: Begin, house: Arc<House<S>
     let mut actor = Actor {
         id,
         children: Children::new(),
+        witness: Witness::new(known.slug(), BEGUN),
         known,
         orders,
         listener,
-        told: None,
         remembered: Memory::default(),
         house,
     };
@@ -117,10 +118,10 @@ pub(in crate::daemon) async fn run_left<S: Spawner>(begin: BeginLeft, house: Arc
     let mut actor = Actor {
         id,
         children: Children::new(),
+        witness: Witness::new(known.slug(), ADOPTED),
         known,
         orders,
         listener,
-        told: None,
         remembered: Memory::default(),
         house,
     };
@@ -140,8 +141,8 @@ struct Actor<S: Spawner> {
     listener: Listener,
     /// The order whose news the lifecycle has heard.
     known: Order,
-    /// The status that was told last.
-    told: Option<SiteStatus>,
+    /// What is told of it.
+    witness: Witness,
     /// What was written down last, for an emperor that comes after a death.
     remembered: Memory,
 }
@@ -152,10 +153,13 @@ impl<S: Spawner> Actor<S> {
         let mut effects;
         loop {
             while let Some(event) = events.pop_front() {
+                self.witness.hear(&event);
                 (life, effects) = life.on(event, now());
                 events.extend(self.perform(effects));
             }
-            self.report(life.status());
+            for incarnation in self.witness.report(&life, &self.house.statuses) {
+                self.children.end_start(incarnation, Outcome::Done);
+            }
             self.remember(life.memory());
             if life.is_over() && self.children.are_gone() {
                 self.leave();
@@ -211,6 +215,7 @@ impl<S: Spawner> Actor<S> {
             Ok(()) = self.orders.changed() => {
                 let order = self.orders.borrow_and_update().clone();
                 let news = order.news_since(&self.known);
+                self.witness.rename(order.slug());
                 self.known = order;
                 news
             }
@@ -241,10 +246,15 @@ impl<S: Spawner> Actor<S> {
                 number,
                 incarnation,
                 spec,
-            } => children.spawn(&house.spawner, spec, number, incarnation),
+            } => {
+                let start = children.spawn(&house.spawner, spec, number, incarnation);
+                house.statuses.started(id, start);
+            }
             Effect::Probe { incarnation, spec } => children.probe(incarnation, &spec),
             Effect::Publish(route) => {
-                return Some(Event::Published(house.routes.publish(&route)));
+                let generation = house.routes.publish(&route);
+                children.published();
+                return Some(Event::Published(generation));
             }
             Effect::Withdraw => return Some(Event::Published(house.routes.withdraw(id))),
             Effect::AwaitIdle(incarnation) => {
@@ -257,11 +267,12 @@ impl<S: Spawner> Actor<S> {
                 signal,
                 reason,
             } => {
-                info!(site = %id, %incarnation, %reason, "an instance is told to end");
+                self.witness.stops(incarnation, reason);
+                children.end_start(incarnation, Outcome::BrokenOff(reason.to_string()));
                 children.signal(incarnation, signal);
             }
             Effect::Kill(incarnation) => {
-                warn!(site = %id, %incarnation, "an instance does not end and is killed");
+                self.witness.kills(id, incarnation);
                 children.kill(incarnation);
             }
             Effect::Remove(incarnation) => {
@@ -301,40 +312,6 @@ impl<S: Spawner> Actor<S> {
             self.house.spawner.remember(self.id, &site);
         }
         self.remembered = memory;
-    }
-
-    fn report(&mut self, status: SiteStatus) {
-        if self.told.as_ref() == Some(&status) {
-            return;
-        }
-        log_change(&status, self.told.as_ref());
-        self.house.statuses.report(status.clone());
-        self.told = Some(status);
-    }
-}
-
-/// One line for each change that an operator would look for. The steps of a start are none.
-pub(super) fn log_change(status: &SiteStatus, before: Option<&SiteStatus>) {
-    let (site, state, detail) = (status.id, status.state, &status.detail);
-    if before.is_some_and(|before| (before.state, &before.detail) == (state, detail)) {
-        return;
-    }
-    match state {
-        SiteState::BackingOff | SiteState::Failed | SiteState::Rejected => {
-            warn!(%site, %state, detail, "site");
-        }
-        // It serves, and something about it is wrong.
-        SiteState::Ready if !detail.is_empty() => warn!(%site, %state, detail, "site"),
-        SiteState::Starting if before.is_some_and(|before| before.state == state) => {
-            debug!(%site, %state, detail, "site");
-        }
-        SiteState::Starting
-        | SiteState::Ready
-        | SiteState::Reloading
-        | SiteState::Sleeping
-        | SiteState::Waking
-        | SiteState::Disabled
-        | SiteState::Stopping => info!(%site, %state, detail, "site"),
     }
 }
 

@@ -4,16 +4,18 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use site_model::{Incarnation, InstanceNumber, SiteId};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use vassal_core::lifecycle::{Event, InstanceMemory, Process, Ticket};
 use vassal_core::settings::StopSignal;
 use vassal_core::{ExitReason, VassalSpec};
 
 use super::worker::{Spawner, Worker};
-use crate::daemon::process::{ProbeFailure, SpawnFailure};
+use crate::daemon::process::{Outcome, ProbeFailure, SpawnFailure, Start, Step};
 use crate::daemon::routes::Routes;
 use crate::daemon::turns::{Permit, Turns};
 
@@ -25,6 +27,10 @@ pub(super) struct Children<S: Spawner> {
     awaited: FuturesUnordered<Awaited<S::Worker>>,
     /// How many folders are being removed.
     removing: usize,
+    /// Starts that go on.
+    starts: BTreeMap<Incarnation, Start>,
+    /// How long the spawn that is permitted now has waited for that.
+    waited: Duration,
 }
 
 type Awaited<W> = Pin<Box<dyn Future<Output = Happening<W>> + Send>>;
@@ -37,7 +43,11 @@ struct Child<W> {
 
 /// A place in the queue for a start permit, or the permit.
 enum Turn {
-    Waiting(#[expect(dead_code, reason = "dropped, it leaves the queue")] DropGuard),
+    Waiting {
+        since: Instant,
+        #[expect(dead_code, reason = "dropped, it leaves the queue")]
+        place: DropGuard,
+    },
     Held(#[expect(dead_code, reason = "dropped, it lets the next one start")] Permit),
 }
 
@@ -62,6 +72,8 @@ impl<S: Spawner> Children<S> {
             turns: BTreeMap::new(),
             awaited: FuturesUnordered::new(),
             removing: 0,
+            starts: BTreeMap::new(),
+            waited: Duration::ZERO,
         }
     }
 
@@ -84,8 +96,11 @@ impl<S: Spawner> Children<S> {
 
     pub(super) fn ask_permit(&mut self, ticket: Ticket, turns: &Turns) {
         let leave = CancellationToken::new();
-        self.turns
-            .insert(ticket, Turn::Waiting(leave.clone().drop_guard()));
+        let turn = Turn::Waiting {
+            since: Instant::now(),
+            place: leave.clone().drop_guard(),
+        };
+        self.turns.insert(ticket, turn);
         let start = turns.start();
         self.awaited.push(Box::pin(async move {
             match leave.run_until_cancelled_owned(start).await {
@@ -99,18 +114,37 @@ impl<S: Spawner> Children<S> {
         self.turns.remove(&ticket);
     }
 
+    /// Returns where its steps are noted.
     pub(super) fn spawn(
         &mut self,
         spawner: &Arc<S>,
         spec: Arc<VassalSpec>,
         number: InstanceNumber,
         incarnation: Incarnation,
-    ) {
+    ) -> Start {
         let spawner = Arc::clone(spawner);
+        let start = Start::begin(incarnation, std::mem::take(&mut self.waited));
+        self.starts.insert(incarnation, start.clone());
+        let noted = start.clone();
         self.awaited.push(Box::pin(async move {
-            let worker = spawner.spawn(&spec, number, incarnation).await;
+            let worker = spawner.spawn(&spec, number, incarnation, noted).await;
             Happening::Spawned(incarnation, worker)
         }));
+        start
+    }
+
+    /// The route that those who were found ready wait for is in the table.
+    pub(super) fn published(&self) {
+        for start in self.starts.values() {
+            start.pass(Step::Publish, Step::Acknowledge);
+        }
+    }
+
+    /// A start comes to its end; where it has one already, nothing.
+    pub(super) fn end_start(&mut self, incarnation: Incarnation, outcome: Outcome) {
+        if let Some(start) = self.starts.remove(&incarnation) {
+            start.end(outcome);
+        }
     }
 
     pub(super) fn probe(&mut self, incarnation: Incarnation, spec: &VassalSpec) {
@@ -198,6 +232,9 @@ impl<S: Spawner> Children<S> {
             Happening::Permitted(ticket, permit) => {
                 // It may have been given back while it was on its way.
                 let turn = self.turns.get_mut(&ticket)?;
+                if let Turn::Waiting { since, .. } = turn {
+                    self.waited = since.elapsed();
+                }
                 *turn = Turn::Held(permit);
                 Some(Event::Permitted {
                     ticket,
@@ -207,22 +244,21 @@ impl<S: Spawner> Children<S> {
             Happening::Spawned(incarnation, Ok(worker)) => {
                 Some(Event::Spawned(self.hold(incarnation, worker)))
             }
-            Happening::Spawned(incarnation, Err(failure)) => Some(Event::SpawnFailed {
-                incarnation,
-                prospect: failure.prospect(),
-                error: failure.to_string(),
-            }),
-            Happening::Probed(incarnation, Ok(())) => Some(Event::FoundReady(incarnation)),
-            Happening::Probed(incarnation, Err(failure)) => Some(Event::ProbeFailed {
-                incarnation,
-                found: failure.to_string(),
-                stderr: self.last_stderr(incarnation),
-            }),
-            Happening::Exited(incarnation, reason) => Some(Event::Exited {
-                incarnation,
-                reason,
-                stderr: self.last_stderr(incarnation),
-            }),
+            Happening::Spawned(incarnation, Err(failure)) => {
+                Some(self.spawn_failed(incarnation, &failure))
+            }
+            Happening::Probed(incarnation, probed) => Some(self.probed(incarnation, probed)),
+            Happening::Exited(incarnation, reason) => {
+                self.end_start(
+                    incarnation,
+                    Outcome::Failed(format!("its process {reason}")),
+                );
+                Some(Event::Exited {
+                    incarnation,
+                    reason,
+                    stderr: self.last_stderr(incarnation),
+                })
+            }
             Happening::Idle(incarnation) => Some(Event::Idle(incarnation)),
             Happening::Checked(incarnation, checked) => Some(Event::Checked {
                 incarnation,
@@ -238,6 +274,32 @@ impl<S: Spawner> Children<S> {
             }
             // One that can't be measured is gone meanwhile, or may not be looked into.
             Happening::Measured(_, None) | Happening::Cancelled => None,
+        }
+    }
+
+    fn spawn_failed(&mut self, incarnation: Incarnation, failure: &SpawnFailure) -> Event {
+        let error = failure.to_string();
+        self.end_start(incarnation, Outcome::Failed(error.clone()));
+        Event::SpawnFailed {
+            incarnation,
+            error,
+            prospect: failure.prospect(),
+        }
+    }
+
+    fn probed(&mut self, incarnation: Incarnation, probed: Result<(), ProbeFailure>) -> Event {
+        let Err(failure) = probed else {
+            if let Some(start) = self.starts.get(&incarnation) {
+                start.enter(Step::Publish);
+            }
+            return Event::FoundReady(incarnation);
+        };
+        let found = failure.to_string();
+        self.end_start(incarnation, Outcome::Failed(found.clone()));
+        Event::ProbeFailed {
+            incarnation,
+            found,
+            stderr: self.last_stderr(incarnation),
         }
     }
 

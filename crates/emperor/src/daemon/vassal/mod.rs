@@ -11,6 +11,7 @@
 //! | `children` | its processes and start permits |
 //! | `estate` | what an earlier emperor left of it |
 //! | `actor` | the task |
+//! | `witness` | what is told of it: status, history, log |
 //! | `rest` | doing without one |
 
 mod actor;
@@ -22,6 +23,7 @@ mod rest;
 pub(super) mod stage;
 #[cfg(test)]
 mod tests;
+mod witness;
 mod worker;
 
 use std::sync::Arc;

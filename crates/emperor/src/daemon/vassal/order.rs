@@ -1,5 +1,6 @@
 //! What a vassal is told, as a level: the latest counts, and nobody waits for it to be read.
 
+use site_model::Slug;
 use vassal_core::Want;
 use vassal_core::lifecycle::{Event, Haste};
 
@@ -24,6 +25,14 @@ pub(in crate::daemon) enum Wish {
 }
 
 impl Order {
+    /// The slug of its site; `None`: the row is gone, or says too little.
+    pub(super) fn slug(&self) -> Option<&Slug> {
+        match &self.wish {
+            Wish::Want(want) => want.slug(),
+            Wish::Removed | Wish::Shutdown(_) => None,
+        }
+    }
+
     /// What a vassal that knew `before` has to hear.
     pub(super) fn news_since(&self, before: &Self) -> Vec<Event> {
         let mut news = Vec::new();

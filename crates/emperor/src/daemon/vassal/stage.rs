@@ -18,7 +18,7 @@ use vassal_core::{ExitReason, VassalSpec};
 use super::House;
 use super::worker::{Spawner, Worker};
 use crate::daemon::process::{
-    LeftInstance, ProbeFailure, ProbeMiss, SiteMemory, SpawnFailure, TakenOver,
+    LeftInstance, ProbeFailure, ProbeMiss, SiteMemory, SpawnFailure, Start, TakenOver,
 };
 use crate::daemon::router::board::RouteBoard;
 use crate::daemon::router::settings::fixture::settings;
@@ -107,6 +107,7 @@ impl Spawner for Stage {
         spec: &Arc<VassalSpec>,
         _: InstanceNumber,
         incarnation: Incarnation,
+        _: Start,
     ) -> Result<Played, SpawnFailure> {
         let part = Arc::new(Part {
             spec: Arc::clone(spec),

@@ -6,10 +6,11 @@ use site_model::{RunAs, Site, SiteId, SiteState, SiteStatus};
 use tokio::sync::watch;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use vassal_core::lifecycle::Haste;
-use vassal_core::{Catalog, CatalogInput, Lifecycle, Source, TemplateSource, Want};
+use vassal_core::{Catalog, CatalogInput, ExitReason, Lifecycle, Source, TemplateSource, Want};
 
 use super::stage::{Scene, Stage};
 use super::{Begin, End, Order, Wish, now, run};
+use crate::daemon::process::{Outcome, Step};
 
 fn id() -> SiteId {
     SiteId::new(1).unwrap()
@@ -179,4 +180,40 @@ async fn who_waits_for_a_start_permit_starts_when_another_is_ready() {
     scene.until(id(), is_ready).await;
     // It came back.
     drop(scene.house.turns.start().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_its_steps_and_the_exit_are_told_with_the_next_try() {
+    let mut scene = Scene::new(Stage::default(), 1);
+    let vassal = Vassal::start(&scene, want("portal", 1));
+    scene.until(id(), is_ready).await;
+    let story = scene.house.statuses.story(id());
+    let start = story.last_start.unwrap();
+    assert_eq!((start.incarnation.get(), start.outcome), (1, Outcome::Done));
+    assert_eq!(start.steps.last().unwrap().step, Step::Acknowledge);
+    assert_eq!(story.next_try_at, None);
+
+    scene.stage.worker(1).end(3);
+    let backs_off = |status: Option<&SiteStatus>| {
+        status.is_some_and(|status| status.state == SiteState::BackingOff)
+    };
+    scene.until(id(), backs_off).await;
+    let story = scene.house.statuses.story(id());
+    assert!(story.next_try_at.is_some());
+    let last = story.happened.last().unwrap();
+    assert_eq!(
+        (last.from, last.to),
+        (Some(SiteState::Ready), SiteState::BackingOff)
+    );
+    assert_eq!(last.cause.reason, "exited");
+    assert_eq!(last.cause.incarnation.unwrap().get(), 1);
+
+    scene.until(id(), is_ready).await;
+    let story = scene.house.statuses.story(id());
+    let exit = story.last_exit.unwrap();
+    assert_eq!((exit.incarnation.get(), exit.was_asked), (1, false));
+    assert_eq!(exit.reason, ExitReason::Exited { status: 3 });
+    assert_eq!(story.next_try_at, None);
+    assert_eq!(story.last_start.unwrap().incarnation.get(), 2);
+    drop(vassal);
 }

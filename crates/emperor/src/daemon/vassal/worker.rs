@@ -12,8 +12,8 @@ use vassal_core::settings::{Health, Ready, StopSignal};
 use vassal_core::{ExitReason, VassalSpec};
 
 use crate::daemon::process::{
-    Launcher, LeftInstance, ProbeFailure, RunningInstance, SiteMemory, SpawnFailure, TakenOver,
-    pss_bytes,
+    Launcher, LeftInstance, ProbeFailure, RunningInstance, SiteMemory, SpawnFailure, Start,
+    TakenOver, pss_bytes,
 };
 
 /// Starts workers.
@@ -31,12 +31,13 @@ pub(in crate::daemon) trait Spawner: fmt::Debug + Send + Sync + 'static {
     /// Sites with users of their own are about to start: all at once costs less than one by one.
     fn announce(&self, sites: Vec<SiteId>) -> impl Future<Output = ()> + Send;
 
-    /// Starts one instance.
+    /// Starts one instance, and notes its steps.
     fn spawn(
         &self,
         spec: &Arc<VassalSpec>,
         number: InstanceNumber,
         incarnation: Incarnation,
+        start: Start,
     ) -> impl Future<Output = Result<Self::Worker, SpawnFailure>> + Send;
 
     /// Takes over an instance that an earlier emperor started.
@@ -127,8 +128,9 @@ impl Spawner for Launcher {
         spec: &Arc<VassalSpec>,
         number: InstanceNumber,
         incarnation: Incarnation,
+        start: Start,
     ) -> Result<RunningInstance, SpawnFailure> {
-        Self::spawn(self, spec, number, incarnation).await
+        Self::spawn(self, spec, number, incarnation, start).await
     }
 
     async fn take_over(&self, left: LeftInstance) -> TakenOver<RunningInstance> {

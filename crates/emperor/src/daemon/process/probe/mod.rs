@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use vassal_core::settings::{Probe, Ready};
 
 use super::notify::Notified;
+use super::start::{Start, Step};
 use super::worker_socket::WorkerSocket;
 use exchange::Question;
 
@@ -93,6 +94,8 @@ pub(super) struct Prober {
     pub(super) ready: Ready,
     /// From when its time counts.
     pub(super) since: Instant,
+    /// Where its steps are noted; `None`: nowhere.
+    pub(super) start: Option<Start>,
 }
 
 /// The last obstacle, for the time when the whole is broken off.
@@ -138,12 +141,15 @@ impl Prober {
 
     async fn until_ready(&self, question: Option<&Question>, seen: &Seen) {
         if self.ready.probe == Probe::Notify {
+            self.note(Step::Notify);
             self.until_notified(seen).await;
         }
         let mut pauses = Pauses::new(FOR_AN_ANSWER);
+        self.note(Step::Connect);
         loop {
             let stream = until_connected(&self.socket, seen).await;
             let Some(question) = question else { break };
+            self.note(Step::Answer);
             seen.send_replace(ProbeMiss::NoAnswer(question.path().to_owned()));
             match question.ask(stream).await {
                 Ok(()) => break,
@@ -155,6 +161,12 @@ impl Prober {
         if let Err(miss) = self.socket.let_out() {
             seen.send_replace(miss);
             std::future::pending::<()>().await;
+        }
+    }
+
+    fn note(&self, step: Step) {
+        if let Some(start) = &self.start {
+            start.enter(step);
         }
     }
 

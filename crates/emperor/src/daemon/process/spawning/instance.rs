@@ -20,6 +20,7 @@ use super::super::order::Order;
 use super::super::output::{Origin, Sink};
 use super::super::record::{InstanceRecord, Runs};
 use super::super::running::RunningInstance;
+use super::super::start::{Start, Step};
 use super::super::walls;
 use super::super::worker_socket::WorkerSocket;
 use super::{LISTEN, Prepared, Program, UMASK, identity_to_take, in_new_folder};
@@ -31,23 +32,27 @@ pub(in super::super) struct PreparedInstance {
     listener: Option<OwnedFd>,
     socket: WorkerSocket,
     notebook: Arc<Notebook>,
+    start: Start,
 }
 
 /// Makes everything an instance needs, and starts its helper. Blocks, and needs a runtime.
 pub(in super::super) fn prepare(
     tools: &Tools,
     order: &Order,
+    start: Start,
     render: impl FnOnce(&InstanceContext) -> Result<Launch, RenderError>,
 ) -> Result<PreparedInstance, SpawnFailure> {
     tools.incarnations.claim_ahead();
     let account = tools.identities.of(order.site, &order.run_as)?;
     let whose = order.site.to_string();
+    start.enter(Step::Folder);
     in_new_folder(tools, &whose, order.incarnation, |folder| {
         let making = Making {
             tools,
             order,
             account: &account,
             folder,
+            start,
         };
         making.make(render)
     })
@@ -57,6 +62,7 @@ impl PreparedInstance {
     /// Lets it become the worker. The emperor's copy of the listening socket is closed then: if the
     /// worker dies, the kernel refuses those who wait there, and the router asks another at once.
     pub(in super::super) async fn begin(self) -> Result<RunningInstance, SpawnFailure> {
+        self.start.enter(Step::Exec);
         let descriptors: Vec<_> = self.listener.iter().map(AsFd::as_fd).collect();
         let notified = self.prepared.notified.clone();
         Ok(RunningInstance {
@@ -67,6 +73,7 @@ impl PreparedInstance {
             socket: self.socket,
             notified,
             notebook: self.notebook,
+            start: Some(self.start),
         })
     }
 }
@@ -77,14 +84,17 @@ struct Making<'a> {
     order: &'a Order,
     account: &'a Account,
     folder: &'a InstanceFolder,
+    start: Start,
 }
 
 impl Making<'_> {
     fn make(
-        &self,
+        self,
         render: impl FnOnce(&InstanceContext) -> Result<Launch, RenderError>,
     ) -> Result<PreparedInstance, SpawnFailure> {
+        self.start.enter(Step::Socket);
         let (listener, socket) = self.make_socket()?;
+        self.start.enter(Step::Files);
         let launch = render(&InstanceContext {
             number: self.order.number.get(),
             dir: self.folder.private(),
@@ -92,6 +102,7 @@ impl Making<'_> {
         })?;
         let user = &self.account.identity;
         self.folder.make_private(&launch.files, user)?;
+        self.start.enter(Step::Spawn);
         let program = Program {
             user,
             stop: &self.order.stop,
@@ -106,6 +117,7 @@ impl Making<'_> {
             listener,
             socket,
             notebook: Arc::clone(&self.tools.notebook),
+            start: self.start,
         })
     }
 

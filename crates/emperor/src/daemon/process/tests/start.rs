@@ -2,11 +2,16 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+use std::time::Duration;
+
+use site_model::Protocol;
+use vassal_core::RenderedFile;
 use vassal_core::lifecycle::Prospect;
+use vassal_core::settings::Probe;
 use wire::exec::ExecStep;
 
-use super::support::{House, is_root};
-use crate::daemon::process::SpawnFailure;
+use super::support::{House, is_root, ready, within};
+use crate::daemon::process::{Outcome, SpawnFailure, Start};
 
 #[tokio::test]
 async fn a_worker_has_a_clean_environment_that_tells_of_its_site() {
@@ -183,7 +188,55 @@ async fn the_fastrouter_is_started_with_its_sockets_and_ends() {
         })
         .await
         .unwrap();
-    assert!(super::support::within(router.exited()).await.is_success());
+    assert!(within(router.exited()).await.is_success());
     router.remove().await;
     assert_eq!(house.instance_folders(), 0);
+}
+
+fn noted(start: &Start) -> Vec<&'static str> {
+    let steps = start.told().steps;
+    steps.iter().map(|taken| taken.step.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_start_notes_its_steps_up_to_the_one_that_fails() {
+    let house = House::open().await;
+    let run = house.command(7, &["/nowhere/to/be/found"]);
+    let start = Start::begin(run.order.incarnation, Duration::ZERO);
+    let failure = house.start_noted(run, start.clone()).await.unwrap_err();
+    start.end(Outcome::Failed(failure.to_string()));
+    let steps = ["turn", "user", "folder", "socket", "files", "spawn", "exec"];
+    assert_eq!(noted(&start), steps);
+
+    let mut run = house.command(7, &["true"]);
+    run.launch.files.push(RenderedFile {
+        name: "a/b".to_owned(),
+        text: String::new(),
+    });
+    let start = Start::begin(run.order.incarnation, Duration::ZERO);
+    house.start_noted(run, start.clone()).await.unwrap_err();
+    assert_eq!(noted(&start), steps[..5], "it fails at its files");
+}
+
+#[tokio::test]
+async fn a_probe_notes_the_first_connection_and_the_first_answer() {
+    let house = House::open().await;
+    let program = "
+import os, socket
+s = socket.socket(fileno=3)
+while True:
+    c, _ = s.accept(); c.recv(9999)
+    c.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n'); c.close()";
+    let run = house.python(7, program);
+    let start = Start::begin(run.order.incarnation, Duration::ZERO);
+    let instance = house.start_noted(run, start.clone()).await.unwrap();
+    let probe = Probe::Http {
+        path: "/".into(),
+        status: vec![(200, 200)],
+    };
+    let host = "www.example.com".parse().unwrap();
+    let probed = instance.probe(&ready(probe), &host, Protocol::Http);
+    within(probed).await.unwrap();
+    assert_eq!(noted(&start)[6..], ["exec", "connect", "answer"]);
+    instance.remove().await;
 }

@@ -15,7 +15,7 @@ use vassal_core::{InstanceContext, Launch, ListenMode, Reach, RenderedFile};
 use crate::daemon::process::order::Order;
 use crate::daemon::process::pidfd::Pidfd;
 use crate::daemon::process::{
-    Launcher, LauncherOptions, OwnPrograms, RunningInstance, SpawnFailure,
+    Launcher, LauncherOptions, OwnPrograms, RunningInstance, SpawnFailure, Start,
 };
 
 /// Longer than anything here takes, so that a test that hangs says where.
@@ -125,6 +125,15 @@ impl House {
     }
 
     pub(super) async fn start(&self, run: Run) -> Result<RunningInstance, SpawnFailure> {
+        let start = Start::begin(run.order.incarnation, Duration::ZERO);
+        self.start_noted(run, start).await
+    }
+
+    pub(super) async fn start_noted(
+        &self,
+        run: Run,
+        start: Start,
+    ) -> Result<RunningInstance, SpawnFailure> {
         let Run { order, launch } = run;
         let socket = "{socket}";
         let render = move |context: &InstanceContext| {
@@ -135,7 +144,7 @@ impl House {
             }
             Ok(launch)
         };
-        self.launcher.spawn_order(order, render).await
+        self.launcher.spawn_order(order, start, render).await
     }
 
     /// Runs it to its end, and returns what it wrote.

@@ -1,0 +1,206 @@
+//! What is told of the daemon, the router and the sites: answer of `GET /v1/status`.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Answer of `GET /v1/status`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct StatusDocument {
+    /// The daemon.
+    pub emperor: EmperorStatus,
+    /// The fastrouter.
+    pub router: RouterStatus,
+    /// Every site, by id; one alone where one was asked for.
+    pub sites: Vec<SiteDocument>,
+}
+
+/// The daemon about itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EmperorStatus {
+    /// Its version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// `[node]`: this machine's name.
+    pub node: String,
+    /// When it started (RFC 3339).
+    pub started_at: String,
+    /// The link to PostgreSQL.
+    pub database: DatabaseStatus,
+    /// Sites that a reading no longer had and that are kept until `emperor confirm-removals`.
+    pub removals_held: Vec<i64>,
+}
+
+/// The link to PostgreSQL.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DatabaseStatus {
+    /// `connected`, `connecting` or `lost`.
+    pub state: String,
+    /// Where, without user and password.
+    pub target: String,
+    /// Why it is not connected, or what to look at although it is.
+    pub detail: String,
+    /// How full the server's notification queue is, 0 to 1.
+    pub notification_queue_usage: f64,
+    /// Where the rows in force are from: `database`, `snapshot`, or `nothing` as long as none are
+    /// known.
+    pub rows: String,
+    /// When PostgreSQL held these rows, all of them (RFC 3339).
+    pub last_read_at: Option<String>,
+}
+
+/// The fastrouter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RouterStatus {
+    /// `running`, `starting` or `failed`.
+    pub state: String,
+    /// Why it doesn't run.
+    pub detail: String,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// Where it listens.
+    pub listen: Vec<String>,
+    /// The generation every one of its threads has in force.
+    pub generation: u64,
+    /// Client connections open now.
+    pub connections: u64,
+    /// Requests answered since it started.
+    pub requests: u64,
+    /// Requests in flight now.
+    pub in_flight: u64,
+}
+
+/// One site.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SiteDocument {
+    /// Its id, the worker's `SITE_ID`.
+    pub id: i64,
+    /// Its slug.
+    pub slug: String,
+    /// Its state.
+    pub state: String,
+    /// Why it is in that state.
+    pub detail: String,
+    /// The hosts it answers to, the canonical one first.
+    pub hosts: Vec<String>,
+    /// The revision that serves.
+    pub revision: Option<String>,
+    /// How often an instance ended without having been told to, since the emperor started.
+    pub restarts: u64,
+    /// Its instances, by number.
+    pub instances: Vec<InstanceDocument>,
+    /// When it is started again after a failure (RFC 3339); `null`: no pause runs. This and what
+    /// follows stands in the status of one site alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_try_at: Option<String>,
+    /// How the last of its processes to end did so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<ExitDocument>,
+    /// The last start of one of its instances.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_start: Option<StartDocument>,
+    /// What happened to it, the latest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<EventDocument>,
+}
+
+/// A site came into a state, or has another cause to be in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventDocument {
+    /// When (RFC 3339).
+    pub at: String,
+    /// The state before; `null`: it is the first that is known.
+    pub from: Option<String>,
+    /// Which state.
+    pub to: String,
+    /// What led to it, by a name that stays.
+    pub reason: String,
+    /// The instance this is about, if it is about one.
+    pub incarnation: Option<u64>,
+    /// Why, in words.
+    pub detail: String,
+}
+
+/// The main process of an instance ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExitDocument {
+    /// When that was noticed (RFC 3339).
+    pub at: String,
+    /// Which spawn it was.
+    pub incarnation: u64,
+    /// The status it exited with; `null`: it did not exit by itself, or nobody knows.
+    pub code: Option<i32>,
+    /// The signal that ended it; `null`: none did, or nobody knows.
+    pub signal: Option<i32>,
+    /// The same in words.
+    pub reason: String,
+    /// Whether it had been told to end.
+    pub asked: bool,
+    /// The last lines of its standard error.
+    pub stderr: Vec<String>,
+}
+
+/// A start of an instance, step by step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StartDocument {
+    /// Which spawn it is.
+    pub incarnation: u64,
+    /// When it began to wait for its turn (RFC 3339).
+    pub began_at: String,
+    /// `going`, `done`, `failed` or `broken-off`.
+    pub outcome: String,
+    /// How long all its steps took, in milliseconds.
+    pub ms: u64,
+    /// Its steps, in their order.
+    pub steps: Vec<StepDocument>,
+    /// The step that failed, or at which it was broken off.
+    pub failed: Option<FailedStepDocument>,
+}
+
+/// A step of a start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StepDocument {
+    /// Its name.
+    pub step: String,
+    /// How long it took, or has taken, in milliseconds.
+    pub ms: u64,
+    /// As of the start.
+    pub outcome: String,
+}
+
+/// Where a start failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FailedStepDocument {
+    /// The step.
+    pub step: String,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// One instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct InstanceDocument {
+    /// Its place among the site's instances.
+    pub number: u32,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// Which spawn it is.
+    pub incarnation: u64,
+    /// Its revision.
+    pub revision: String,
+    /// Its state.
+    pub state: String,
+    /// Where it listens.
+    #[schema(value_type = String)]
+    pub socket: PathBuf,
+    /// When its process began (RFC 3339).
+    pub started_at: Option<String>,
+    /// Resident memory of its process group, in bytes.
+    pub rss_bytes: u64,
+    /// Requests it was given.
+    pub requests: u64,
+    /// Requests it has now.
+    pub in_flight: u64,
+}
