@@ -1,5 +1,7 @@
 //! The service under a real systemd, installed by hand as `docs/SYSTEMD.md` says.
 
+mod package;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -188,6 +190,10 @@ fn install(place: &Place, root: &Path, port: u16) {
     put(root, "etc/emperor/emperor.toml", CONFIG);
     // Debian's package of PostgreSQL makes this account.
     put(root, "etc/sysusers.d/postgres.conf", "u postgres - - /\n");
+    listen_at(root, port);
+}
+
+fn listen_at(root: &Path, port: u16) {
     let address = format!("[Socket]\nListenStream=\nListenStream=127.0.0.1:{port}\n");
     put(
         root,

@@ -1,5 +1,5 @@
 //! A machine of the test's own that is run by a real systemd: `systemd-nspawn` boots this machine's
-//! `/usr`, which it can't write to, on an otherwise empty folder. So the programs are those that are
+//! `/usr`, which it can't change, on an otherwise empty folder. So the programs are those that are
 //! installed here anyway (PostgreSQL, python3), and a boot takes less than a second.
 //!
 //! The network is this machine's, so that a test's visitor reaches the router.
@@ -20,6 +20,9 @@ use crate::wait::{PATIENCE, eventually};
 
 /// Where version 2 of cgroups is mounted, beside version 1 or alone.
 const UNIFIED: [&str; 2] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+
+/// What a machine changes in `/usr`, if it may.
+const USR_CHANGES: &str = "usr-changes";
 
 /// A booted machine. It is gone with this value, and everything that runs on it.
 #[derive(Debug)]
@@ -53,6 +56,13 @@ impl Machine {
         )
         .unwrap();
         root
+    }
+
+    /// Lets the machine that is to be booted write to its `/usr`, as a package manager does. What it writes
+    /// is in memory, and gone with the place.
+    pub fn writable_usr(place: &mut Place) {
+        assert!(place.disk(USR_CHANGES, "512m"), "root may mount");
+        place.folder(&format!("{USR_CHANGES}/upper"));
     }
 
     /// Boots what is in the folder, and waits until everything that belongs to the boot has started.
@@ -208,7 +218,12 @@ fn nspawn(place: &Place, cgroups: &Cgroups) -> Command {
     command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1");
     command.arg("--directory").arg(place.join("machine"));
     let local = place.join("usr-local");
-    command.arg("--bind-ro=/usr");
+    let changes = place.join(USR_CHANGES).join("upper");
+    if changes.exists() {
+        command.arg(format!("--overlay=/usr:{}:/usr", changes.display()));
+    } else {
+        command.arg("--bind-ro=/usr");
+    }
     command.arg(format!("--bind-ro={}:/usr/local", local.display()));
     command.arg(format!("--machine={}", cgroups.name));
     command.args(["--console=pipe", "--link-journal=no", "--quiet"]);

@@ -1,4 +1,5 @@
-//! Developer commands: `cargo xtask quickstart | test | ci | bench | chaos | fuzz`.
+//! Developer commands: `cargo xtask quickstart | test | ci | bench | chaos | fuzz |
+//! package`.
 //!
 //! Each command has a module of its own; what a machine must have for one is in [`provision`], and
 //! processes are started in [`shell`] alone. Nothing of Emperor itself is linked in, so that these
@@ -8,6 +9,7 @@ mod bench;
 mod chaos;
 mod ci;
 mod fuzz;
+mod package;
 mod progress;
 mod provision;
 mod quickstart;
@@ -43,6 +45,8 @@ enum Task {
     Chaos(chaos::Arguments),
     /// Every parser of outside bytes under a fuzzer
     Fuzz(fuzz::Arguments),
+    /// The Debian package
+    Package,
 }
 
 /// Why a command failed.
@@ -81,5 +85,6 @@ fn run(task: Task) -> Result<(), TaskError> {
         Task::Bench(arguments) => bench::run(&workspace, &arguments),
         Task::Chaos(arguments) => chaos::run(&workspace, &arguments),
         Task::Fuzz(arguments) => fuzz::run(&workspace, &arguments),
+        Task::Package => package::run(&workspace),
     }
 }

@@ -78,6 +78,7 @@ pub(crate) fn for_tests(workspace: &Workspace) -> Result<Fixtures, ProvisionErro
         Need::OpenSsl,
         Need::Systemd,
     ])?;
+    for_packages()?;
     Ok(Fixtures {
         python: python::environment(workspace)?,
         node: needs::on_system_path("node").expect("it was required above"),
@@ -93,6 +94,11 @@ pub(crate) fn for_deny() -> Result<(), ProvisionError> {
 pub(crate) fn for_fuzz() -> Result<(), ProvisionError> {
     apt::require(&[Need::CxxCompiler])?;
     cargo_tool::require("fuzz", "cargo-fuzz")
+}
+
+/// For `cargo deb`. What it strips programs with comes with the C compiler that Rust links by.
+pub(crate) fn for_packages() -> Result<(), ProvisionError> {
+    cargo_tool::require("deb", "cargo-deb")
 }
 
 /// For measurements against other servers.
