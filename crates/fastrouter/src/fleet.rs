@@ -1,7 +1,10 @@
 //! All serving threads together, as the control thread addresses them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use site_model::{Incarnation, RouteTable, SiteId};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -23,12 +26,18 @@ pub(crate) struct ThreadLost;
 pub(crate) struct Fleet {
     threads: Vec<mpsc::Sender<Order>>,
     pub(crate) shared: Arc<Shared>,
+    /// Threads were told to drain, and end as they have nothing left.
+    draining: Arc<AtomicBool>,
 }
 
 impl Fleet {
     /// Addresses these threads.
     pub(crate) fn new(threads: Vec<mpsc::Sender<Order>>, shared: Arc<Shared>) -> Self {
-        Self { threads, shared }
+        Self {
+            threads,
+            shared,
+            draining: Arc::default(),
+        }
     }
 
     /// Gives every thread a table, and returns once all have it in force.
@@ -93,17 +102,40 @@ impl Fleet {
 
     /// Has every thread end what it has and return.
     pub(crate) async fn drain(&self, backlog: Backlog) -> Result<(), ThreadLost> {
+        self.draining.store(true, Ordering::Relaxed);
         self.tell_all(|| Order::Drain(backlog)).await
     }
 
-    async fn tell_all(&self, order: impl Fn() -> Order) -> Result<(), ThreadLost> {
-        for thread in &self.threads {
-            thread.send(order()).await.map_err(|_| ThreadLost)?;
+    /// Waits until every thread has ended, as all were told to.
+    pub(crate) async fn ended(&self) -> Result<(), ThreadLost> {
+        let ends = self.threads.iter().map(mpsc::Sender::closed);
+        let mut ends: FuturesUnordered<_> = ends.collect();
+        while ends.next().await.is_some() {
+            self.may_be_gone()?;
         }
         Ok(())
     }
 
-    /// Asks all before it waits for any, so that they answer side by side.
+    /// A thread is gone. One that has drained has no request, so there is nothing to ask it.
+    fn may_be_gone(&self) -> Result<(), ThreadLost> {
+        if self.draining.load(Ordering::Relaxed) {
+            Ok(())
+        } else {
+            Err(ThreadLost)
+        }
+    }
+
+    async fn tell_all(&self, order: impl Fn() -> Order) -> Result<(), ThreadLost> {
+        for thread in &self.threads {
+            if thread.send(order()).await.is_err() {
+                self.may_be_gone()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks all before it waits for any, so that they answer side by side. Threads that have drained
+    /// have no answer.
     async fn ask_all<T>(
         &self,
         order: impl Fn(oneshot::Sender<T>) -> Order,
@@ -111,12 +143,17 @@ impl Fleet {
         let mut answers = Vec::with_capacity(self.threads.len());
         for thread in &self.threads {
             let (answer, answered) = oneshot::channel();
-            thread.send(order(answer)).await.map_err(|_| ThreadLost)?;
-            answers.push(answered);
+            match thread.send(order(answer)).await {
+                Ok(()) => answers.push(answered),
+                Err(_) => self.may_be_gone()?,
+            }
         }
         let mut given = Vec::with_capacity(answers.len());
         for answered in answers {
-            given.push(answered.await.map_err(|_| ThreadLost)?);
+            match answered.await {
+                Ok(answer) => given.push(answer),
+                Err(_) => self.may_be_gone()?,
+            }
         }
         Ok(given)
     }
@@ -193,5 +230,32 @@ mod tests {
         drop(orders);
         let fleet = Fleet::new(vec![thread], Arc::new(Shared::new(1)));
         assert_eq!(fleet.stats().await, Err(ThreadLost));
+        assert_eq!(fleet.ended().await, Err(ThreadLost));
+    }
+
+    #[tokio::test]
+    async fn threads_that_have_drained_are_missed_by_nobody() {
+        let (done, orders) = mpsc::channel(1);
+        let (busy, mut orders_of_busy) = mpsc::channel(1);
+        let fleet = Fleet::new(vec![done, busy], Arc::new(Shared::new(2)));
+        fleet.drain(Backlog::Leave).await.unwrap();
+        drop(orders);
+        assert!(matches!(orders_of_busy.recv().await, Some(Order::Drain(_))));
+        let answers = async {
+            let Some(Order::Stats(answer)) = orders_of_busy.recv().await else {
+                panic!("no question")
+            };
+            let requests = 2;
+            answer
+                .send(ThreadStats {
+                    requests,
+                    ..ThreadStats::default()
+                })
+                .unwrap();
+        };
+        let (stats, ()) = tokio::join!(fleet.stats(), answers);
+        assert_eq!(stats.map(|stats| stats.requests), Ok(2));
+        drop(orders_of_busy);
+        assert_eq!(fleet.ended().await, Ok(()));
     }
 }

@@ -6,6 +6,7 @@
 
 mod load;
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,15 +33,6 @@ use crate::settings::{Settings, SettingsError};
 /// Pause before the first new try to connect, and the longest one.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-
-/// Why following ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Followed {
-    /// The emperor said that the router is to end.
-    Drained,
-    /// A serving thread is gone.
-    ThreadLost,
-}
 
 /// Why one connection ended.
 #[derive(Debug, Error)]
@@ -74,8 +66,9 @@ enum Unusable {
     Gap { known: Generation, came: Generation },
 }
 
-/// Follows the emperor that listens at `path` until it says that the router is to end.
-pub(crate) async fn follow(path: &Path, fleet: Fleet) -> Followed {
+/// Follows the emperor that listens at `path` for as long as it is polled, through the drain too:
+/// requests may wait for what it says.
+pub(crate) async fn follow(path: &Path, fleet: Fleet) -> ThreadLost {
     let mut follower = Follower {
         fleet,
         default_site: None,
@@ -89,9 +82,8 @@ pub(crate) async fn follow(path: &Path, fleet: Fleet) -> Followed {
             Ok(stream) => {
                 pause = FIRST_PAUSE;
                 match follower.session(stream).await {
-                    Ok(()) => return Followed::Drained,
-                    Err(LinkError::ThreadLost(ThreadLost)) => return Followed::ThreadLost,
-                    Err(error) => warn!(%error, "the link ended; the last table stays in force"),
+                    LinkError::ThreadLost(lost) => return lost,
+                    error => warn!(%error, "the link ended; the last table stays in force"),
                 }
             }
             // The emperor is away: said once, by the end of the session before.
@@ -132,37 +124,38 @@ type Frames = Framed<UnixStream, FrameCodec<ToRouter, FromRouter>>;
 type Answers = JoinSet<Result<FromRouter, ThreadLost>>;
 
 impl Follower {
-    /// One connection. `Ok` means that the emperor said [`ToRouter::Drain`].
-    async fn session(&mut self, stream: UnixStream) -> Result<(), LinkError> {
+    /// One connection, and why it ended.
+    async fn session(&mut self, stream: UnixStream) -> LinkError {
         let mut frames = Frames::new(stream, FrameCodec::default());
-        frames.send(&hello()).await?;
+        if let Err(error) = frames.send(&hello()).await {
+            return error.into();
+        }
         info!("connected to the emperor");
         (self.arriving, self.standing) = (None, Standing::Following);
         let (say, loads) = mpsc::channel(LOAD_BOUND);
         let telling = load::tell(self.fleet.clone(), say);
-        tokio::select! {
+        let Err(error) = tokio::select! {
             ended = self.converse(frames, loads) => ended,
             Err(lost) = telling => Err(lost.into()),
-        }
+        };
+        error
     }
 
     async fn converse(
         &mut self,
         mut frames: Frames,
         mut loads: mpsc::Receiver<FromRouter>,
-    ) -> Result<(), LinkError> {
+    ) -> Result<Infallible, LinkError> {
         let mut answers = Answers::new();
         let shared = Arc::clone(&self.fleet.shared);
         loop {
             tokio::select! {
-                message = frames.next() => match message.ok_or(LinkError::Closed)?? {
-                    ToRouter::Drain => return Ok(self.fleet.drain(Backlog::Leave).await?),
-                    message => {
-                        if let Some(answer) = self.take(message, &mut answers).await? {
-                            frames.send(&answer).await?;
-                        }
+                message = frames.next() => {
+                    let message = message.ok_or(LinkError::Closed)??;
+                    if let Some(answer) = self.take(message, &mut answers).await? {
+                        frames.send(&answer).await?;
                     }
-                },
+                }
                 Some(load) = loads.recv() => frames.send(&load).await?,
                 site = shared.wakes.next() => {
                     frames.send(&FromRouter::Wake { site_id: site.get() }).await?;
@@ -222,8 +215,7 @@ impl Follower {
                 self.ask_stats(token, answers);
                 Ok(None)
             }
-            // Taken by the session, which it ends.
-            ToRouter::Drain => Ok(None),
+            ToRouter::Drain => Ok(self.fleet.drain(Backlog::Leave).await.map(|()| None)?),
         }
     }
 

@@ -51,7 +51,6 @@ use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
 use crate::fleet::{Fleet, ThreadLost};
-use crate::link::Followed;
 use crate::listeners::{InheritError, Listener};
 use crate::log::{Lines, Writer};
 use crate::order::{ORDER_BOUND, Order};
@@ -113,12 +112,8 @@ fn run(arguments: &Arguments) -> Result<(), Fatal> {
     let shared = Arc::new(Shared::new(count));
     let (threads, orders) = start(&inherited.listeners, writer.as_ref(), count, &shared)?;
     info!(threads = count, "waiting for the emperor's table");
-    let followed = follow(&arguments.link, &Fleet::new(orders, shared));
-    // Kept until here, at the numbers they came with: an emperor that finds this router without its
-    // own one takes them from there. Whoever connects from now on is refused, unless others hold
-    // the sockets too.
-    drop(inherited.listeners);
-    let ended = followed.and_then(|()| join(threads));
+    let fleet = Fleet::new(orders, shared);
+    let ended = follow(&arguments.link, &fleet, inherited.listeners).and_then(|()| join(threads));
     if let Some(writer) = writer {
         writer.finish();
     }
@@ -151,27 +146,34 @@ fn start(
     Ok((threads, senders))
 }
 
-/// Follows the emperor and listens for signals, until every thread was told to drain.
-fn follow(link: &Path, fleet: &Fleet) -> Result<(), Fatal> {
+/// Follows the emperor and listens for signals until every thread has drained: requests wait for news
+/// of their sites until the last one is over.
+fn follow(link: &Path, fleet: &Fleet, listeners: Vec<Listener>) -> Result<(), Fatal> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
         // Before the emperor hears of this router, and may signal it.
         let mut signals = Signals::listen()?;
+        let told = async {
+            let backlog = signals.until_told_to_end().await;
+            fleet.drain(backlog).await?;
+            info!("draining");
+            // Kept until here, at the numbers they came with: an emperor that finds this router
+            // without its own one takes them from there. Whoever connects from now on is refused,
+            // unless others hold the sockets too.
+            drop(listeners);
+            fleet.ended().await
+        };
         tokio::select! {
-            followed = link::follow(link, fleet.clone()) => match followed {
-                Followed::Drained => {}
-                Followed::ThreadLost => return Err(Fatal::from(ThreadLost)),
-            },
-            backlog = signals.until_told_to_end() => fleet.drain(backlog).await?,
+            lost = link::follow(link, fleet.clone()) => Err(lost.into()),
+            ended = told => Ok(ended?),
+            ended = fleet.ended() => Ok(ended?),
         }
-        info!("draining");
-        Ok(())
     })
 }
 
-/// Waits for the threads, each of which ends within a bound once it was told to drain.
+/// Takes in the threads, which have ended.
 fn join(threads: Vec<Thread>) -> Result<(), Fatal> {
     for thread in threads {
         thread.join().map_err(|_| ThreadLost)??;

@@ -32,6 +32,8 @@ pub(crate) struct Settings {
     pub(crate) connect_timeout: Duration,
     /// How many client connections may be open over all threads.
     pub(crate) max_connections: u64,
+    /// How long requests and tunnels may take to end once the router drains.
+    pub(crate) drain_timeout: Duration,
     /// How requests are logged; `None`: not at all.
     pub(crate) access_log: Option<AccessLogFormat>,
 }
@@ -67,6 +69,7 @@ impl TryFrom<wire::route::Settings> for Settings {
             response_timeout: Duration::from_millis(wire.response_timeout_ms),
             connect_timeout: Duration::from_millis(wire.connect_timeout_ms),
             max_connections: u64::from(wire.max_connections),
+            drain_timeout: Duration::from_millis(wire.drain_timeout_ms),
             access_log: wire.access_log.map(|log| log.format),
         })
     }
@@ -88,6 +91,7 @@ impl Settings {
             response_timeout: Duration::from_mins(1),
             connect_timeout: Duration::from_secs(5),
             max_connections: 10_000,
+            drain_timeout: Duration::from_secs(30),
             access_log: None,
         }
     }
@@ -109,6 +113,7 @@ pub(crate) mod tests {
             response_timeout_ms: 60_000,
             connect_timeout_ms: 5_000,
             max_connections: 1_000,
+            drain_timeout_ms: 30_000,
             access_log: None,
         }
     }

@@ -184,6 +184,8 @@ pub struct Settings {
     pub connect_timeout_ms: u64,
     /// How many client connections may be open at once, over all threads.
     pub max_connections: u32,
+    /// How long requests and tunnels may take to end once the router is replaced or ends.
+    pub drain_timeout_ms: u64,
     /// The access log; absent: none is written.
     pub access_log: Option<AccessLog>,
 }

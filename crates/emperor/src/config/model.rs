@@ -80,6 +80,8 @@ pub(crate) struct Router {
     pub(crate) run_as: Option<RunAs>,
     /// `access_log`: `off`, `json` or `combined`.
     pub(crate) access_log: AccessLog,
+    /// `drain_timeout`: how long requests may take to end once it ends.
+    pub(crate) drain_timeout: Duration,
     /// Bounds of a request.
     pub(crate) limits: RequestLimits,
 }

@@ -163,6 +163,7 @@ fn read_router(mut section: Section<'_>, context: Context<'_>) -> Router {
             .unwrap_or_default(),
         run_as: section.parsed_text("run_as", RunAs::parse),
         access_log: section.parsed("access_log", AccessLog::Off, access_log),
+        drain_timeout: section.duration("drain_timeout", Duration::from_secs(30)),
         limits: read_limits(section.section("limits")),
     };
     section.finish();

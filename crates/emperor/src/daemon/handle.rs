@@ -17,8 +17,9 @@ use tokio::time::timeout;
 use vassal_core::Catalog;
 use wire::route::RouterStats;
 
-use super::router::board::{Peer, RouteBoard};
+use super::router::board::RouteBoard;
 use super::router::keeper::RouterState;
+use super::router::roster::Peer;
 use super::run::{Reread, RereadError};
 use super::statuses::{StatusBoard, StoryTold};
 

@@ -181,7 +181,7 @@ mod tests {
 
     /// `site: host host, site: host` as the table has it.
     fn table(routes: &Routes) -> String {
-        let (_, whole) = routes.board.whole();
+        let whole = routes.board.whole();
         let lines = whole.routes.values().map(|route| {
             let hosts: Vec<_> = route
                 .hosts

@@ -17,7 +17,7 @@ use crate::tally::ThreadLoad;
 struct House {
     listener: UnixListener,
     orders: mpsc::Receiver<Order>,
-    following: AbortOnDropHandle<Followed>,
+    following: AbortOnDropHandle<ThreadLost>,
     _folder: tempfile::TempDir,
 }
 
@@ -298,7 +298,7 @@ async fn questions_are_answered_beside_each_other() {
 }
 
 #[tokio::test]
-async fn the_emperor_s_word_ends_the_following() {
+async fn a_router_that_drains_goes_on_following() {
     let mut house = house();
     let mut emperor = FakeEmperor::accept(&house).await;
     emperor.say(&ToRouter::Drain).await;
@@ -306,7 +306,9 @@ async fn the_emperor_s_word_ends_the_following() {
         house.order().await,
         Some(Order::Drain(Backlog::Leave))
     ));
-    assert_eq!(house.following.await.unwrap(), Followed::Drained);
+    emperor.say_table(1, vec![route(1)]).await;
+    assert_eq!(house.table().await.sites().count(), 1);
+    assert_eq!(emperor.hear().await, acknowledged(1));
 }
 
 #[tokio::test]
@@ -322,5 +324,5 @@ async fn a_lost_thread_ends_the_following() {
     let mut out = BytesMut::new();
     frame::encode(&ToRouter::AskStats { token: 1 }, &mut out).unwrap();
     stream.write_all(&out).await.unwrap();
-    assert_eq!(following.await.unwrap(), Followed::ThreadLost);
+    assert_eq!(following.await.unwrap(), ThreadLost);
 }

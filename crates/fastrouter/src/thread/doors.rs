@@ -25,8 +25,6 @@ const FULL_PAUSE: Duration = Duration::from_millis(20);
 /// How long connections between two requests stay open once the router drains. A request that is on
 /// its way finds somebody who answers it, and learns from the answer that it was the last one here.
 const IDLE_GRACE: Duration = Duration::from_millis(500);
-/// How long requests in flight and tunnels may take after that.
-const DRAIN_BOUND: Duration = Duration::from_secs(30);
 
 impl Thread {
     /// Has a doorman at each door until the thread is to drain.
@@ -128,7 +126,8 @@ impl Thread {
             .borrow()
             .values()
             .for_each(|one| one.wake());
-        if timeout(DRAIN_BOUND, connections.wait()).await.is_err() {
+        let bound = self.current().settings.drain_timeout;
+        if timeout(bound, connections.wait()).await.is_err() {
             let left = connections.len();
             warn!(left, "connections were still busy at the end of the drain");
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use nix::sys::signal::Signal;
 use tokio::process::Child;
 use tokio::time::timeout;
-use wire::route::{RouteFrame, ToRouter};
+use wire::route::{RouteFrame, ServiceFrame, ToRouter};
 
 use crate::client::Client;
 use crate::house::{House, PATIENCE, ready, route};
@@ -80,6 +80,42 @@ async fn who_comes_to_a_drained_router_is_left_to_the_next_one() {
     client.say(GET).await;
     house.next_router(vec![site(&worker)]).await;
     assert_eq!(client.reply().await.text(), "page");
+}
+
+#[tokio::test]
+async fn who_waits_at_a_router_that_drains_is_answered_once_its_site_is_up() {
+    let mut house = House::new().await;
+    let worker = Worker::saying(house.socket("w1"), "up");
+    house.publish(route(1, ServiceFrame::Waiting)).await;
+    let mut client = house.client().await;
+    client.say(GET).await;
+    house
+        .emperor
+        .stats_until(|stats| stats.queues.iter().any(|queue| queue.waiting == 1))
+        .await;
+    let mut idle = house.client().await;
+    house.signal(Signal::SIGQUIT);
+    assert!(idle.is_ended().await, "it drains");
+    house.publish(site(&worker)).await;
+    let reply = client.reply().await;
+    assert_eq!((reply.status, reply.text()), (200, "up"));
+    assert!(reply.is_last);
+    ended_well(&mut house.router).await;
+}
+
+#[tokio::test]
+async fn what_does_not_end_is_broken_off_after_the_time_that_was_set() {
+    let mut house = House::with(|settings| settings.drain_timeout_ms = 1).await;
+    house.publish(route(1, ServiceFrame::Waiting)).await;
+    let mut client = house.client().await;
+    client.say(GET).await;
+    house
+        .emperor
+        .stats_until(|stats| stats.queues.iter().any(|queue| queue.waiting == 1))
+        .await;
+    house.signal(Signal::SIGTERM);
+    ended_well(&mut house.router).await;
+    assert!(client.is_ended().await);
 }
 
 /// Clients that ask without a pause, and what became of their requests.

@@ -271,6 +271,7 @@ pub(crate) fn settings() -> Settings {
         response_timeout_ms: 10_000,
         connect_timeout_ms: 10_000,
         max_connections: 1_000,
+        drain_timeout_ms: 30_000,
         access_log: Some(AccessLog {
             path: "access.log".into(),
             format: AccessLogFormat::Json,

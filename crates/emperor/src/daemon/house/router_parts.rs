@@ -12,7 +12,7 @@ use crate::daemon::process::{Launcher, LeftFastrouter};
 use crate::daemon::pulse::{PulseMonitor, pulse};
 use crate::daemon::router::board::RouteBoard;
 use crate::daemon::router::keeper::{self, KeeperChannels, KeeperOptions, RouterState};
-use crate::daemon::router::link::{self, AllowedPeer};
+use crate::daemon::router::link;
 use crate::daemon::router::listeners::Listeners;
 use crate::daemon::router::socket;
 
@@ -49,13 +49,10 @@ impl RouterParts {
         board: &Arc<RouteBoard>,
     ) -> (Self, PulseMonitor) {
         let (known, state) = watch::channel(RouterState::Starting);
-        let (speaker, pid) = watch::channel(None);
         let uid = options.launcher.router_identity().uid;
-        let allowed = AllowedPeer { uid, pid };
         let renewal = Arc::new(Notify::new());
         let channels = KeeperChannels {
             state: known,
-            speaker,
             renewal: Arc::clone(&renewal),
         };
         let board = Arc::clone(board);
@@ -63,7 +60,7 @@ impl RouterParts {
         let parts = Self {
             state,
             renewal,
-            link: Part::start(|stop| link::serve(link, board, allowed, pulse, stop)),
+            link: Part::start(|stop| link::serve(link, board, uid, pulse, stop)),
             keeper: Part::start(|stop| keeper::keep(options, channels, stop)),
         };
         (parts, monitor)

@@ -4,62 +4,47 @@
 //! what changed since it last looked. What is not sent yet is at most one route per site, however
 //! long the router is away, so nothing queues up and nothing has to be bounded by a guess.
 //!
-//! This file knows no socket. Locks are held for the time of a map operation, never over an await.
+//! This file knows no socket; which routers there are is the [`Roster`]'s. Locks are held for the
+//! time of a map operation, never over an await.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use imbl::OrdMap;
 use site_model::{Generation, Incarnation, SiteId, SiteRoute};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::watch;
 use wire::route::{RouterStats, Settings};
 
 use super::demand::DemandBoard;
+#[cfg(test)]
+use super::roster::Standing;
+use super::roster::{Peer, Roster};
 
-/// Who is connected on the link.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Peer {
-    /// Its process.
-    pub(crate) pid: u32,
-    /// Its version.
-    pub(crate) version: String,
-}
+/// How many steps are kept for a router that lags behind another one; one that is further behind
+/// gets the whole table.
+const MAX_STEPS: usize = 64;
 
 /// What the fastrouter is to know, and what it said of it.
 #[derive(Debug)]
 pub(crate) struct RouteBoard {
     state: Mutex<State>,
-    changed: Notify,
-    acknowledged: watch::Sender<Generation>,
-    peer: watch::Sender<Option<Peer>>,
-    demand: Arc<DemandBoard>,
-    /// Which process has told that a table of this emperor's is in force in it.
-    server: watch::Sender<Option<u32>>,
-    /// How many routers were replaced and still end their requests.
-    departing: watch::Sender<usize>,
+    changed: watch::Sender<()>,
     open: watch::Sender<bool>,
+    roster: Arc<Roster>,
 }
 
 #[derive(Debug)]
 struct State {
-    settings: Settings,
-    settings_changed: bool,
+    settings: Arc<Settings>,
     routes: OrdMap<SiteId, Arc<SiteRoute>>,
-    /// Sites whose route differs from what the last taken change carried.
+    /// Sites whose route differs from what the last step carried.
     pending: BTreeSet<SiteId>,
     generation: Generation,
-    /// Who waits until an instance is idle.
-    idle: BTreeMap<(SiteId, Incarnation), IdleQuestion>,
-    /// Who waits for figures, by token.
-    stats: BTreeMap<u64, oneshot::Sender<RouterStats>>,
-    next_token: u64,
-}
-
-#[derive(Debug)]
-struct IdleQuestion {
-    /// Tells a question from an earlier one about the same instance that was answered.
-    token: u64,
-    askers: Vec<oneshot::Sender<()>>,
+    /// Which generation each connected router was sent.
+    sent: BTreeMap<u64, Generation>,
+    /// The last steps, as far as one of them lacks them.
+    steps: VecDeque<Arc<Step>>,
+    next_follower: u64,
 }
 
 /// A whole table, to begin a connection with.
@@ -70,15 +55,20 @@ pub(in crate::daemon) struct Whole {
 }
 
 /// What is to be said next on a connection that knows the table.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct News {
-    pub(super) settings: Option<Settings>,
-    pub(super) change: Option<Step>,
-    /// Instances about which somebody wants to know when they are idle, with the question's token:
-    /// all, asked before or not.
-    pub(super) idle_questions: Vec<(SiteId, Incarnation, u64)>,
-    /// Tokens of all open questions for figures.
-    pub(super) stats_questions: Vec<u64>,
+    pub(super) settings: Option<Arc<Settings>>,
+    pub(super) table: TableNews,
+}
+
+/// What of the table.
+#[derive(Debug)]
+pub(super) enum TableNews {
+    /// Nothing more.
+    Nothing,
+    Step(Arc<Step>),
+    /// Too much has changed to be told step by step.
+    Whole(Whole),
 }
 
 /// One step of the table.
@@ -89,27 +79,31 @@ pub(super) struct Step {
     pub(super) removals: Vec<SiteId>,
 }
 
+/// One connection that is sent the table.
+#[derive(Debug)]
+pub(super) struct Follower<'board> {
+    board: &'board RouteBoard,
+    id: u64,
+    settings: Arc<Settings>,
+    changed: watch::Receiver<()>,
+}
+
 impl RouteBoard {
     /// An empty board.
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             state: Mutex::new(State {
-                settings,
-                settings_changed: false,
+                settings: Arc::new(settings),
                 routes: OrdMap::new(),
                 pending: BTreeSet::new(),
                 generation: Generation::default(),
-                idle: BTreeMap::new(),
-                stats: BTreeMap::new(),
-                next_token: 0,
+                sent: BTreeMap::new(),
+                steps: VecDeque::new(),
+                next_follower: 0,
             }),
-            changed: Notify::new(),
-            acknowledged: watch::Sender::new(Generation::default()),
-            peer: watch::Sender::new(None),
-            demand: Arc::default(),
-            server: watch::Sender::new(None),
-            departing: watch::Sender::new(0),
+            changed: watch::Sender::default(),
             open: watch::Sender::new(false),
+            roster: Arc::new(Roster::new()),
         }
     }
 
@@ -145,57 +139,32 @@ impl RouteBoard {
 
     /// Changes how the router is to behave.
     pub(crate) fn set_settings(&self, settings: Settings) {
-        let mut state = self.state();
-        state.settings_changed |= state.settings != settings;
-        state.settings = settings;
-        drop(state);
-        self.changed.notify_one();
+        self.state().settings = Arc::new(settings);
+        self.changed.send_replace(());
     }
 
-    /// Waits until every thread of the router has this generation, or a later one, in force.
+    /// How the router is to behave.
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.state().settings)
+    }
+
+    /// Waits until every thread of every router has this generation, or a later one, in force.
     ///
     /// Cancel safe.
     pub(crate) async fn acknowledged(&self, generation: Generation) {
-        let mut acknowledged = self.acknowledged.subscribe();
-        let reached = acknowledged.wait_for(|known| *known >= generation).await;
-        // The sender lives in `self`, so it can't be gone while `self` is borrowed.
-        debug_assert!(reached.is_ok());
+        self.roster.acknowledged(generation).await;
     }
 
-    /// The generation in force in every thread of the router.
+    /// The generation in force in every thread of every router.
     pub(crate) fn acknowledged_generation(&self) -> Generation {
-        *self.acknowledged.borrow()
+        self.roster.acknowledged_generation()
     }
 
-    /// Waits until no request is in flight at an instance and no route leads to it. A router that
-    /// is lost meanwhile is asked again when it is back.
+    /// Waits until no request is in flight at an instance and no route leads to it, in any router.
     ///
     /// Cancel safe.
     pub(crate) async fn idle(&self, site: SiteId, incarnation: Incarnation) {
-        let (told, telling) = oneshot::channel();
-        self.state().ask_idle((site, incarnation), told);
-        self.changed.notify_one();
-        if telling.await.is_err() {
-            // Only a board that is being dropped forgets a question.
-            std::future::pending::<()>().await;
-        }
-        // One that was replaced knows an older table, and may have requests there.
-        let mut departing = self.departing.subscribe();
-        drop(departing.wait_for(|departing| *departing == 0).await);
-    }
-
-    /// Waits until a process has the table in force.
-    ///
-    /// Cancel safe.
-    pub(super) async fn served_by(&self, pid: u32) {
-        let mut server = self.server.subscribe();
-        drop(server.wait_for(|server| *server == Some(pid)).await);
-    }
-
-    /// A router was replaced; until what is returned is dropped it may have requests anywhere.
-    pub(super) fn departure(self: &Arc<Self>) -> Departure {
-        self.departing.send_modify(|departing| *departing += 1);
-        Departure(Arc::clone(self))
+        self.roster.idle(site, incarnation).await;
     }
 
     /// Asks the router for its figures; `None` where none is connected or it goes away meanwhile.
@@ -203,44 +172,35 @@ impl RouteBoard {
     ///
     /// Cancel safe.
     pub(crate) async fn stats(&self) -> Option<RouterStats> {
-        self.peer.borrow().as_ref()?;
-        let (told, telling) = oneshot::channel();
-        self.state().ask_stats(told);
-        self.changed.notify_one();
-        telling.await.ok()
+        self.roster.stats().await
     }
 
     /// Who is connected.
     pub(crate) fn peer(&self) -> watch::Receiver<Option<Peer>> {
-        self.peer.subscribe()
+        self.roster.peer()
     }
 
-    /// What the router tells of requests.
+    /// What the routers tell of requests.
     pub(in crate::daemon) fn demand(&self) -> &Arc<DemandBoard> {
-        &self.demand
+        self.roster.demand()
+    }
+
+    /// Which routers there are.
+    pub(super) fn roster(&self) -> &Arc<Roster> {
+        &self.roster
     }
 
     fn mark(&self, mut state: MutexGuard<'_, State>, id: SiteId) -> Generation {
         state.pending.insert(id);
         let carrier = state.generation.next();
         drop(state);
-        self.changed.notify_one();
+        self.changed.send_replace(());
         carrier
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Whoever panicked with the lock held had finished its map operation or not begun it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A router that ends its requests.
-#[derive(Debug)]
-pub(super) struct Departure(Arc<RouteBoard>);
-
-impl Drop for Departure {
-    fn drop(&mut self) {
-        self.0.departing.send_modify(|departing| *departing -= 1);
     }
 }
 
@@ -253,83 +213,72 @@ impl RouteBoard {
         debug_assert!(opened);
     }
 
-    /// Waits until there may be news.
-    pub(super) async fn changed(&self) {
-        self.changed.notified().await;
-    }
-
-    /// Somebody connected: from here on the peer is told news.
-    pub(super) fn connected(&self, peer: Peer) {
-        self.peer.send_replace(Some(peer));
-        self.demand.connected();
-        self.changed.notify_one();
-    }
-
-    /// The connection ended. Askers for figures are told so by their channel; those who wait for
-    /// idleness go on waiting.
-    pub(super) fn disconnected(&self) {
-        self.peer.send_replace(None);
-        self.demand.disconnected();
-        self.server.send_replace(None);
-        self.state().stats.clear();
-    }
-
-    /// The settings and everything there is, what was pending included.
-    pub(in crate::daemon) fn whole(&self) -> (Settings, Whole) {
+    /// Begins to follow: with the settings and everything there is, what was pending included.
+    pub(super) fn follow(&self) -> (Follower<'_>, Whole) {
+        let changed = self.changed.subscribe();
         let mut state = self.state();
-        state.take_step();
-        state.settings_changed = false;
-        let whole = Whole {
-            generation: state.generation,
-            routes: state.routes.clone(),
+        let id = state.next_follower;
+        state.next_follower += 1;
+        let follower = Follower {
+            board: self,
+            id,
+            settings: Arc::clone(&state.settings),
+            changed,
         };
-        (state.settings.clone(), whole)
+        (follower, state.whole_for(id))
+    }
+}
+
+/// For tests without a router.
+#[cfg(test)]
+impl RouteBoard {
+    /// Everything there is.
+    pub(in crate::daemon) fn whole(&self) -> Whole {
+        self.follow().1
     }
 
-    /// What changed since the last look.
-    pub(super) fn news(&self) -> News {
-        let mut state = self.state();
-        let settings_changed = std::mem::take(&mut state.settings_changed);
-        News {
-            settings: settings_changed.then(|| state.settings.clone()),
-            change: state.take_step(),
-            idle_questions: state.open_idle_questions(),
-            stats_questions: state.stats.keys().copied().collect(),
+    /// Whatever is published is in force at once.
+    pub(in crate::daemon) fn acknowledge_everything(&self) {
+        let _router = self.roster.enlist(1, Standing::Away);
+        self.roster.acknowledge(1, Generation::new(u64::MAX));
+    }
+}
+
+impl Follower<'_> {
+    /// The settings that were told.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Waits until there may be news. Cancel safe.
+    pub(super) async fn changed(&mut self) {
+        // The sender lives in the board, so it can't be gone while the board is borrowed.
+        self.changed.changed().await.ok();
+    }
+
+    /// Everything there is.
+    pub(super) fn whole(&self) -> Whole {
+        self.board.state().whole_for(self.id)
+    }
+
+    /// What changed since the last look; of the table, one step.
+    pub(super) fn news(&mut self) -> News {
+        let mut state = self.board.state();
+        let table = state.news_for(self.id);
+        let settings = (self.settings != state.settings).then(|| Arc::clone(&state.settings));
+        drop(state);
+        if let Some(settings) = &settings {
+            self.settings = Arc::clone(settings);
         }
+        News { settings, table }
     }
+}
 
-    /// Every thread of the router has this generation in force.
-    pub(in crate::daemon) fn acknowledge(&self, generation: Generation) {
-        self.acknowledged.send_if_modified(|known| {
-            let newer = generation > *known;
-            *known = generation.max(*known);
-            newer
-        });
-    }
-
-    /// A process said so: it serves.
-    pub(super) fn serves(&self, pid: u32) {
-        self.server.send_if_modified(|server| {
-            let is_new = *server != Some(pid);
-            *server = Some(pid);
-            is_new
-        });
-    }
-
-    /// An instance is idle.
-    pub(super) fn tell_idle(&self, site: SiteId, incarnation: Incarnation) {
-        let answered = self.state().idle.remove(&(site, incarnation));
-        for asker in answered.into_iter().flat_map(|question| question.askers) {
-            // An asker that has gone no longer cares.
-            asker.send(()).ok();
-        }
-    }
-
-    /// Figures arrived.
-    pub(super) fn tell_stats(&self, token: u64, stats: RouterStats) {
-        if let Some(asker) = self.state().stats.remove(&token) {
-            asker.send(stats).ok();
-        }
+impl Drop for Follower<'_> {
+    fn drop(&mut self) {
+        let mut state = self.board.state();
+        state.sent.remove(&self.id);
+        state.forget_steps();
     }
 }
 
@@ -343,38 +292,40 @@ impl State {
         }
     }
 
-    fn ask_idle(&mut self, instance: (SiteId, Incarnation), asker: oneshot::Sender<()>) {
-        let token = self.take_token();
-        let question = IdleQuestion {
-            token,
-            askers: Vec::new(),
+    fn whole_for(&mut self, follower: u64) -> Whole {
+        self.take_step();
+        self.sent.insert(follower, self.generation);
+        self.forget_steps();
+        Whole {
+            generation: self.generation,
+            routes: self.routes.clone(),
+        }
+    }
+
+    fn news_for(&mut self, follower: u64) -> TableNews {
+        let sent = self.sent.get(&follower).copied().unwrap_or_default();
+        if sent == self.generation {
+            self.take_step();
+        }
+        if sent == self.generation {
+            return TableNews::Nothing;
+        }
+        let next = self
+            .steps
+            .iter()
+            .find(|step| step.generation == sent.next());
+        let Some(step) = next.map(Arc::clone) else {
+            return TableNews::Whole(self.whole_for(follower));
         };
-        let question = self.idle.entry(instance).or_insert(question);
-        question.askers.push(asker);
+        self.sent.insert(follower, step.generation);
+        self.forget_steps();
+        TableNews::Step(step)
     }
 
-    fn ask_stats(&mut self, asker: oneshot::Sender<RouterStats>) {
-        self.stats.retain(|_, earlier| !earlier.is_closed());
-        let token = self.take_token();
-        self.stats.insert(token, asker);
-    }
-
-    fn take_token(&mut self) -> u64 {
-        let token = self.next_token;
-        self.next_token += 1;
-        token
-    }
-
-    fn open_idle_questions(&self) -> Vec<(SiteId, Incarnation, u64)> {
-        let questions = self.idle.iter();
-        questions
-            .map(|((site, incarnation), asked)| (*site, *incarnation, asked.token))
-            .collect()
-    }
-
-    fn take_step(&mut self) -> Option<Step> {
+    /// Makes a step of what is pending.
+    fn take_step(&mut self) {
         if self.pending.is_empty() {
-            return None;
+            return;
         }
         self.generation = self.generation.next();
         let mut step = Step {
@@ -388,6 +339,18 @@ impl State {
                 None => step.removals.push(id),
             }
         }
-        Some(step)
+        self.steps.push_back(Arc::new(step));
+    }
+
+    /// Forgets the steps that every connected router was sent, and those that are too many.
+    fn forget_steps(&mut self) {
+        let needed_after = self.sent.values().min();
+        while let Some(step) = self.steps.front() {
+            let is_needed = needed_after.is_some_and(|sent| step.generation > *sent);
+            if is_needed && self.steps.len() <= MAX_STEPS {
+                return;
+            }
+            self.steps.pop_front();
+        }
     }
 }

@@ -1,19 +1,22 @@
-//! What the router tells of requests, by site: the load of those that have an actor, and calls for
+//! What the routers tell of requests, by site: the load of those that have an actor, and calls for
 //! those that rest without one.
+//!
+//! Counts of several routers add up, and so does what each has now: one that is replaced tells until
+//! its last request is over.
 //!
 //! Kept as a level: the link adds up what it is told, and an actor reads the sum when it can. So a
 //! slow actor holds nobody up, and nothing queues: a site is called once, however many call.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use site_model::{Incarnation, SiteId};
 use tokio::sync::{Notify, watch};
-use vassal_core::lifecycle::{Event, InstanceLoad, Load};
+use vassal_core::lifecycle::{Event, Load};
 use wire::route::SiteLoad;
 
-/// What the router tells of requests.
+/// What the routers tell of requests.
 #[derive(Debug, Default)]
 pub(crate) struct DemandBoard {
     state: Mutex<State>,
@@ -22,9 +25,12 @@ pub(crate) struct DemandBoard {
 
 #[derive(Debug, Default)]
 struct State {
-    /// A router is connected, and tells.
+    /// Every router that may have requests is connected, and tells.
     told: bool,
     listeners: HashMap<SiteId, watch::Sender<Demand>>,
+    /// Sites with requests that nobody listens for yet: a router tells of a request when it begins,
+    /// and may do so before the row is known.
+    unheard: HashMap<SiteId, Demand>,
     /// Sites that nobody listens for, and that requests wait for.
     calls: BTreeSet<SiteId>,
 }
@@ -34,11 +40,28 @@ struct State {
 struct Demand {
     /// How often it was called awake.
     calls: u64,
-    /// A router tells of its load.
+    /// The routers tell of its load.
     told: bool,
     load: Load,
-    /// What the present router counts of an instance's requests. Another one begins anew.
-    counted: HashMap<Incarnation, u64>,
+    /// How often what there is to tell of the load has changed.
+    load_changes: u64,
+    /// What each router, by its process, told last.
+    by_router: BTreeMap<u32, OfRouter>,
+}
+
+/// What one router told last of one site.
+#[derive(Debug, Clone, Default)]
+struct OfRouter {
+    waiting: u64,
+    oldest: Duration,
+    instances: HashMap<Incarnation, OfInstance>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct OfInstance {
+    /// What this router counts of its requests. Another one begins anew.
+    requests: u64,
+    in_flight: u64,
 }
 
 impl DemandBoard {
@@ -47,7 +70,7 @@ impl DemandBoard {
         let mut state = self.state();
         let demand = Demand {
             told: state.told,
-            ..Demand::default()
+            ..state.unheard.remove(&site).unwrap_or_default()
         };
         let (sender, mut receiver) = watch::channel(demand);
         receiver.mark_changed();
@@ -85,38 +108,50 @@ impl DemandBoard {
         self.called.notify_one();
     }
 
-    /// What became of the requests of some sites.
-    pub(in crate::daemon) fn told(&self, sites: Vec<SiteLoad>) {
-        let state = self.state();
+    /// What became of the requests of some sites in one router.
+    pub(in crate::daemon) fn told(&self, router: u32, sites: Vec<SiteLoad>) {
+        let mut state = self.state();
         for load in sites {
             let Ok(site) = SiteId::new(load.site_id) else {
                 continue;
             };
             if let Some(listener) = state.listeners.get(&site) {
-                listener.send_modify(|demand| demand.add(load));
+                listener.send_modify(|demand| demand.add(router, load));
+                continue;
+            }
+            let demand = state.unheard.entry(site).or_default();
+            demand.add(router, load);
+            if !demand.load.is_busy() {
+                state.unheard.remove(&site);
             }
         }
     }
 
-    /// A router is connected: it tells of every site that has requests, so the others have none.
-    pub(in crate::daemon) fn connected(&self) {
-        self.tells(true);
-    }
-
-    /// Nobody tells any more.
-    pub(in crate::daemon) fn disconnected(&self) {
-        self.tells(false);
-    }
-
-    fn tells(&self, told: bool) {
+    /// A router begins to tell: first of every site that has requests, so the others have none.
+    pub(super) fn begins(&self, router: u32) {
         let mut state = self.state();
-        state.told = told;
-        for listener in state.listeners.values() {
-            listener.send_modify(|demand| {
-                demand.told = told;
-                demand.forget_gauges();
-            });
+        state.change(|demand| demand.change_router(router, OfRouter::forget_gauges));
+    }
+
+    /// A router is gone, with all it had.
+    pub(super) fn forget_router(&self, router: u32) {
+        self.state().change(|demand| {
+            demand.change_router(router, OfRouter::forget_gauges);
+            demand.by_router.remove(&router);
+        });
+    }
+
+    /// Whether every router that may have requests tells of them.
+    pub(in crate::daemon) fn all_tell(&self, told: bool) {
+        let mut state = self.state();
+        if state.told == told {
+            return;
         }
+        state.told = told;
+        state.change(|demand| {
+            demand.told = told;
+            demand.load_changes += 1;
+        });
     }
 
     fn unlisten(&self, site: SiteId, heard_calls: u64) {
@@ -135,38 +170,87 @@ impl DemandBoard {
     }
 }
 
+impl State {
+    fn change(&mut self, change: impl Fn(&mut Demand)) {
+        for listener in self.listeners.values() {
+            listener.send_modify(&change);
+        }
+        self.unheard.values_mut().for_each(&change);
+        self.unheard.retain(|_, demand| demand.load.is_busy());
+    }
+}
+
 impl Demand {
-    fn add(&mut self, told: SiteLoad) {
-        self.forget_gauges();
+    fn add(&mut self, router: u32, told: SiteLoad) {
+        let of_router = self.by_router.entry(router).or_default();
+        of_router.forget_gauges();
+        of_router.waiting = told.waiting;
+        of_router.oldest = Duration::from_millis(told.oldest_ms);
         self.load.requests += told.requests;
-        self.load.waiting = told.waiting;
-        self.load.oldest = Duration::from_millis(told.oldest_ms);
         for told in told.instances {
             let incarnation = Incarnation::new(told.incarnation);
-            let counted = self.counted.insert(incarnation, told.requests).unwrap_or(0);
+            let known = of_router.instances.entry(incarnation).or_default();
             let load = self.load.instances.entry(incarnation).or_default();
-            let InstanceLoad {
-                requests,
-                in_flight,
-                answered,
-                refused,
-                broken,
-                late,
-            } = load;
-            // Fewer than before: another router began to count.
-            *requests += told.requests.checked_sub(counted).unwrap_or(told.requests);
-            *in_flight = told.in_flight;
-            *answered += told.answered;
-            *refused += told.refused;
-            *broken += told.broken;
-            *late += told.late;
+            let new = told.requests.checked_sub(known.requests);
+            // Fewer than before: it had forgotten the instance, and begins to count.
+            load.requests += new.unwrap_or(told.requests);
+            load.answered += told.answered;
+            load.refused += told.refused;
+            load.broken += told.broken;
+            load.late += told.late;
+            known.requests = told.requests;
+            known.in_flight = told.in_flight;
+        }
+        self.sum();
+    }
+
+    fn change_router(&mut self, router: u32, change: impl FnOnce(&mut OfRouter)) {
+        if let Some(of_router) = self.by_router.get_mut(&router) {
+            change(of_router);
+            self.sum();
         }
     }
 
+    fn forget_instance(&mut self, incarnation: Incarnation) -> bool {
+        for of_router in self.by_router.values_mut() {
+            of_router.instances.remove(&incarnation);
+        }
+        let was_known = self.load.instances.remove(&incarnation).is_some();
+        self.load_changes += u64::from(was_known);
+        was_known
+    }
+
+    /// Adds up what the routers have now.
+    fn sum(&mut self) {
+        let routers = self.by_router.values();
+        self.load.waiting = routers.clone().map(|of| of.waiting).sum();
+        self.load.oldest = routers
+            .clone()
+            .map(|of| of.oldest)
+            .max()
+            .unwrap_or_default();
+        for (incarnation, load) in &mut self.load.instances {
+            let known = routers
+                .clone()
+                .filter_map(|of| of.instances.get(incarnation));
+            load.in_flight = known.map(|instance| instance.in_flight).sum();
+        }
+        self.load_changes += 1;
+    }
+
+    fn now(&self) -> Heard {
+        Heard {
+            calls: self.calls,
+            load_changes: self.load_changes,
+        }
+    }
+}
+
+impl OfRouter {
     fn forget_gauges(&mut self) {
-        self.load.waiting = 0;
-        self.load.oldest = Duration::ZERO;
-        for instance in self.load.instances.values_mut() {
+        self.waiting = 0;
+        self.oldest = Duration::ZERO;
+        for instance in self.instances.values_mut() {
             instance.in_flight = 0;
         }
     }
@@ -181,10 +265,10 @@ pub(in crate::daemon) struct Listener {
     receiver: watch::Receiver<Demand>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Heard {
     calls: u64,
-    load: Option<Load>,
+    load_changes: u64,
 }
 
 impl Listener {
@@ -197,18 +281,13 @@ impl Listener {
             return std::future::pending().await;
         }
         let demand = self.receiver.borrow_and_update();
-        let now = Heard {
-            calls: demand.calls,
-            load: demand.told.then(|| demand.load.clone()),
-        };
-        drop(demand);
+        let (before, now) = (self.heard, demand.now());
         let mut news = Vec::new();
-        let before = self.heard.as_ref();
         if before.map_or(0, |before| before.calls) != now.calls {
             news.push(Event::Wake);
         }
-        if before.is_none_or(|before| before.load != now.load) {
-            news.push(Event::Load(now.load.clone()));
+        if before.is_none_or(|before| before.load_changes != now.load_changes) {
+            news.push(Event::Load(demand.told.then(|| demand.load.clone())));
         }
         self.heard = Some(now);
         news
@@ -218,10 +297,7 @@ impl Listener {
     pub(in crate::daemon) fn forget(&self, incarnation: Incarnation) {
         let state = self.board.state();
         if let Some(listener) = state.listeners.get(&self.site) {
-            listener.send_if_modified(|demand| {
-                demand.counted.remove(&incarnation);
-                demand.load.instances.remove(&incarnation).is_some()
-            });
+            listener.send_if_modified(|demand| demand.forget_instance(incarnation));
         }
     }
 }
@@ -236,6 +312,7 @@ impl Drop for Listener {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
+    use vassal_core::lifecycle::InstanceLoad;
     use wire::route::InstanceLoad as Told;
 
     use super::*;
@@ -283,23 +360,68 @@ mod tests {
         let board = Arc::new(DemandBoard::default());
         let mut listener = board.listen(site(1));
         assert_eq!(hear(&mut listener), "nobody tells");
-        board.connected();
-        board.told(vec![told(2, 1, 5, 1)]);
-        board.told(vec![told(3, 1, 8, 2)]);
+        board.all_tell(true);
+        board.told(10, vec![told(2, 1, 5, 1)]);
+        board.told(10, vec![told(3, 1, 8, 2)]);
         let sum = "5 came 1 wait 8 given 2 in flight 2 answered";
         assert_eq!(hear(&mut listener), sum);
         assert_eq!(hear(&mut listener), "");
-        board.disconnected();
+        board.all_tell(false);
         assert_eq!(hear(&mut listener), "nobody tells");
-        board.connected();
+        board.forget_router(10);
+        board.all_tell(true);
         let quiet = "5 came 0 wait 8 given 0 in flight 2 answered";
         assert_eq!(hear(&mut listener), quiet);
-        board.told(vec![told(1, 0, 1, 1)]);
+        board.told(11, vec![told(1, 0, 1, 1)]);
         let sum = "6 came 0 wait 9 given 1 in flight 3 answered";
         assert_eq!(hear(&mut listener), sum);
         listener.forget(Incarnation::new(7));
         let without = "6 came 0 wait 0 given 0 in flight 0 answered";
         assert_eq!(hear(&mut listener), without);
+    }
+
+    #[test]
+    fn what_two_routers_have_adds_up_until_one_is_gone() {
+        let board = Arc::new(DemandBoard::default());
+        let mut listener = board.listen(site(1));
+        board.all_tell(true);
+        board.told(10, vec![told(2, 1, 5, 2)]);
+        board.told(11, vec![told(1, 0, 3, 1)]);
+        let both = "3 came 1 wait 8 given 3 in flight 2 answered";
+        assert_eq!(hear(&mut listener), both);
+        board.told(10, vec![told(0, 0, 5, 1)]);
+        let fewer = "3 came 0 wait 8 given 2 in flight 3 answered";
+        assert_eq!(hear(&mut listener), fewer);
+        board.forget_router(10);
+        let one = "3 came 0 wait 8 given 1 in flight 3 answered";
+        assert_eq!(hear(&mut listener), one);
+        board.begins(11);
+        let none = "3 came 0 wait 8 given 0 in flight 3 answered";
+        assert_eq!(hear(&mut listener), none);
+    }
+
+    #[test]
+    fn a_request_that_is_told_before_the_row_is_known_counts() {
+        let board = Arc::new(DemandBoard::default());
+        board.all_tell(true);
+        board.told(10, vec![told(1, 0, 1, 1)]);
+        let sum = "1 came 0 wait 1 given 1 in flight 1 answered";
+        assert_eq!(hear(&mut board.listen(site(1))), sum);
+        board.told(
+            10,
+            vec![SiteLoad {
+                site_id: 2,
+                ..told(1, 1, 1, 0)
+            }],
+        );
+        board.told(
+            10,
+            vec![SiteLoad {
+                site_id: 2,
+                ..told(0, 0, 1, 0)
+            }],
+        );
+        assert!(board.state().unheard.is_empty(), "it is over");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use vassal_core::settings::StopSignal;
 
 use super::board::RouteBoard;
 use super::listeners::Listeners;
+use super::roster::{Enlisted, Standing};
 use crate::daemon::process::{
     FastrouterOrder, FastrouterRecord, Launcher, LeftFastrouter, RunningProcess, SpawnFailure,
 };
@@ -26,14 +27,13 @@ use crate::daemon::process::{
 /// without a router is one in which clients wait.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// A router that ran this long had started well: its end is answered at once.
-const STARTED_WELL: Duration = Duration::from_secs(10);
-/// How long a router may take to end its requests at the emperor's own end.
-const DRAIN_TIME: Duration = Duration::from_secs(10);
+/// A router that ran this long had started well. Starting one each time costs little of the machine.
+const STARTED_WELL: Duration = Duration::from_secs(1);
 /// How long a successor may take until it has the table: one that is slower is no success.
 const SUCCESSION_TIME: Duration = Duration::from_secs(30);
-/// How long a router that was replaced may take to end its requests; its own bound is shorter.
-const DEPARTURE_TIME: Duration = Duration::from_secs(40);
+/// How much longer than `router.drain_timeout` a router may take to end: it lets idle connections
+/// be first, and writes what is left of its access log.
+const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 
 /// What the keeper is told at its start.
 #[derive(Debug)]
@@ -59,8 +59,6 @@ pub(crate) struct KeeperOptions {
 pub(crate) struct KeeperChannels {
     /// How the router is.
     pub(crate) state: watch::Sender<RouterState>,
-    /// Which process is the router: the only one that may speak on the link.
-    pub(crate) speaker: watch::Sender<Option<u32>>,
     /// Asks to look whether the router is still the one that would be started now.
     pub(crate) renewal: Arc<Notify>,
 }
@@ -95,7 +93,7 @@ pub(crate) async fn keep(
         departing: JoinSet::new(),
     };
     let mut left = keeper.take_over().await;
-    let mut pause = Duration::ZERO;
+    let mut short_lives = 0;
     while !keeper.cancel.is_cancelled() {
         let began = Instant::now();
         let Err(cause) = keeper.run_once(left.take()).await else {
@@ -105,10 +103,14 @@ pub(crate) async fn keep(
         keeper.tell(RouterState::Failed {
             cause: cause.to_string(),
         });
-        pause = next_pause(pause, began.elapsed());
+        short_lives = if began.elapsed() < STARTED_WELL {
+            short_lives + 1
+        } else {
+            0
+        };
         tokio::select! {
             () = keeper.cancel.cancelled() => {}
-            () = sleep(pause) => {}
+            () = sleep(pause_after(short_lives)) => {}
         }
     }
     while keeper.departing.join_next().await.is_some() {}
@@ -144,14 +146,24 @@ enum NoSuccessor {
 struct Router {
     process: RunningProcess,
     made: FastrouterRecord,
+    /// Given up once the process has ended: until then it may have requests.
+    enlisted: Enlisted,
+}
+
+impl Router {
+    /// Removes what is left of it.
+    async fn remove(self) {
+        drop(self.enlisted);
+        self.process.remove().await;
+    }
 }
 
 struct Keeper {
     options: KeeperOptions,
     channels: KeeperChannels,
     cancel: CancellationToken,
-    /// Routers that only end their requests. At most one for each replacement of the last
-    /// [`DEPARTURE_TIME`].
+    /// Routers that only end their requests, and what is left of those that have ended. At most one for each replacement within the last
+    /// `router.drain_timeout`.
     departing: JoinSet<()>,
 }
 
@@ -164,10 +176,10 @@ impl Keeper {
             match self.options.launcher.take_over_fastrouter(left).await {
                 Ok(Some(process)) if current.is_none() => {
                     info!(pid = process.pid(), "took over the fastrouter");
-                    current = Some(Router { process, made });
+                    current = Some(self.enlist(process, made, Standing::Away));
                 }
                 // It was departing when the earlier emperor died.
-                Ok(Some(process)) => self.depart(process),
+                Ok(Some(process)) => self.depart(self.enlist(process, made, Standing::Away)),
                 Ok(None) => {}
                 Err(error) => warn!(%error, "a fastrouter can't be taken over"),
             }
@@ -189,17 +201,18 @@ impl Keeper {
         loop {
             tokio::select! {
                 reason = router.process.exited() => {
-                    router.process.remove().await;
+                    // Beside the start of another one, for which clients wait.
+                    self.departing.spawn(router.remove());
                     return Err(Gone::Ended(reason));
                 }
                 () = self.cancel.cancelled() => {
-                    self.end(router.process).await;
+                    self.end(router).await;
                     return Ok(());
                 }
                 () = self.channels.renewal.notified() => {
                     if let Some(successor) = self.renew(&router).await {
                         let before = std::mem::replace(&mut router, successor);
-                        self.depart(before.process);
+                        self.depart(before);
                     }
                     self.announce(&router.process);
                 }
@@ -214,8 +227,22 @@ impl Keeper {
 
     fn announce(&self, process: &RunningProcess) {
         let pid = process.pid();
-        self.channels.speaker.send_replace(Some(pid));
+        self.options.board.roster().set_current(pid);
         self.tell(RouterState::Running { pid });
+    }
+
+    fn enlist(
+        &self,
+        process: RunningProcess,
+        made: FastrouterRecord,
+        standing: Standing,
+    ) -> Router {
+        let roster = self.options.board.roster();
+        Router {
+            enlisted: roster.enlist(process.pid(), standing),
+            process,
+            made,
+        }
     }
 
     /// How a router would be started now.
@@ -239,7 +266,7 @@ impl Keeper {
         };
         let process = options.launcher.spawn_fastrouter(order).await?;
         info!(pid = process.pid(), "the fastrouter runs");
-        Ok(Router { process, made })
+        Ok(self.enlist(process, made, Standing::New))
     }
 
     /// Starts a successor where the router is no longer the one that would be started. The old one
@@ -280,9 +307,9 @@ impl Keeper {
         let started = self.start().await;
         let successor = started.map_err(|failure| NoSuccessor::Gone(Gone::NotStarted(failure)))?;
         let pid = successor.process.pid();
-        self.channels.speaker.send_replace(Some(pid));
+        let roster = self.options.board.roster();
         let outcome = tokio::select! {
-            served = timeout(SUCCESSION_TIME, self.options.board.served_by(pid)) => {
+            served = timeout(SUCCESSION_TIME, roster.served_by(pid)) => {
                 served.map_err(|_| NoSuccessor::Late)
             }
             reason = successor.process.exited() => Err(NoSuccessor::Gone(Gone::Ended(reason))),
@@ -291,58 +318,61 @@ impl Keeper {
         match outcome {
             Ok(()) => Ok(successor),
             Err(cause) => {
-                successor.process.remove().await;
+                successor.remove().await;
                 Err(cause)
             }
         }
     }
 
-    /// Lets a router that was replaced end its requests.
-    fn depart(&mut self, process: RunningProcess) {
-        let departure = self.options.board.departure();
+    /// Lets a router that was replaced end its requests. It follows the table meanwhile.
+    fn depart(&mut self, router: Router) {
         let cancel = self.cancel.clone();
+        let board = Arc::clone(&self.options.board);
         self.departing.spawn(async move {
             // It takes no new connection, and lets clients finish what they may be saying.
-            process.signal(StopSignal::Quit);
+            router.process.signal(StopSignal::Quit);
             tokio::select! {
-                ended = timeout(DEPARTURE_TIME, process.exited()) => if ended.is_err() {
-                    let pid = process.pid();
-                    warn!(pid, "a fastrouter that was replaced does not end and is killed");
-                },
-                () = cancel.cancelled() => end(&process).await,
+                () = drained(&router.process, &board) => {},
+                () = cancel.cancelled() => end(&router.process, &board).await,
             }
-            process.remove().await;
-            drop(departure);
+            router.remove().await;
         });
     }
 
     /// At the emperor's own end: clients that come now are refused, since nobody would answer.
-    async fn end(&mut self, process: RunningProcess) {
+    async fn end(&mut self, router: Router) {
         // The router has these sockets too, and takes what waits in them before it lets go.
         self.options.listeners.close();
-        end(&process).await;
-        process.remove().await;
+        end(&router.process, &self.options.board).await;
+        router.remove().await;
     }
 }
 
-async fn end(process: &RunningProcess) {
+async fn end(process: &RunningProcess, board: &RouteBoard) {
     process.signal(StopSignal::Term);
-    if timeout(DRAIN_TIME, process.exited()).await.is_err() {
+    drained(process, board).await;
+}
+
+/// Waits until a router has ended its requests, which it bounds by itself; one that doesn't is
+/// killed.
+async fn drained(process: &RunningProcess, board: &RouteBoard) {
+    let bound = Duration::from_millis(board.settings().drain_timeout_ms) + DRAIN_MARGIN;
+    if timeout(bound, process.exited()).await.is_err() {
         warn!(
-            after_seconds = DRAIN_TIME.as_secs(),
-            "the fastrouter still had requests and is killed"
+            pid = process.pid(),
+            after_seconds = bound.as_secs(),
+            "a fastrouter that was to end its requests does not end, and is killed"
         );
         process.kill_group();
         process.exited().await;
     }
 }
 
-fn next_pause(last: Duration, lived: Duration) -> Duration {
-    if lived >= STARTED_WELL {
-        Duration::ZERO
-    } else {
-        (last * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE)
-    }
+/// The pause after so many routers in a row that did not start well.
+fn pause_after(short_lives: u32) -> Duration {
+    let doublings = short_lives.checked_sub(2);
+    let pause = doublings.map(|doublings| FIRST_PAUSE.saturating_mul(1 << doublings.min(16)));
+    pause.unwrap_or_default().min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]
@@ -350,15 +380,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_router_that_keeps_dying_is_tried_ever_more_slowly_and_a_good_one_at_once() {
-        let quick = Duration::from_millis(1);
-        let mut pause = Duration::ZERO;
-        let mut pauses = Vec::new();
-        for _ in 0..8 {
-            pause = next_pause(pause, quick);
-            pauses.push(pause.as_millis());
-        }
-        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
-        assert_eq!(next_pause(LONGEST_PAUSE, STARTED_WELL), Duration::ZERO);
+    fn a_router_that_keeps_dying_is_tried_ever_more_slowly_and_the_first_time_at_once() {
+        let pauses = (0..=10).map(|lives| pause_after(lives).as_millis());
+        let expected = [0, 0, 100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000];
+        assert_eq!(pauses.collect::<Vec<_>>(), expected);
+        assert_eq!(pause_after(u32::MAX), LONGEST_PAUSE);
     }
 }

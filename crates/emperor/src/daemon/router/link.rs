@@ -1,11 +1,11 @@
-//! The emperor's end of the link: one listening socket, at most one router that counts.
+//! The emperor's end of the link: one listening socket, and a connection for each router.
 //!
 //! A connection is served by one task that sends and receives at once, so neither side can wait
-//! for the other to read. The newest router that says hello replaces the one before: after an
-//! upgrade two live for a while, and the older only ends its requests. The table and all waiting
-//! belong to the [`RouteBoard`]; a lost connection loses nothing.
+//! for the other to read. While a router is replaced two live for a while, and both follow the
+//! table: the older one until the last of its requests is over. The table belongs to the
+//! [`RouteBoard`], all waiting to the [`Roster`](super::roster); a lost connection loses nothing.
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,16 +14,17 @@ use site_model::{Generation, Incarnation, SiteId};
 use thiserror::Error;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::codec::{FramedRead, FramedWrite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 use wire::codec::{CodecError, FrameCodec};
-use wire::route::{FromRouter, PROTOCOL_VERSION, ROUTES_PER_PART, RouteFrame, ToRouter};
+use wire::route::{FromRouter, PROTOCOL_VERSION, ROUTES_PER_PART, RouteFrame, Settings, ToRouter};
 
-use super::board::{Peer, RouteBoard, Step, Whole};
+use super::board::{Follower, RouteBoard, Step, TableNews, Whole};
+use super::roster::{Interview, Peer};
 use crate::daemon::pulse::Pulse;
 
 /// How long a new connection may take to say hello.
@@ -42,48 +43,22 @@ enum LinkError {
     Silent,
     #[error("the router speaks version {0} of the link, this emperor {PROTOCOL_VERSION}")]
     Version(u32),
-    #[error("process {0} is not the router")]
-    NotTheRouter(u32),
+    #[error("process {0} is no fastrouter of this emperor")]
+    NoRouter(u32),
     #[error("{0} before hello")]
     Unexpected(&'static str),
 }
 
-/// Who may speak on the link.
-#[derive(Debug, Clone)]
-pub(crate) struct AllowedPeer {
-    /// The router's uid.
-    pub(crate) uid: u32,
-    /// The router's process. A router that was replaced knows an older table; while it ends its
-    /// requests it goes on trying to connect.
-    pub(crate) pid: watch::Receiver<Option<u32>>,
-}
-
-impl AllowedPeer {
-    /// The process at the other end, as the kernel knows it: a pid that is only said would be worth
-    /// nothing.
-    fn admit(&self, stream: &UnixStream) -> Result<u32, LinkError> {
-        let credentials = stream.peer_cred().map_err(LinkError::Accept)?;
-        let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok());
-        let pid = pid.ok_or(LinkError::NotTheRouter(0))?;
-        if credentials.uid() != self.uid && credentials.uid() != 0 {
-            return Err(LinkError::NotTheRouter(pid));
-        }
-        match *self.pid.borrow() {
-            Some(router) if router != pid => Err(LinkError::NotTheRouter(pid)),
-            Some(_) | None => Ok(pid),
-        }
-    }
-}
-
-/// Serves the link until it is cancelled.
+/// Serves the link until it is cancelled. Nobody but processes of this uid, or root's, may speak.
 pub(in crate::daemon) async fn serve(
     listener: UnixListener,
     board: Arc<RouteBoard>,
-    allowed: AllowedPeer,
+    uid: u32,
     mut pulse: Pulse,
     cancel: CancellationToken,
 ) {
-    let mut current: Option<AbortOnDropHandle<()>> = None;
+    // At most one for each process that may speak.
+    let mut connections: HashMap<u32, AbortOnDropHandle<()>> = HashMap::new();
     loop {
         pulse.turn();
         let accepted = tokio::select! {
@@ -91,31 +66,54 @@ pub(in crate::daemon) async fn serve(
             Ok(()) = pulse.asked() => continue,
             accepted = listener.accept() => accepted,
         };
-        let hello = match accepted {
-            Ok((stream, _)) => admit(stream, &allowed).await,
-            Err(error) => Err(LinkError::Accept(error)),
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                warn!(%error, "could not accept a connection to the fastrouter's link");
+                continue;
+            }
         };
-        match hello {
-            Ok(connection) => {
+        match caller(&stream, uid) {
+            Ok(pid) => {
+                connections.retain(|_, connection| !connection.is_finished());
                 // Its predecessor ends first, so that its end can't take down this one's peer.
-                if let Some(before) = current.take() {
+                if let Some(before) = connections.remove(&pid) {
                     before.abort();
                     before.await.ok();
                 }
-                let board = Arc::clone(&board);
-                current = Some(AbortOnDropHandle::new(tokio::spawn(connection.run(board))));
-            }
-            // One that was replaced, as is to be expected.
-            Err(error @ LinkError::NotTheRouter(_)) => {
-                debug!(%error, "a connection to the fastrouter's link was refused");
+                let task = tokio::spawn(converse(stream, pid, Arc::clone(&board)));
+                connections.insert(pid, AbortOnDropHandle::new(task));
             }
             Err(error) => warn!(%error, "a connection to the fastrouter's link was refused"),
         }
     }
 }
 
-async fn admit(stream: UnixStream, allowed: &AllowedPeer) -> Result<Connection, LinkError> {
-    let pid = allowed.admit(&stream)?;
+/// The process at the other end, as the kernel knows it: a pid that is only said would be worth
+/// nothing.
+fn caller(stream: &UnixStream, uid: u32) -> Result<u32, LinkError> {
+    let credentials = stream.peer_cred().map_err(LinkError::Accept)?;
+    let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok());
+    let pid = pid.ok_or(LinkError::NoRouter(0))?;
+    match credentials.uid() {
+        0 => Ok(pid),
+        other if other == uid => Ok(pid),
+        _ => Err(LinkError::NoRouter(pid)),
+    }
+}
+
+/// One connection, from hello to its end.
+async fn converse(stream: UnixStream, pid: u32, board: Arc<RouteBoard>) {
+    match admit(stream, pid, &board).await {
+        Ok(connection) => connection.run(board).await,
+        Err(error) => warn!(%error, "a connection to the fastrouter's link was refused"),
+    }
+}
+
+/// Waits until it is clear who connected. The keeper may have started the process a moment ago.
+async fn admit(stream: UnixStream, pid: u32, board: &RouteBoard) -> Result<Connection, LinkError> {
+    let known = timeout(HELLO_TIMEOUT, board.roster().enlisted(pid)).await;
+    known.map_err(|_| LinkError::NoRouter(pid))?;
     let (read, write) = stream.into_split();
     let mut reader = Reader::new(read, FrameCodec::default());
     let hello = timeout(HELLO_TIMEOUT, reader.next())
@@ -160,8 +158,9 @@ impl Connection {
             version = self.peer.version,
             "the fastrouter is connected"
         );
-        // Takes the peer off the board however this task ends, by being aborted too.
-        let _disconnect = Disconnect(&board);
+        // Takes the peer off the roster however this task ends, by being aborted too.
+        let _disconnect = Disconnect(&board, pid);
+        board.demand().begins(pid);
         let resend = Notify::new();
         let ended = tokio::select! {
             ended = send_all(&mut self.writer, &board, self.peer, &resend) => ended,
@@ -176,11 +175,11 @@ impl Connection {
     }
 }
 
-struct Disconnect<'board>(&'board RouteBoard);
+struct Disconnect<'board>(&'board RouteBoard, u32);
 
 impl Drop for Disconnect<'_> {
     fn drop(&mut self) {
-        self.0.disconnected();
+        self.0.roster().disconnected(self.1);
     }
 }
 
@@ -191,15 +190,18 @@ async fn send_all(
     resend: &Notify,
 ) -> Result<(), LinkError> {
     board.opened().await;
-    let (settings, whole) = board.whole();
-    writer.push(&ToRouter::Settings(settings)).await?;
+    let roster = board.roster();
+    let mut interview = roster.interview(peer.pid);
+    // From here on nothing counts as acknowledged that this one doesn't acknowledge too.
+    roster.connected(peer);
+    let (mut follower, whole) = board.follow();
+    writer.settings(follower.settings()).await?;
     writer.table(whole).await?;
-    board.connected(peer);
-    let mut asked = Asked::default();
     loop {
         tokio::select! {
-            () = resend.notified() => writer.table(board.whole().1).await?,
-            () = board.changed() => writer.news(board, &mut asked).await?,
+            () = resend.notified() => writer.table(follower.whole()).await?,
+            () = follower.changed() => writer.news(&mut follower).await?,
+            () = interview.changed() => writer.questions(&mut interview).await?,
         }
     }
 }
@@ -215,8 +217,8 @@ async fn receive_all(
             // Said once already; a second time it changes nothing.
             FromRouter::Hello { .. } => {}
             FromRouter::Acknowledged { generation } => {
-                board.acknowledge(Generation::new(generation));
-                board.serves(pid);
+                let generation = Generation::new(generation);
+                board.roster().acknowledge(pid, generation);
             }
             FromRouter::ResendTable => resend.notify_one(),
             FromRouter::Idle {
@@ -224,28 +226,26 @@ async fn receive_all(
                 incarnation,
             } => {
                 if let Ok(site) = SiteId::new(site_id) {
-                    board.tell_idle(site, Incarnation::new(incarnation));
+                    let incarnation = Incarnation::new(incarnation);
+                    board.roster().tell_idle(pid, site, incarnation);
                 }
             }
-            FromRouter::Stats { token, stats } => board.tell_stats(token, stats),
+            FromRouter::Stats { token, stats } => board.roster().tell_stats(token, stats),
             FromRouter::Wake { site_id } => {
                 if let Ok(site) = SiteId::new(site_id) {
                     board.demand().wake(site);
                 }
             }
-            FromRouter::Load { sites } => board.demand().told(sites),
+            FromRouter::Load { sites } => board.demand().told(pid, sites),
         }
     }
 }
 
-/// What was asked on this connection already: the board lists all that is open.
-#[derive(Default)]
-struct Asked {
-    idle: BTreeSet<(SiteId, Incarnation, u64)>,
-    stats: BTreeSet<u64>,
-}
-
 impl Writer {
+    async fn settings(&mut self, settings: &Settings) -> Result<(), LinkError> {
+        self.push(&ToRouter::Settings(settings.clone())).await
+    }
+
     /// Sends a table, written part by part so that it doesn't stand in memory twice.
     async fn table(&mut self, whole: Whole) -> Result<(), LinkError> {
         self.push(&ToRouter::TableBegin {
@@ -268,38 +268,25 @@ impl Writer {
         self.flush().await
     }
 
-    async fn news(&mut self, board: &RouteBoard, asked: &mut Asked) -> Result<(), LinkError> {
-        let news = board.news();
-        if let Some(settings) = news.settings {
-            self.push(&ToRouter::Settings(settings)).await?;
+    /// Sends all there is to say.
+    async fn news(&mut self, follower: &mut Follower<'_>) -> Result<(), LinkError> {
+        loop {
+            let news = follower.news();
+            if let Some(settings) = news.settings {
+                self.settings(&settings).await?;
+            }
+            match news.table {
+                TableNews::Nothing => return self.flush().await,
+                TableNews::Whole(whole) => self.table(whole).await?,
+                TableNews::Step(step) => self.step(&step, follower).await?,
+            }
         }
-        if let Some(step) = news.change {
-            self.step(step, board).await?;
-        }
-        let open: BTreeSet<_> = news.idle_questions.into_iter().collect();
-        for (site, incarnation, _) in open.difference(&asked.idle) {
-            let (site_id, incarnation) = (site.get(), incarnation.get());
-            self.push(&ToRouter::AwaitIdle {
-                site_id,
-                incarnation,
-            })
-            .await?;
-        }
-        let tokens: BTreeSet<_> = news.stats_questions.into_iter().collect();
-        for token in tokens.difference(&asked.stats) {
-            self.push(&ToRouter::AskStats { token: *token }).await?;
-        }
-        *asked = Asked {
-            idle: open,
-            stats: tokens,
-        };
-        self.flush().await
     }
 
     /// Sends a step; one too large for a frame goes as the whole table.
-    async fn step(&mut self, step: Step, board: &RouteBoard) -> Result<(), LinkError> {
+    async fn step(&mut self, step: &Step, follower: &Follower<'_>) -> Result<(), LinkError> {
         if step.upserts.len() > ROUTES_PER_PART {
-            return self.table(board.whole().1).await;
+            return self.table(follower.whole()).await;
         }
         self.push(&ToRouter::Change {
             generation: step.generation.get(),
@@ -312,6 +299,23 @@ impl Writer {
         })
         .await
     }
+
+    async fn questions(&mut self, interview: &mut Interview) -> Result<(), LinkError> {
+        let new = interview.new_questions();
+        for (site, incarnation, _) in new.idle {
+            let (site_id, incarnation) = (site.get(), incarnation.get());
+            self.push(&ToRouter::AwaitIdle {
+                site_id,
+                incarnation,
+            })
+            .await?;
+        }
+        for token in new.stats {
+            self.push(&ToRouter::AskStats { token }).await?;
+        }
+        self.flush().await
+    }
+
     async fn push(&mut self, message: &ToRouter) -> Result<(), LinkError> {
         Ok(self.0.feed(message).await?)
     }

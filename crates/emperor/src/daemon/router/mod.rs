@@ -7,6 +7,7 @@
 //! | [`keeper`] | the process |
 //! | [`settings`] | what the configuration says to it |
 //! | [`board`] | what it is to know: the route table as a level |
+//! | [`roster`], `questions` | which routers there are, and what they are asked |
 //! | [`demand`] | what it tells of requests: load, and sites to wake |
 //! | [`link`] | the socket over which it is told |
 
@@ -16,5 +17,7 @@ pub(crate) mod keeper;
 pub(crate) mod link;
 pub(crate) mod listeners;
 mod passed;
+mod questions;
+pub(crate) mod roster;
 pub(crate) mod settings;
 pub(crate) mod socket;

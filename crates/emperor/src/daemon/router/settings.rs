@@ -32,6 +32,7 @@ pub(crate) fn settings(router: &Router, state_dir: &Path) -> Settings {
         response_timeout_ms: milliseconds(limits.response_timeout),
         connect_timeout_ms: milliseconds(limits.connect_timeout),
         max_connections: limits.max_connections,
+        drain_timeout_ms: milliseconds(router.drain_timeout),
         access_log: access_log_format(router.access_log).map(|format| wire::route::AccessLog {
             path: state_dir.join("logs").join(ACCESS_LOG),
             format,
@@ -68,6 +69,7 @@ pub(crate) mod fixture {
             response_timeout_ms: 60_000,
             connect_timeout_ms: 5_000,
             max_connections: 1_000,
+            drain_timeout_ms: 30_000,
             access_log: None,
         }
     }

@@ -71,7 +71,7 @@ impl Test {
 
     /// The hosts in the route of a site.
     fn hosts(&self, site: i64) -> Vec<String> {
-        let (_, whole) = self.scene.board.whole();
+        let whole = self.scene.board.whole();
         let route = whole.routes.get(&id(site));
         let hosts = route.into_iter().flat_map(|route| &route.hosts);
         hosts.map(|(host, _)| host.to_string()).collect()
@@ -207,7 +207,7 @@ fn sleepy(id: i64) -> Row {
 async fn a_site_that_may_sleep_costs_nothing_until_a_request_wakes_it() {
     let mut test = Test::start(Stage::default());
     let demand = Arc::clone(test.scene.board.demand());
-    demand.connected();
+    demand.all_tell(true);
     test.write([sleepy(1), row(2, "b.example")]);
     test.until(1, SiteState::Sleeping).await;
     test.until(2, SiteState::Ready).await;
@@ -232,7 +232,7 @@ async fn a_site_that_may_sleep_costs_nothing_until_a_request_wakes_it() {
 async fn a_call_in_any_moment_of_falling_asleep_is_answered() {
     let mut test = Test::start(Stage::default());
     let demand = Arc::clone(test.scene.board.demand());
-    demand.connected();
+    demand.all_tell(true);
     test.write([sleepy(1)]);
     test.until(1, SiteState::Sleeping).await;
     demand.wake(id(1));

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use site_model::{
-    Generation, Hostname, Incarnation, InstanceNumber, Protocol, RunAs, Service, SiteId, SiteStatus,
+    Hostname, Incarnation, InstanceNumber, Protocol, RunAs, Service, SiteId, SiteStatus,
 };
 use tokio::sync::watch;
 use vassal_core::lifecycle::InstanceMemory;
@@ -247,7 +247,7 @@ impl Scene {
     /// With so many start permits.
     pub(in crate::daemon) fn new(stage: Stage, permits: usize) -> Self {
         let board = Arc::new(RouteBoard::new(settings("")));
-        board.acknowledge(Generation::new(u64::MAX));
+        board.acknowledge_everything();
         let (sender, statuses) = watch::channel(BTreeMap::new());
         let stage = Arc::new(stage);
         let house = House {
@@ -280,7 +280,7 @@ impl Scene {
 
     /// The incarnations that the route of a site leads to; `None`: it has no route.
     pub(in crate::daemon) fn routed(&self, site: SiteId) -> Option<Vec<u64>> {
-        let (_, whole) = self.board.whole();
+        let whole = self.board.whole();
         let route = whole.routes.get(&site)?;
         Some(match &route.service {
             Service::Ready(backends) => backends.iter().map(|b| b.incarnation.get()).collect(),

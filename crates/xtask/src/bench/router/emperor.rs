@@ -59,6 +59,7 @@ fn messages(backend: &Path) -> [Value; 4] {
         "response_timeout_ms": 60_000,
         "connect_timeout_ms": 5_000,
         "max_connections": 10_000,
+        "drain_timeout_ms": 30_000,
         "access_log": null,
     });
     let route = json!({

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use bytes::BytesMut;
+use futures_util::FutureExt;
 use serde::Serialize;
 use site_model::{
     Backend, HostRole, InstanceNumber, Protocol, QueueBounds, RouteTable, Service, SiteRoute,
@@ -11,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wire::frame;
 use wire::route::{RouterStats, Settings};
 
+use crate::daemon::router::roster::{Enlisted, Standing};
 use crate::daemon::router::settings::fixture::settings;
 
 use super::*;
@@ -20,6 +22,7 @@ struct House {
     socket: PathBuf,
     _folder: tempfile::TempDir,
     _serving: AbortOnDropHandle<()>,
+    _enlisted: Enlisted,
 }
 
 fn house() -> House {
@@ -34,14 +37,14 @@ fn closed_house() -> House {
     let socket = folder.path().join("link");
     let listener = UnixListener::bind(&socket).unwrap();
     let board = Arc::new(RouteBoard::new(settings("")));
-    let allowed = AllowedPeer {
-        uid: nix::unistd::getuid().as_raw(),
-        pid: watch::channel(None).1,
-    };
+    // Routers that connect to the socket are this process.
+    let roster = board.roster();
+    let enlisted = roster.enlist(std::process::id(), Standing::New);
+    roster.set_current(std::process::id());
     let serving = serve(
         listener,
         Arc::clone(&board),
-        allowed,
+        nix::unistd::getuid().as_raw(),
         crate::daemon::pulse::pulse().0,
         CancellationToken::new(),
     );
@@ -51,6 +54,7 @@ fn closed_house() -> House {
         socket,
         _folder: folder,
         _serving: serving,
+        _enlisted: enlisted,
     }
 }
 
@@ -85,7 +89,18 @@ struct FakeRouter {
 
 impl FakeRouter {
     async fn connect(house: &House) -> Self {
-        let stream = UnixStream::connect(&house.socket).await.unwrap();
+        Self::greet(UnixStream::connect(&house.socket).await.unwrap()).await
+    }
+
+    /// Connects as another process.
+    async fn connect_as(pid: u32, house: &House) -> (Self, AbortOnDropHandle<()>) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let conversing = converse(theirs, pid, Arc::clone(&house.board));
+        let conversing = AbortOnDropHandle::new(tokio::spawn(conversing));
+        (Self::greet(ours).await, conversing)
+    }
+
+    async fn greet(stream: UnixStream) -> Self {
         let mut router = Self {
             stream,
             received: BytesMut::new(),
@@ -105,6 +120,11 @@ impl FakeRouter {
         let mut out = BytesMut::new();
         frame::encode(message, &mut out).unwrap();
         self.stream.write_all(&out).await.unwrap();
+    }
+
+    async fn acknowledge(&mut self) {
+        let generation = self.table.generation().get();
+        self.say(&FromRouter::Acknowledged { generation }).await;
     }
 
     async fn hear(&mut self) -> ToRouter {
@@ -342,4 +362,108 @@ async fn a_peer_of_another_version_is_refused_and_the_next_one_served() {
         .await
         .follow_to(generation)
         .await;
+}
+
+#[tokio::test]
+async fn a_router_that_was_replaced_follows_the_table_and_counts_until_it_is_gone() {
+    let house = house();
+    let first = house.board.publish(route(1, 1));
+    let _enlisted = house.board.roster().enlist(10, Standing::New);
+    let (mut old, _conversing) = FakeRouter::connect_as(10, &house).await;
+    let mut new = FakeRouter::connect(&house).await;
+    for router in [&mut old, &mut new] {
+        router.follow_to(first).await;
+        router.acknowledge().await;
+    }
+    house.board.acknowledged(first).await;
+
+    let second = house.board.publish(route(1, 2));
+    new.follow_to(second).await;
+    new.acknowledge().await;
+    assert_eq!(ids(&new.table), [1]);
+    assert!(
+        house.board.acknowledged_generation() < second,
+        "the old one leads to the instance yet"
+    );
+    old.follow_to(second).await;
+    old.acknowledge().await;
+    house.board.acknowledged(second).await;
+    assert_eq!(ids(&old.table), [1]);
+}
+
+#[tokio::test]
+async fn an_instance_is_idle_when_it_is_in_every_router_and_one_that_is_gone_has_nothing() {
+    let house = house();
+    let enlisted = house.board.roster().enlist(10, Standing::New);
+    let (mut old, _conversing) = FakeRouter::connect_as(10, &house).await;
+    let mut new = FakeRouter::connect(&house).await;
+    let instance = (SiteId::new(1).unwrap(), Incarnation::new(5));
+    let waiting = house.board.idle(instance.0, instance.1);
+    tokio::pin!(waiting);
+    for router in [&mut old, &mut new] {
+        tokio::select! {
+            () = &mut waiting => panic!("idle"),
+            heard = router.hear_question() => assert!(matches!(heard, ToRouter::AwaitIdle { .. })),
+        }
+    }
+    let idle = FromRouter::Idle {
+        site_id: 1,
+        incarnation: 5,
+    };
+    new.say(&idle).await;
+    // Whoever accepts answers for the figures, after it was heard.
+    let figures = async {
+        let ToRouter::AskStats { token } = new.hear_question().await else {
+            panic!()
+        };
+        let stats = RouterStats::default();
+        new.say(&FromRouter::Stats { token, stats }).await;
+    };
+    let (stats, ()) = tokio::join!(house.board.stats(), figures);
+    assert!(stats.is_some());
+    assert_eq!((&mut waiting).now_or_never(), None);
+    drop(enlisted);
+    waiting.await;
+}
+
+#[tokio::test]
+async fn a_stranger_is_not_listened_to_until_it_is_a_router() {
+    let house = house();
+    let generation = house.board.publish(route(1, 1));
+    let (mut early, _conversing) = FakeRouter::connect_as(10, &house).await;
+    // Nothing is said to it before the keeper has named it.
+    tokio::select! {
+        biased;
+        heard = early.hear() => panic!("{heard:?}"),
+        () = tokio::task::yield_now() => {}
+    }
+    let _enlisted = house.board.roster().enlist(10, Standing::New);
+    early.follow_to(generation).await;
+    assert_eq!(ids(&early.table), [1]);
+}
+
+#[tokio::test]
+async fn a_router_that_lags_gets_every_step_and_one_far_behind_the_table() {
+    let board = RouteBoard::new(settings(""));
+    let (mut quick, _) = board.follow();
+    let (mut slow, _) = board.follow();
+    for id in 1..=2 {
+        board.publish(route(id, 1));
+        assert!(matches!(quick.news().table, TableNews::Step(_)));
+    }
+    for generation in 1..=2 {
+        let TableNews::Step(step) = slow.news().table else {
+            panic!("no step {generation}")
+        };
+        assert_eq!(step.generation, Generation::new(generation));
+    }
+    assert!(matches!(slow.news().table, TableNews::Nothing));
+    for id in 3..300 {
+        board.publish(route(id, 1));
+        quick.news();
+    }
+    let TableNews::Whole(whole) = slow.news().table else {
+        panic!("more than a few steps were kept")
+    };
+    assert_eq!(whole.routes.len(), 299);
 }
