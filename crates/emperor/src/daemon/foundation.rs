@@ -16,7 +16,9 @@ use vassal_core::Catalog;
 
 use super::catalog::{self, AssemblyError};
 use super::lock::{FolderLock, LockError};
-use super::process::{Launcher, LauncherOptions, Left, MissingProgram, OwnPrograms, PrepareError};
+use super::process::{
+    Launcher, LauncherOptions, Left, MEETING_PLACE, MissingProgram, OwnPrograms, PrepareError,
+};
 use super::router::listeners::{ListenError, Listeners};
 use super::router::settings::ACCESS_LOG;
 use super::router::socket::{self, LinkSocketError};
@@ -140,6 +142,7 @@ fn launcher_options(config: &Config, programs: OwnPrograms) -> LauncherOptions {
         state_dir: config.state_dir.clone(),
         router_run_as: config.router.run_as.clone(),
         uid_range: config.policy.uid_range.clone(),
+        meeting_place: Some(MEETING_PLACE.into()),
         allow_root: config.policy.allow_root,
         log_max_size_bytes: config.logs.max_size_bytes,
         logs_kept: config.logs.keep,

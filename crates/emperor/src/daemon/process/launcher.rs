@@ -49,6 +49,8 @@ pub(crate) struct LauncherOptions {
     pub(crate) router_run_as: Option<RunAs>,
     /// `policy.uid_range`
     pub(crate) uid_range: RangeInclusive<u32>,
+    /// Where emperors of this machine meet that give out uids; `None`: there are no others.
+    pub(crate) meeting_place: Option<PathBuf>,
     /// `policy.allow_root`
     pub(crate) allow_root: bool,
     /// `logs.max_size`
@@ -289,6 +291,7 @@ impl Tools {
             uid_range: options.uid_range,
             allow_root: options.allow_root,
             router_run_as: options.router_run_as,
+            meeting_place: options.meeting_place,
         };
         let logs = layout.logs();
         let log_limits = LogLimits {

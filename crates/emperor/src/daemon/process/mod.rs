@@ -56,6 +56,7 @@ mod walls;
 mod worker_socket;
 
 pub(crate) use failure::{PrepareError, SpawnFailure};
+pub(crate) use identity::MEETING_PLACE;
 pub(crate) use launcher::{FastrouterOrder, Launcher, LauncherOptions};
 pub(crate) use left::{Left, LeftFastrouter, LeftInstance, TakenOver};
 pub(crate) use memory::SiteMemory;

@@ -2,7 +2,8 @@
 //!
 //! A uid that was given is never given to another site, not even after its site is gone: files it
 //! left behind would become readable to the next. That costs a line in a file per site that ever
-//! was; a range has a hundred thousand.
+//! was; a range has a hundred thousand. Nor is one given that another emperor of this machine gave:
+//! `neighbours`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::read_to_string;
@@ -13,16 +14,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use site_model::SiteId;
+use tracing::warn;
 
 use super::super::durable;
-use super::super::failure::{Doing, IdentityError, PrepareError};
+use super::super::failure::{Doing, IdentityError, PathFailure, PrepareError};
 use super::accounts;
+use super::neighbours::{Neighbours, Turn};
 
 /// The assignments, in memory and on disk.
 #[derive(Debug)]
 pub(super) struct Assigned {
     file: PathBuf,
     range: RangeInclusive<u32>,
+    neighbours: Option<Neighbours>,
     table: Mutex<Table>,
 }
 
@@ -37,17 +41,41 @@ struct Table {
 
 impl Assigned {
     /// Reads the file; none yet is an empty one.
-    pub(super) fn read(file: PathBuf, range: RangeInclusive<u32>) -> Result<Self, PrepareError> {
-        let table = match read_to_string(&file) {
-            Ok(text) => parse(&text, &file)?,
-            Err(error) if error.kind() == ErrorKind::NotFound => Table::default(),
-            Err(error) => Err(error).doing("read", &file)?,
-        };
-        Ok(Self {
+    pub(super) fn read(
+        file: PathBuf,
+        range: RangeInclusive<u32>,
+        neighbours: Option<Neighbours>,
+    ) -> Result<Self, PrepareError> {
+        let table = read(&file)?.unwrap_or_default();
+        let assigned = Self {
             file,
             range,
+            neighbours,
             table: Mutex::new(table),
-        })
+        };
+        assigned.tell_what_is_shared()?;
+        Ok(assigned)
+    }
+
+    /// What was given twice before emperors looked at each other, or by one whose `state_dir` was copied.
+    fn tell_what_is_shared(&self) -> Result<(), PrepareError> {
+        let own = self.lock().taken();
+        let others = self.turn()?.map(|turn| turn.given_by_others());
+        for (theirs, given) in others.into_iter().flatten() {
+            if let Some(uid) = own.intersection(&given).next() {
+                warn!(
+                    uid, count = own.intersection(&given).count(), theirs = %theirs.display(),
+                    "sites of another emperor have the same uids as sites of this one, and either can read \
+                     the other's files; give one of the two another policy.uid_range and an empty state_dir, \
+                     or remove that file if its emperor is gone for good"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn turn(&self) -> Result<Option<Turn<'_>>, PathFailure> {
+        self.neighbours.as_ref().map(Neighbours::turn).transpose()
     }
 
     /// The router's uid: the highest that was free at its first start.
@@ -56,7 +84,9 @@ impl Assigned {
         if let Some(uid) = table.router {
             return self.in_range(uid);
         }
-        let uid = self.free(self.range.clone().rev(), &table.taken())?;
+        let turn = self.turn().map_err(IdentityError::NotWritten)?;
+        let taken = table.taken_here_and(turn.as_ref());
+        let uid = self.free(self.range.clone().rev(), &taken)?;
         let mut next = table.clone();
         next.router = Some(uid);
         self.write(&mut table, next)?;
@@ -76,8 +106,15 @@ impl Assigned {
     /// Uids for all of these, as far as the range reaches, in one writing.
     pub(super) fn to_sites(&self, sites: &[SiteId]) -> Result<(), IdentityError> {
         let mut table = self.lock();
+        if sites
+            .iter()
+            .all(|site| table.sites.contains_key(&site.get()))
+        {
+            return Ok(());
+        }
+        let turn = self.turn().map_err(IdentityError::NotWritten)?;
         let mut next = table.clone();
-        let mut taken = next.taken();
+        let mut taken = next.taken_here_and(turn.as_ref());
         let mut candidates = self.range.clone();
         for site in sites {
             if next.sites.contains_key(&site.get()) {
@@ -146,6 +183,25 @@ impl Table {
     fn taken(&self) -> BTreeSet<u32> {
         self.sites.values().copied().chain(self.router).collect()
     }
+
+    fn taken_here_and(&self, turn: Option<&Turn<'_>>) -> BTreeSet<u32> {
+        let others = turn.map(Turn::given_by_others).unwrap_or_default();
+        let others = others.into_iter().flat_map(|(_, given)| given);
+        self.taken().into_iter().chain(others).collect()
+    }
+}
+
+/// Every uid that is given in a file of assignments, if there is one.
+pub(super) fn given_in(file: &Path) -> Result<Option<BTreeSet<u32>>, PrepareError> {
+    Ok(read(file)?.map(|table| table.taken()))
+}
+
+fn read(file: &Path) -> Result<Option<Table>, PrepareError> {
+    match read_to_string(file) {
+        Ok(text) => parse(&text, file).map(Some),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Ok(Err(error).doing("read", file)?),
+    }
 }
 
 fn parse(text: &str, file: &Path) -> Result<Table, PrepareError> {
@@ -170,7 +226,34 @@ mod tests {
     }
 
     fn read(folder: &tempfile::TempDir, range: RangeInclusive<u32>) -> Assigned {
-        Assigned::read(folder.path().join("identities.json"), range).unwrap()
+        Assigned::read(folder.path().join("identities.json"), range, None).unwrap()
+    }
+
+    #[test]
+    fn two_emperors_with_one_range_give_out_no_uid_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |name: &str| {
+            let state = folder.path().join(name);
+            std::fs::create_dir_all(&state).unwrap();
+            let file = state.join("identities.json");
+            let meeting = folder.path().join("uids");
+            let neighbours = Neighbours::meet(meeting, file.clone()).unwrap();
+            Assigned::read(file, 271_000..=271_009, Some(neighbours)).unwrap()
+        };
+        let (one, other) = (open("one"), open("other"));
+        let uids = |assigned: &Assigned| {
+            let sites = [1, 2].map(|id| assigned.to_site(site(id)).unwrap());
+            (assigned.to_router().unwrap(), sites)
+        };
+        assert_eq!(uids(&one), (271_009, [271_000, 271_001]));
+        assert_eq!(uids(&other), (271_008, [271_002, 271_003]));
+        // It needn't run for what it gave to be its own.
+        drop(one);
+        assert_eq!(other.to_site(site(3)).unwrap(), 271_004);
+        assert_eq!(open("one").to_site(site(3)).unwrap(), 271_005);
+        // What is gone with its state_dir can be given again.
+        std::fs::remove_dir_all(folder.path().join("one")).unwrap();
+        assert_eq!(other.to_site(site(4)).unwrap(), 271_000);
     }
 
     #[test]
@@ -217,7 +300,7 @@ mod tests {
     fn a_uid_that_can_t_be_written_down_is_not_given() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("gone/identities.json");
-        let assigned = Assigned::read(file, 271_000..=271_009).unwrap();
+        let assigned = Assigned::read(file, 271_000..=271_009, None).unwrap();
         for _ in 0..2 {
             let refused = assigned.to_site(site(1));
             assert!(matches!(refused, Err(IdentityError::NotWritten(_))));
@@ -230,7 +313,7 @@ mod tests {
         let file = folder.path().join("identities.json");
         for wrong in ["", "{", r#"{"sites": {"1": 5, "2": 5}}"#] {
             std::fs::write(&file, wrong).unwrap();
-            let refused = Assigned::read(file.clone(), 1..=9);
+            let refused = Assigned::read(file.clone(), 1..=9, None);
             assert!(
                 matches!(refused, Err(PrepareError::Identities { .. })),
                 "{wrong}"

@@ -2,15 +2,20 @@
 
 mod accounts;
 mod assigned;
+mod neighbours;
 
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use site_model::{RunAs, SiteId};
+use tracing::warn;
 use wire::exec::Identity;
 
 use super::failure::{IdentityError, PrepareError};
 use assigned::Assigned;
+use neighbours::Neighbours;
+
+pub(crate) use neighbours::MEETING_PLACE;
 
 /// The account that runs the router, where there is one.
 const ROUTER_ACCOUNT: &str = "emperor-router";
@@ -35,6 +40,8 @@ pub(super) struct IdentityPolicy {
     pub(super) allow_root: bool,
     /// `router.run_as`
     pub(super) router_run_as: Option<RunAs>,
+    /// Where emperors meet that give out uids.
+    pub(super) meeting_place: Option<PathBuf>,
 }
 
 /// Finds out who runs what. Asks the system's list of accounts, which may block.
@@ -50,7 +57,13 @@ impl Identities {
     /// Reads who has which uid, and decides who runs the router.
     pub(super) fn open(policy: IdentityPolicy, file: PathBuf) -> Result<Self, PrepareError> {
         let own = accounts::own().map_err(PrepareError::Router)?;
-        let assigned = Assigned::read(file, policy.uid_range.clone())?;
+        // Who can't change users gives out none.
+        let meeting_place = policy
+            .meeting_place
+            .clone()
+            .filter(|_| own.identity.uid == 0);
+        let neighbours = meeting_place.and_then(|place| meet(place, &file));
+        let assigned = Assigned::read(file, policy.uid_range.clone(), neighbours)?;
         let router = router(&policy, &own, &assigned).map_err(PrepareError::Router)?;
         Ok(Self {
             policy,
@@ -113,6 +126,16 @@ impl Identities {
     }
 }
 
+/// A machine on which that can't be written to still has sites, and mostly one emperor.
+fn meet(place: PathBuf, file: &Path) -> Option<Neighbours> {
+    let met = Neighbours::meet(place, file.to_path_buf());
+    let met = met.and_then(|neighbours| neighbours.turn().map(drop).map(|()| neighbours));
+    met.inspect_err(|error| {
+        warn!(%error, "other emperors can't be looked for; if there are any, each needs a policy.uid_range of its own");
+    })
+    .ok()
+}
+
 fn router(
     policy: &IdentityPolicy,
     own: &Account,
@@ -162,6 +185,7 @@ mod tests {
     fn identities(folder: &tempfile::TempDir, allow_root: bool) -> Identities {
         let policy = IdentityPolicy {
             uid_range: 271_000..=271_009,
+            meeting_place: None,
             allow_root,
             router_run_as: Some(RunAs::Auto),
         };

@@ -59,6 +59,7 @@ impl House {
             state_dir: folder.join("state"),
             router_run_as: None,
             uid_range: 271_000..=271_999,
+            meeting_place: None,
             allow_root: false,
             log_max_size_bytes: 0,
             logs_kept: 1,
