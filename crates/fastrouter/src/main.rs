@@ -48,7 +48,6 @@ use clap::Parser;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tracing::{error, info};
-use tracing_subscriber::EnvFilter;
 
 use crate::fleet::{Fleet, ThreadLost};
 use crate::listeners::{InheritError, Listener};
@@ -83,11 +82,7 @@ enum Fatal {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter())
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        .init();
+    log::own::start();
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fatal) => {
@@ -95,11 +90,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// `RUST_LOG`, or what an operator wants to read.
-fn filter() -> EnvFilter {
-    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Fatal> {

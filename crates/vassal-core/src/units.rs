@@ -85,6 +85,11 @@ pub struct DurationText(pub Duration);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct ByteSize(pub u64);
 
+/// A duration that is told to a person: `340ms`, `1.2s`, `42s`, `1m 42s`, `2h`, `3d 4h`. Rounded down,
+/// to its two largest units; what is to be read back is a [`DurationText`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Humane(pub Duration);
+
 /// Reads a duration: whole numbers, each with its unit (`ms`, `s`, `m` or `min`, `h`, `d`), summed.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     let too_much = UnitError::TooMuch { most: "3650d" };
@@ -182,6 +187,25 @@ impl fmt::Display for DurationText {
             Some((unit, factor)) => write!(f, "{}{unit}", millis / factor),
             None if millis == 0 => f.write_str("0s"),
             None => write!(f, "{millis}ms"),
+        }
+    }
+}
+
+impl fmt::Display for Humane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, millis) = (self.0.as_secs(), self.0.subsec_millis());
+        let (large, small) = match seconds {
+            0 if millis > 0 => return write!(f, "{millis}ms"),
+            1..10 if millis >= 100 => return write!(f, "{seconds}.{}s", millis / 100),
+            0..60 => return write!(f, "{seconds}s"),
+            60..3_600 => ((seconds / 60, "m"), (seconds % 60, "s")),
+            3_600..86_400 => ((seconds / 3_600, "h"), (seconds / 60 % 60, "m")),
+            86_400.. => ((seconds / 86_400, "d"), (seconds / 3_600 % 24, "h")),
+        };
+        write!(f, "{}{}", large.0, large.1)?;
+        match small {
+            (0, _) => Ok(()),
+            (count, unit) => write!(f, " {count}{unit}"),
         }
     }
 }
@@ -290,6 +314,24 @@ mod tests {
         check_duration("1h30m", 5_400_000);
         check_duration("1d 2h", 93_600_000);
         check_duration("3650d", 315_360_000_000);
+    }
+
+    #[test]
+    fn people_are_told_the_two_largest_units() {
+        let check = |millis, text: &str| {
+            assert_eq!(Humane(Duration::from_millis(millis)).to_string(), text);
+        };
+        check(0, "0s");
+        check(7, "7ms");
+        check(999, "999ms");
+        check(1_000, "1s");
+        check(1_250, "1.2s");
+        check(9_999, "9.9s");
+        check(59_999, "59s");
+        check(102_000, "1m 42s");
+        check(120_000, "2m");
+        check(3_600_000, "1h");
+        check(100_000_000, "1d 3h");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::args::{Format, Logs};
 use super::client::{Client, ClientError, Stream};
 use super::failure::Failure;
+use super::output::escaped;
 use super::text::printable;
 
 /// Runs the command.
@@ -89,7 +90,10 @@ impl Form {
 fn write(out: &mut impl std::io::Write, line: &Bytes, form: Form) -> std::io::Result<()> {
     let text = String::from_utf8_lossy(line);
     match form {
-        Form::Json => serde_json::to_writer(&mut *out, &Record::of(&text))?,
+        Form::Json => {
+            let json = serde_json::to_string(&Record::of(&text))?;
+            out.write_all(escaped(&json).as_bytes())?;
+        }
         Form::Printable => out.write_all(printable(&text).as_bytes())?,
         Form::Raw => out.write_all(line)?,
     }
@@ -206,7 +210,7 @@ mod tests {
 
     #[test]
     fn what_a_worker_wrote_steers_no_terminal_and_reaches_a_pipe_as_it_is() {
-        let line = Bytes::from_static(b"\x1b]0;title\x07\tred \xff");
+        let line = Bytes::from_static(b"\x1b]0;title\x07\tred \xff\xc2\x9b");
         let check = |json, is_terminal, expected: &[u8]| {
             let mut written = Vec::new();
             let form = Form::of(Format { json }, is_terminal);
@@ -216,11 +220,10 @@ mod tests {
         check(
             false,
             true,
-            "\\u{1b}]0;title\\u{7}\tred \u{fffd}\n".as_bytes(),
+            "\\u{1b}]0;title\\u{7}\tred \u{fffd}\\u{9b}\n".as_bytes(),
         );
-        check(false, false, b"\x1b]0;title\x07\tred \xff\n");
-        let json =
-            r#"{"time":"","instance":"","stream":"","line":"\u001b]0;title\u0007\tred \ufffd"}"#;
+        check(false, false, b"\x1b]0;title\x07\tred \xff\xc2\x9b\n");
+        let json = r#"{"time":"","instance":"","stream":"","line":"\u001b]0;title\u0007\tred \ufffd\u009b"}"#;
         let json = json.replace("\\ufffd", "\u{fffd}") + "\n";
         check(true, true, json.as_bytes());
     }

@@ -2,9 +2,11 @@
 //! rendered with colours; the stream it goes to takes them out where they don't belong.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
+use vassal_core::units::Humane;
 
 /// What a text is, and so how it looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,26 +168,10 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
-/// `3d 4h`, `12s`: the two largest units.
+/// A duration in whole seconds; one that is negative, by clocks that differ, is none.
 pub(crate) fn duration(seconds: i64) -> String {
-    let seconds = seconds.max(0);
-    let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
-    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{rest}s"),
-        (0, 0, minutes) => format!("{minutes}m {rest}s"),
-        (0, hours, minutes) => format!("{hours}h {minutes}m"),
-        (days, hours, _) => format!("{days}d {hours}h"),
-    }
-}
-
-/// `340ms`, `1.2s`, `1m 30s`: what is measured, as short as it can be read.
-pub(crate) fn milliseconds(ms: u64) -> String {
-    match ms {
-        0..1_000 => format!("{ms}ms"),
-        1_000..60_000 => format!("{}.{}s", ms / 1_000, ms / 100 % 10),
-        _ => duration(i64::try_from(ms / 1_000).unwrap_or(i64::MAX)),
-    }
+    let seconds = u64::try_from(seconds).unwrap_or_default();
+    Humane(Duration::from_secs(seconds)).to_string()
 }
 
 /// How long ago something was; empty where its time isn't known.
@@ -226,22 +212,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_have_their_two_largest_units() {
-        let check = |seconds, text: &str| assert_eq!(duration(seconds), text);
-        check(-5, "0s");
-        check(59, "59s");
-        check(61, "1m 1s");
-        check(3_600, "1h 0m");
-        check(100_000, "1d 3h");
-    }
-
-    #[test]
-    fn what_was_measured_has_the_unit_that_fits() {
-        let check = |ms, text: &str| assert_eq!(milliseconds(ms), text);
-        check(0, "0ms");
-        check(999, "999ms");
-        check(1_250, "1.2s");
-        check(61_000, "1m 1s");
+    fn a_clock_that_goes_back_makes_no_negative_age() {
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let check = |time, age: &str| assert_eq!(since(Some(time), now), age);
+        check("2026-01-01T00:00:05Z", "0s");
+        check("2025-12-31T23:58:59Z", "1m 1s");
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! The access log: lines are gathered per thread and written by a thread of their own.
+//! The access log, and in [`own`] the router's own: lines are gathered per thread and written by a thread of their own.
 //!
 //! A request appends to a buffer in memory and goes on. Full buffers, and those that have waited
 //! long enough, go to the writer through a bounded channel; where the disk is slower than the
 //! requests, lines are dropped and counted, and no request waits for a disk.
 
 mod format;
+pub(crate) mod own;
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;

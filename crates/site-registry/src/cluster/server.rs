@@ -174,16 +174,39 @@ async fn choose_programs(folders: &Folders) -> Result<Programs, ClusterError> {
         .ok_or_else(|| ClusterError::TooOld { found: versions() })
 }
 
-/// Creates the database where it doesn't exist.
+/// What an operator makes without naming a schema belongs to `public`. PostgreSQL would look at the
+/// schema first that has the name of the role, and that is this one's own. Set once: who sets it
+/// otherwise has it otherwise.
+const SEARCH_PATH: &str = "
+DO $$ BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_catalog.pg_db_role_setting AS s, pg_catalog.unnest(s.setconfig) AS entry
+        WHERE s.setdatabase = (SELECT oid FROM pg_catalog.pg_database
+                               WHERE datname = pg_catalog.current_database())
+          AND entry LIKE 'search_path=%'
+    ) THEN
+        EXECUTE pg_catalog.format('ALTER DATABASE %I SET search_path = public, emperor',
+                                  pg_catalog.current_database());
+    END IF;
+END $$";
+
+/// Creates the database where it doesn't exist, and sees to its search path.
 async fn ensure_database(sockets: &Path) -> Result<(), LinkError> {
-    match Session::open(&DatabaseTarget::unix(sockets, ROLE, DATABASE)).await {
-        Ok(session) => {
-            session.close().await;
-            return Ok(());
+    let own = DatabaseTarget::unix(sockets, ROLE, DATABASE);
+    let session = match Session::open(&own).await {
+        Ok(session) => session,
+        Err(LinkError::NoDatabase(_)) => {
+            create_database(sockets).await?;
+            Session::open(&own).await?
         }
-        Err(LinkError::NoDatabase(_)) => {}
         Err(error) => return Err(error),
-    }
+    };
+    let set = bounded(Doing::Migrating, session.client.batch_execute(SEARCH_PATH)).await;
+    session.close().await;
+    set
+}
+
+async fn create_database(sockets: &Path) -> Result<(), LinkError> {
     let session = Session::open(&DatabaseTarget::unix(sockets, ROLE, "postgres")).await?;
     let create = format!("CREATE DATABASE {DATABASE}");
     let made = bounded(Doing::Migrating, session.client.batch_execute(&create)).await;

@@ -220,3 +220,29 @@ async fn a_cluster_that_is_stopped_while_it_cannot_start_ends() {
     drop(soon("the failure", failed).await.unwrap());
     soon("the end", cluster.stop()).await.unwrap();
 }
+
+#[tokio::test]
+async fn what_an_operator_makes_without_a_schema_is_in_public() {
+    let own = OwnCluster::new();
+    let cluster = own.start().await;
+    let client = connect(cluster.url()).await;
+    let make = "CREATE SCHEMA emperor; CREATE TABLE emperor.own (); CREATE TABLE notes ()";
+    client.batch_execute(make).await.unwrap();
+    client
+        .batch_execute("TABLE public.notes; TABLE own")
+        .await
+        .unwrap();
+    let choose = "ALTER DATABASE sites SET search_path = pg_catalog";
+    client.batch_execute(choose).await.unwrap();
+    cluster.stop().await.unwrap();
+
+    let cluster = own.start().await;
+    let client = connect(cluster.url()).await;
+    let path = client.query_one("SHOW search_path", &[]).await.unwrap();
+    assert_eq!(
+        path.get::<_, &str>(0),
+        "pg_catalog",
+        "an operator's choice stays"
+    );
+    cluster.stop().await.unwrap();
+}

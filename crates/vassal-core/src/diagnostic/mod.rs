@@ -12,6 +12,7 @@ mod source;
 use std::fmt;
 
 pub use nearest::nearest;
+pub use render::headline;
 pub use source::{Place, Position, Source};
 
 /// How many diagnostics of one text are shown; a file with more has one mistake many times over.
@@ -279,6 +280,19 @@ mod tests {
         1 | node = 
           |        ^
         ");
+    }
+
+    #[test]
+    fn a_log_gets_the_title_and_the_place() {
+        let source = Source::new("site 7: extra_config", "a = 1\nworkers = -2\n");
+        let place = source.place(16..18);
+        let text = Diagnostic::new(place, "it must be positive").to_string();
+        assert_eq!(
+            headline(&text),
+            "error: it must be positive (site 7: extra_config:2:11)"
+        );
+        assert_eq!(headline("one line"), "one line");
+        assert_eq!(headline(""), "");
     }
 
     #[test]

@@ -41,6 +41,18 @@ pub(super) fn render(diagnostic: &Diagnostic) -> String {
     renderer.render(&[group])
 }
 
+/// What of a cause goes into one line of a log: what is wrong, and where. The marks of a diagnostic
+/// are for a page.
+pub fn headline(cause: &str) -> String {
+    let mut lines = cause.lines();
+    let first = lines.next().unwrap_or_default();
+    let place = lines.find_map(|line| line.trim_start().strip_prefix("--> "));
+    match place {
+        Some(place) => format!("{first} ({place})"),
+        None => first.to_owned(),
+    }
+}
+
 /// The whole lines that a span lies on.
 fn lines_around(text: &str, span: &Range) -> Range {
     let start = text[..span.start]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::ExitReason;
+use crate::units::Humane;
 
 /// How many of the last lines of a worker's standard error are repeated in a status.
 const SHOWN_LINES: usize = 3;
@@ -109,16 +110,16 @@ impl fmt::Display for Failure {
                 write_lines(f, stderr)
             }
             Self::Unwell { found, after } => {
-                let seconds = after.as_secs();
-                write!(f, "it is unwell after {seconds}s of service: {found}")
+                let after = Humane(*after);
+                write!(f, "it is unwell after {after} of service: {found}")
             }
             Self::Crashed {
                 reason,
                 after,
                 stderr,
             } => {
-                let seconds = after.as_secs();
-                write!(f, "its process {reason} after {seconds}s of service")?;
+                let after = Humane(*after);
+                write!(f, "its process {reason} after {after} of service")?;
                 write_lines(f, stderr)
             }
         }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use site_model::{
     Backend, HostPattern, Incarnation, InstanceState, InstanceStatus, RejectionReason, Revision,
@@ -19,6 +19,7 @@ use super::instance::{Fate, Instance, Phase, Role};
 use super::reason::StopReason;
 use super::rollout::{NextTry, Rollout, Trouble};
 use crate::Address;
+use crate::units::Humane;
 
 impl Lifecycle {
     /// What is told about the site.
@@ -289,27 +290,11 @@ impl fmt::Display for Trouble {
         if self.failed_starts > 1 {
             write!(f, "; {} starts failed in a row", self.failed_starts)?;
         }
-        let pause = Rounded(self.pause);
+        let pause = Humane(self.pause);
         match self.next_try {
             NextTry::At(_) if self.is_hopeless() => write!(f, "; tried again every {pause}"),
             NextTry::At(_) => write!(f, "; tried again after {pause}"),
             NextTry::Due => Ok(()),
-        }
-    }
-}
-
-/// A duration as a person says it.
-struct Rounded(Duration);
-
-impl fmt::Display for Rounded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs_f64();
-        if seconds < 10.0 {
-            write!(f, "{seconds:.1}s")
-        } else if seconds < 120.0 {
-            write!(f, "{seconds:.0}s")
-        } else {
-            write!(f, "{:.0}min", seconds / 60.0)
         }
     }
 }

@@ -1,12 +1,14 @@
 //! `emperor status SITE`: everything about one site, its last lines among it.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use vassal_core::units::Humane;
 use wire::control::{EventDocument, ExitDocument, InstanceDocument, SiteDocument, StartDocument};
 
 use super::overview::{Rank, name};
-use crate::cli::text::{Cell, Table, Tone, bytes, duration, milliseconds, printable, since};
+use crate::cli::text::{Cell, Table, Tone, bytes, duration, printable, since};
 
 /// The text; `lines` are the last ones its workers wrote.
 pub(super) fn render(site: &SiteDocument, lines: &str, now: Timestamp) -> String {
@@ -90,7 +92,7 @@ fn last_start(start: &StartDocument, now: Timestamp) -> String {
         "broken-off" => "broken off after".to_owned(),
         outcome => format!("{outcome} after"),
     };
-    let took = milliseconds(start.ms);
+    let took = Humane(Duration::from_millis(start.ms));
     let mut text = format!(
         "\n  Last start: incarnation {}, began {ago} ago, {how} {took}\n",
         start.incarnation
@@ -110,7 +112,7 @@ fn last_start(start: &StartDocument, now: Timestamp) -> String {
         table.row(
             vec![
                 Cell::new(&step.step),
-                Cell::number(&milliseconds(step.ms)),
+                Cell::number(&Humane(Duration::from_millis(step.ms))),
                 Cell::toned(&step.outcome, tone),
                 Cell::new(why.unwrap_or_default()),
             ],

@@ -80,7 +80,7 @@ fn problems_come_first_with_their_cause_beneath() {
         reloading,
     ]));
     assert_snapshot!(plain(&status), @"
-    emperor   0.1.0 on web1, pid 4711, up 4h 0m
+    emperor   0.1.0 on web1, pid 4711, up 4h
     database  connected db:5432/sites, read 12s ago
     router    running, pid 4720, on 127.0.0.1:8080; 1 connection, 3 in flight, 123456 answered
 
@@ -100,7 +100,7 @@ fn problems_come_first_with_their_cause_beneath() {
 #[test]
 fn a_house_without_sites_says_how_to_add_one() {
     assert_snapshot!(plain(&house(&json!([]))), @"
-    emperor   0.1.0 on web1, pid 4711, up 4h 0m
+    emperor   0.1.0 on web1, pid 4711, up 4h
     database  connected db:5432/sites, read 12s ago
     router    running, pid 4720, on 127.0.0.1:8080; 1 connection, 3 in flight, 123456 answered
 
@@ -118,7 +118,7 @@ fn what_is_wrong_with_the_house_stands_in_its_header() {
     status.router.state = "failed".into();
     status.router.detail = "the fastrouter ended with status 1".into();
     assert_snapshot!(plain(&status), @"
-    emperor   0.1.0 on web1, pid 4711, up 4h 0m
+    emperor   0.1.0 on web1, pid 4711, up 4h
     database  lost db:5432/sites, read 12s ago
               could not connect: Connection refused; retried forever
     router    failed, pid 4720, on 127.0.0.1:8080
@@ -218,7 +218,7 @@ fn a_start_that_failed_is_shown_step_by_step() {
 
       Last start: incarnation 41, began 4s ago, failed after 1.2s
         STEP    TOOK  OUTCOME  WHY
-        turn     0ms  done
+        turn      0s  done
         exec    11ms  done
         answer  1.2s  failed   its process exited with status 3
 

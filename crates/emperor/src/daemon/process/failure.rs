@@ -11,6 +11,7 @@ use std::time::Duration;
 use thiserror::Error;
 use vassal_core::lifecycle::Prospect;
 use vassal_core::spec::RenderError;
+use vassal_core::units::Humane;
 use wire::exec::{ExecFailure, ExecStep, Walls};
 
 use super::walls;
@@ -166,7 +167,7 @@ pub(crate) enum SpawnFailure {
     #[error("{0}")]
     Exec(ExecFailure),
     /// `vassal-exec` neither failed nor became the program.
-    #[error("the program was not executed within {}s: its folder may lie on a file system that does not answer", .0.as_secs())]
+    #[error("the program was not executed within {}: its folder may lie on a file system that does not answer", Humane(*.0))]
     Deadline(Duration),
 }
 

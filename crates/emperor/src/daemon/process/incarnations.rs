@@ -16,6 +16,7 @@ use site_model::Incarnation;
 use tracing::warn;
 
 use super::durable;
+use super::stretch::Stretch;
 
 /// How many numbers are claimed at once.
 const BLOCK: u64 = 1000;
@@ -27,6 +28,7 @@ const LOW: u64 = BLOCK / 2;
 pub(super) struct Incarnations {
     file: PathBuf,
     state: Mutex<State>,
+    failures: Stretch,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +54,7 @@ impl Incarnations {
         let incarnations = Self {
             file,
             state: Mutex::new(State { next, limit: next }),
+            failures: Stretch::default(),
         };
         incarnations.claim_ahead();
         incarnations
@@ -80,12 +83,16 @@ impl Incarnations {
         match durable::replace(&self.file, &format!("{limit}\n")) {
             Ok(()) => {
                 let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                self.failures.went_well();
                 // In the meantime the clock may have been asked: then this claim is too low.
                 if limit > state.next {
                     state.limit = state.limit.max(limit);
                 }
             }
-            Err(error) => warn!(%error, "no numbers for further spawns could be claimed"),
+            Err(error) if self.failures.failed() => {
+                warn!(%error, "no numbers for further spawns could be claimed");
+            }
+            Err(_) => {}
         }
     }
 }

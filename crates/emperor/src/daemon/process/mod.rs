@@ -11,7 +11,7 @@
 //! | `layout`, `folder`, `listen` | where things lie, who owns them, which sockets are bound there |
 //! | `identity` | who runs what; uids of the range are assigned for good |
 //! | `incarnations`, `record`, `memory`, `moment` | what survives the daemon's death |
-//! | `durable`, `notebook` | how it gets to the disk |
+//! | `durable`, `notebook`, `stretch` | how it gets to the disk, or doesn't |
 //! | `environment`, `limits`, `order` | what a worker is given |
 //! | `cgroup`, `walls` | what bounds an instance as a whole, and what it is kept from |
 //! | `spawning`, `helper` | from all this to `vassal-exec` and its plan |
@@ -50,6 +50,7 @@ mod running;
 mod session;
 mod spawning;
 mod start;
+mod stretch;
 #[cfg(test)]
 mod tests;
 mod walls;

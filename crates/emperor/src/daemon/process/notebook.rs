@@ -10,11 +10,13 @@ use std::fs::{OpenOptions, remove_file, rename};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tracing::{debug, warn};
+
+use super::stretch::Stretch;
 
 /// The pages that are still to be written.
 #[derive(Debug, Default)]
@@ -23,6 +25,7 @@ pub(super) struct Notebook {
     changed: Notify,
     /// Held while pages are being written.
     turn: tokio::sync::Mutex<()>,
+    failures: Arc<Stretch>,
 }
 
 /// By file; `None`: the file is to go.
@@ -38,7 +41,7 @@ impl Notebook {
     /// Writes one small file before it returns, over whatever was noted for it. Blocks.
     pub(super) fn write_now(&self, file: &Path, text: &str) {
         self.pages().remove(file);
-        write(file, Some(text));
+        write(file, Some(text), &self.failures);
     }
 
     /// Writes what comes, for as long as it is polled.
@@ -56,9 +59,10 @@ impl Notebook {
         if pages.is_empty() {
             return;
         }
+        let failures = Arc::clone(&self.failures);
         let write = move || {
             for (file, text) in &pages {
-                write(file, text.as_deref());
+                write(file, text.as_deref(), &failures);
             }
         };
         if let Err(error) = spawn_blocking(write).await {
@@ -77,21 +81,23 @@ impl Notebook {
     }
 }
 
-fn write(file: &Path, text: Option<&str>) {
+fn write(file: &Path, text: Option<&str>, failures: &Stretch) {
     let written = match text {
         Some(text) => replace(file, text),
         None => remove_file(file),
     };
     match written {
+        Ok(()) if text.is_some() => failures.went_well(),
         Ok(()) => {}
         // Its folder is gone, and with it whoever it was about; or there was no file.
         Err(error) if error.kind() == ErrorKind::NotFound => {
             debug!(file = %file.display(), "there is nothing left to write about");
         }
-        Err(error) => warn!(
+        Err(error) if failures.failed() => warn!(
             file = %file.display(), %error,
             "could not be written; an emperor that follows on a crash would know less"
         ),
+        Err(error) => debug!(file = %file.display(), %error, "could not be written either"),
     }
 }
 

@@ -127,7 +127,7 @@ impl fmt::Display for Gone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotStarted(failure) => write!(f, "it did not start: {failure}"),
-            Self::Ended(reason) => write!(f, "it ended: {reason}"),
+            Self::Ended(reason) => write!(f, "it {reason}"),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 use site_model::{Incarnation, InstanceState, InstanceStatus, SiteId, SiteState, SiteStatus, Slug};
 use tracing::{debug, info, warn};
 use vassal_core::Lifecycle;
+use vassal_core::diagnostic::headline;
 use vassal_core::lifecycle::{Event, StopReason};
 
 use super::actor::now;
@@ -253,18 +254,6 @@ fn tell_site(status: &SiteStatus, slug: &str, before: Option<&SiteStatus>, cause
         | SiteState::Stopping => {
             info!(%site, slug, from, %to, reason, incarnation, detail, "site");
         }
-    }
-}
-
-/// What of a cause goes into one line of the log: what is wrong, and where. The marks of a diagnostic
-/// are for a page; `emperor status` has them.
-fn headline(detail: &str) -> String {
-    let mut lines = detail.lines();
-    let first = lines.next().unwrap_or_default();
-    let place = lines.find_map(|line| line.trim_start().strip_prefix("--> "));
-    match place {
-        Some(place) => format!("{first} ({place})"),
-        None => first.to_owned(),
     }
 }
 

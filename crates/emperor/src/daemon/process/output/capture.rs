@@ -10,13 +10,14 @@ use std::sync::Arc;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{error, info};
+use tracing::error;
 
 use super::super::child::Child;
 use super::super::folder::PIPE_BYTES;
 use super::super::notify::NotifySocket;
 use super::framer::Framer;
 use super::logbook::{Origin, SiteLog, Stream};
+use super::relay;
 use super::tail::Tail;
 
 /// How much is read at once.
@@ -175,7 +176,7 @@ impl Sink {
         }
         match self {
             Self::Site(log, origin) => log.append(*origin, stream, text),
-            Self::Emperor(program) => info!(program, stream = stream.as_str(), "{text}"),
+            Self::Emperor(program) => relay::tell(program, stream, text),
         }
     }
 

@@ -15,6 +15,7 @@ use site_model::{Incarnation, InstanceNumber, SiteId};
 use tokio::sync::watch;
 use tracing::warn;
 
+use super::super::stretch::Stretch;
 use super::file::{LogFile, LogLimits};
 
 /// How much of one site's output waits for the disk. A burst of that size is kept whole; a site that
@@ -58,6 +59,7 @@ struct Shared {
     /// Logs with something to write. Each is in it at most once, so there are never more than sites.
     queue: Mutex<Queue>,
     filled: Condvar,
+    failures: Stretch,
 }
 
 #[derive(Debug, Default)]
@@ -155,7 +157,7 @@ impl SiteLog {
 impl Shared {
     fn write_until_closed(&self) {
         while let Some(log) = self.next() {
-            log.write();
+            log.write(&self.failures);
         }
     }
 
@@ -179,16 +181,19 @@ impl Log {
     }
 
     /// Brings what waits to disk, with the count of what was lost before it.
-    fn write(&self) {
+    fn write(&self, failures: &Stretch) {
         let mut batch = lock(&self.buffer).take();
         let mut file = lock(&self.file);
-        if let Err(error) = file.append(&batch.text_with_losses()) {
-            let path = file.path().display();
-            if batch.dropped == 0 {
+        match file.append(&batch.text_with_losses()) {
+            Ok(()) => failures.went_well(),
+            Err(error) => {
                 // Told once per failing stretch; the log itself tells the rest when it can.
-                warn!(log = %path, %error, "a site's log can't be written; its lines are counted and dropped");
+                if batch.dropped == 0 && failures.failed() {
+                    let path = file.path().display();
+                    warn!(log = %path, %error, "a site's log can't be written; its lines are counted and dropped");
+                }
+                lock(&self.buffer).dropped += batch.dropped + batch.lines;
             }
-            lock(&self.buffer).dropped += batch.dropped + batch.lines;
         }
         self.settled.send_replace(batch.seen);
     }

@@ -12,6 +12,7 @@ mod capture;
 mod file;
 mod framer;
 mod logbook;
+mod relay;
 mod tail;
 
 pub(super) use capture::{Capture, Captured, Sink};

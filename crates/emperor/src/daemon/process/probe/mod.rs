@@ -16,6 +16,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 use vassal_core::settings::{Probe, Ready};
+use vassal_core::units::Humane;
 
 use super::notify::Notified;
 use super::start::{Start, Step};
@@ -32,7 +33,7 @@ const FOR_AN_ANSWER: (Duration, Duration) = (Duration::from_millis(50), Duration
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum ProbeFailure {
     /// Its time was up.
-    #[error("not ready within {}s: {last}", after.as_secs_f32())]
+    #[error("not ready within {}: {last}", Humane(*after))]
     TimedOut {
         /// How long it had.
         after: Duration,
