@@ -171,19 +171,19 @@ impl Witness {
         let to = to.map_or(NOTHING, InstanceState::as_str);
         match (exit, to) {
             (Some(exit), _) => {
-                let ended = exit.reason;
+                let ended = exit.reason.to_string();
                 if exit.was_asked {
-                    info!(%site, slug, instance = %number, %incarnation, from, to, reason, %ended, "instance");
+                    info!(%site, slug, instance = %number, %incarnation, from, to, reason, ended, "an instance changed its state");
                 } else {
-                    warn!(%site, slug, instance = %number, %incarnation, from, to, reason, %ended, "instance");
+                    warn!(%site, slug, instance = %number, %incarnation, from, to, reason, ended, "an instance changed its state");
                 }
             }
             // The steps of a start: its end says what became of it.
             (None, "queued" | "starting") => {
-                debug!(%site, slug, instance = %number, %incarnation, from, to, reason, "instance");
+                debug!(%site, slug, instance = %number, %incarnation, from, to, reason, "an instance changed its state");
             }
             (None, _) => {
-                info!(%site, slug, instance = %number, %incarnation, from, to, reason, "instance");
+                info!(%site, slug, instance = %number, %incarnation, from, to, reason, "an instance changed its state");
             }
         }
     }
@@ -236,14 +236,14 @@ fn tell_site(status: &SiteStatus, slug: &str, before: Option<&SiteStatus>, cause
     let detail = headline(&status.detail);
     match to {
         SiteState::BackingOff | SiteState::Failed | SiteState::Rejected => {
-            warn!(%site, slug, from, %to, reason, incarnation, detail, "site");
+            warn!(%site, slug, from, %to, reason, incarnation, detail, "a site changed its state");
         }
         // It serves, and something about it is wrong.
         SiteState::Ready if !detail.is_empty() => {
-            warn!(%site, slug, from, %to, reason, incarnation, detail, "site");
+            warn!(%site, slug, from, %to, reason, incarnation, detail, "a site changed its state");
         }
         SiteState::Starting if from == to.as_str() => {
-            debug!(%site, slug, from, %to, reason, incarnation, detail, "site");
+            debug!(%site, slug, from, %to, reason, incarnation, detail, "a site changed its state");
         }
         SiteState::Starting
         | SiteState::Ready
@@ -252,7 +252,7 @@ fn tell_site(status: &SiteStatus, slug: &str, before: Option<&SiteStatus>, cause
         | SiteState::Waking
         | SiteState::Disabled
         | SiteState::Stopping => {
-            info!(%site, slug, from, %to, reason, incarnation, detail, "site");
+            info!(%site, slug, from, %to, reason, incarnation, detail, "a site changed its state");
         }
     }
 }
