@@ -1,9 +1,12 @@
 //! The death of the emperor: nobody notices, and the next one goes on with everything.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use support::processes::Process;
-use support::{House, Load, PATIENCE, eventually};
+use support::{House, Load, PATIENCE, Row, eventually};
 
 /// Kills the emperor and nothing else.
 fn kill(house: &mut House) {
@@ -131,6 +134,65 @@ async fn a_worker_that_ended_while_there_was_no_emperor_is_noticed() {
         .await;
     let site = house.emperor.in_state("one", "ready").await;
     assert_eq!(site["restarts"], 1);
+}
+
+/// Says that it is ready once there is a file `go`, and then that it said so, whoever heard it.
+const SLOW_TO_BE_READY: &str = r#"
+import os, socket, sys, time
+
+notes = sys.argv[1]
+while not os.path.exists(notes + "/go"):
+    time.sleep(0.01)
+notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+try:
+    notify.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+except OSError:
+    pass
+open(f"{notes}/said-{os.getpid()}", "w").close()
+listener = socket.socket(fileno=3)
+page = b'{"pid": %d}' % os.getpid()
+head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(page)
+while True:
+    client, _ = listener.accept()
+    if client.recv(16384):
+        client.sendall(head + page)
+    client.close()
+"#;
+
+#[tokio::test]
+async fn a_worker_that_said_to_nobody_that_it_is_ready_is_started_anew_and_not_waited_for() {
+    let mut house = House::open().await;
+    let notes = house.place.folder("notes");
+    fs::set_permissions(&notes, Permissions::from_mode(0o777)).unwrap();
+    let program = house.place.join("slow.py");
+    fs::write(&program, SLOW_TO_BE_READY).unwrap();
+    // A deadline that nobody here would live to see.
+    let ready = "[ready]\nprobe = \"notify\"\ntimeout = \"1h\"\n";
+    let vars = format!(
+        "[vars]\nprogram = \"python3\"\nargs = [\"{}\", \"{}\"]\n",
+        program.display(),
+        notes.display()
+    );
+    let row = Row::new("slow", "command", &format!("{ready}{vars}"));
+    house.insert(&row).await;
+    let worker = eventually("the worker", PATIENCE, async || {
+        let mut all = house.emperor.processes().into_iter();
+        let found = all.find(|process| process.name() == "python3");
+        found.ok_or_else(|| house.emperor.log_tail())
+    })
+    .await;
+    kill(&mut house);
+    fs::write(notes.join("go"), "").unwrap();
+    let said = notes.join(format!("said-{}", worker.pid()));
+    eventually("what the worker said", PATIENCE, async || {
+        fs::metadata(&said).map_err(|error| error.to_string())
+    })
+    .await;
+    house.emperor.start_again().await;
+    house.emperor.in_state("slow", "ready").await;
+    let page = house.page("slow.example").await;
+    assert_ne!(page["pid"], worker.pid());
+    assert!(!worker.is_alive());
 }
 
 #[tokio::test]
