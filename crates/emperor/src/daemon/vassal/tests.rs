@@ -1,7 +1,8 @@
 //! The actor with workers that the tests play, on a clock that they stop.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use serde_json::{Value, json};
 use site_model::{RunAs, Site, SiteId, SiteState, SiteStatus};
 use tokio::sync::watch;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -216,4 +217,73 @@ async fn a_start_its_steps_and_the_exit_are_told_with_the_next_try() {
     assert_eq!(story.next_try_at, None);
     assert_eq!(story.last_start.unwrap().incarnation.get(), 2);
     drop(vassal);
+}
+
+/// What was logged, as JSON.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Logged {
+    /// `FROM TO REASON` of each transition of instances, or of sites.
+    fn transitions(&self, whose: &str) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let events = text
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let transitions = events.filter(|event| event["message"] == whose);
+        let word = |event: &Value, field: &str| event[field].as_str().unwrap().to_owned();
+        transitions
+            .map(|event| {
+                assert_eq!(
+                    (&event["site"], &event["slug"]),
+                    (&json!("1"), &json!("portal"))
+                );
+                ["from", "to", "reason"]
+                    .map(|field| word(&event, field))
+                    .join(" ")
+            })
+            .collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_transition_is_one_event_with_its_reason() {
+    let logged = Logged::default();
+    let writer = logged.clone();
+    let log = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_max_level(tracing::Level::DEBUG)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _logging = tracing::subscriber::set_default(log);
+    let mut scene = Scene::new(Stage::default(), 1);
+    let vassal = Vassal::start(&scene, want("portal", 1));
+    scene.until(id(), is_ready).await;
+    vassal.wish(Wish::Removed);
+    assert!(matches!(vassal.task.await.unwrap(), End::Gone));
+    let instances = [
+        "none queued begun",
+        "queued starting permitted",
+        "starting ready acknowledged",
+        "ready draining removed",
+        "draining stopping removed",
+        "stopping none exited",
+    ];
+    assert_eq!(
+        logged.transitions("an instance changed its state"),
+        instances
+    );
+    let sites = logged.transitions("a site changed its state");
+    assert_eq!(sites.last().unwrap(), "ready stopping removed");
 }
