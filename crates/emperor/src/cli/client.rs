@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::net::UnixStream;
 use tokio_util::task::AbortOnDropHandle;
+use vassal_core::units::Humane;
 use wire::control::{ErrorCode, ErrorDocument};
 
 use crate::config::{Config, Surroundings};
@@ -49,8 +50,8 @@ pub(crate) enum ClientError {
     },
     /// It accepted and then said nothing.
     #[error(
-        "the daemon took the request at {} and did not answer within {} s; it hangs, and its log \
-         may say why", socket.display(), TIMEOUT.as_secs()
+        "the daemon took the request at {} and did not answer within {}; it hangs, and its log \
+         may say why", socket.display(), Humane(TIMEOUT)
     )]
     Silent {
         /// The socket.

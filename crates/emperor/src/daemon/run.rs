@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 use vassal_core::lifecycle::Haste;
+use vassal_core::units::Humane;
 
 use super::catalog::{self, AssemblyError};
 use super::foundation::{Foundation, FoundationError};
@@ -228,8 +229,8 @@ pub(crate) enum RereadError {
     Rows(#[from] EditError),
     /// Configuration and templates are in force.
     #[error(
-        "configuration and templates are in force; the rows are still being read after {} s",
-        RESYNC_PATIENCE.as_secs()
+        "configuration and templates are in force; the rows are still being read after {}",
+        Humane(RESYNC_PATIENCE)
     )]
     Slow,
 }

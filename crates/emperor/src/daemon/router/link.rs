@@ -20,6 +20,7 @@ use tokio_util::codec::{FramedRead, FramedWrite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
+use vassal_core::units::Humane;
 use wire::codec::{CodecError, FrameCodec};
 use wire::route::{FromRouter, PROTOCOL_VERSION, ROUTES_PER_PART, RouteFrame, Settings, ToRouter};
 
@@ -39,7 +40,7 @@ enum LinkError {
     Accept(#[from] std::io::Error),
     #[error(transparent)]
     Codec(#[from] CodecError),
-    #[error("no hello within {} s", HELLO_TIMEOUT.as_secs())]
+    #[error("no hello within {}", Humane(HELLO_TIMEOUT))]
     Silent,
     #[error("the router speaks version {0} of the link, this emperor {PROTOCOL_VERSION}")]
     Version(u32),
