@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use support::House;
 use support::open_loop::{Ledger, Verdict};
-use support::scenario::{at, cold, kills, storm, update};
+use support::scenario::{at, cold, kills, router, storm, update};
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -23,6 +23,11 @@ enum What {
     /// Workers are killed, 20 sites beside each other
     Kills {
         #[arg(long, default_value_t = 1000)]
+        kills: usize,
+    },
+    /// The router is killed while visitors come
+    Router {
+        #[arg(long, default_value_t = 20)]
         kills: usize,
     },
     /// The emperor starts with many rows, a visitor of each at the door
@@ -46,6 +51,7 @@ enum What {
 async fn main() {
     match Arguments::parse().what {
         What::Kills { kills } => measure_kills(kills).await,
+        What::Router { kills } => measure_router(kills).await,
         What::Cold { rows } => measure_cold(rows).await,
         What::Storm { rows } => measure_storm(rows).await,
         What::Update { rows } => measure_update(rows).await,
@@ -66,6 +72,17 @@ async fn measure_kills(count: usize) {
     figure("restarts counted", kills.restarts);
     figure("orphans", kills.orphans);
     figure("zombies", kills.zombies);
+}
+
+async fn measure_router(kills: usize) {
+    let house = House::open_with("").await;
+    let router = router::kill_routers(&house, kills).await;
+    println!("the router killed {kills} times; milliseconds from the signal");
+    println!("{:<36}{:>9}{:>9}{:>9}", "until", "p50", "p99", "max");
+    times("a visitor who comes then is answered", &router.back);
+    figure("connections refused", router.refused);
+    println!("{:<36}{:>9}{:>9}{:>9}", "milliseconds", "p50", "p99", "max");
+    ledger("all visitors", &router.ledger);
 }
 
 async fn measure_cold(rows: usize) {

@@ -5,12 +5,14 @@
 //! |---|---|
 //! | [`kills`] | workers are killed, again and again |
 //! | [`cold`] | an emperor starts with many rows, and visitors of all of them are there |
+//! | [`router`] | the router is killed, again and again |
 //! | [`storm`] | many rows whose workers end at once, beside some that serve |
 //! | [`update`] | one UPDATE over many rows that serve |
 
 pub mod cold;
 pub mod kills;
 pub mod pulse;
+pub mod router;
 pub mod storm;
 pub mod update;
 
