@@ -1,18 +1,21 @@
-//! The places of a bounded instance and the queue before it, in every order in which threads can take
-//! their steps. A call that got lost would leave a request waiting for ever: the checker sees that
-//! nobody can go on, and names the order.
+//! What threads share, in every order in which they can take their steps: the places of a bounded
+//! instance and the queue before it, the counts of a gauge, and wishes to wake a site. A call that got
+//! lost would leave a request waiting for ever: the checker sees that nobody can go on, and names the
+//! order.
 
 use std::future::poll_fn;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use loom::future::block_on;
 use loom::model::Builder;
 use loom::thread;
-use site_model::Incarnation;
+use site_model::{Incarnation, QueueBounds, Service, SiteId, SiteRoute};
 
 use crate::gauge::{Gauge, Gauges};
 use crate::queue::{Place, Queue, Stance};
+use crate::wakes::Wakes;
 
 const DEPTH: u32 = 10;
 /// How many requests the instance takes at a time.
@@ -107,5 +110,55 @@ fn one_that_gives_up_doesn_t_take_the_call_with_it() {
         site.wait(&second);
         ended.join().unwrap();
         ending.join().unwrap();
+    });
+}
+
+#[test]
+fn whoever_reads_a_gauge_meanwhile_counts_no_request_twice_and_misses_none_of_its_own() {
+    check(|| {
+        let gauges = Arc::new(Gauges::new(2));
+        let others = Arc::clone(&gauges);
+        let counting = thread::spawn(move || {
+            let gauge = others.of(Incarnation::new(1));
+            gauge.begin(1);
+            gauge.end(1);
+            gauge
+        });
+        let gauge = gauges.of(Incarnation::new(1));
+        gauge.begin(0);
+        assert!((1..=2).contains(&gauge.in_flight()));
+        assert!((1..=2).contains(&gauge.requests()));
+        let other = counting.join().unwrap();
+        assert!(Arc::ptr_eq(&gauge, &other), "an instance has one gauge");
+        assert_eq!((gauge.in_flight(), gauge.requests()), (1, 2));
+    });
+}
+
+fn asleep(id: i64) -> Arc<SiteRoute> {
+    Arc::new(SiteRoute {
+        id: SiteId::new(id).unwrap(),
+        slug: "site".parse().unwrap(),
+        canonical: "site.example".parse().unwrap(),
+        hosts: vec![],
+        service: Service::Waiting,
+        queue: QueueBounds {
+            depth: DEPTH,
+            timeout: Duration::from_secs(1),
+        },
+    })
+}
+
+#[test]
+fn no_wish_to_wake_a_site_is_overslept_and_none_is_told_twice() {
+    check(|| {
+        let wakes = Arc::new(Wakes::default());
+        let routes = [1, 2].map(asleep);
+        let (others, same) = (Arc::clone(&wakes), routes.clone());
+        let wishing = thread::spawn(move || same.iter().for_each(|route| others.wish(route)));
+        wakes.wish(&routes[0]);
+        let mut heard = [(); 2].map(|()| block_on(wakes.next()).get());
+        heard.sort_unstable();
+        assert_eq!(heard, [1, 2]);
+        wishing.join().unwrap();
     });
 }

@@ -1,13 +1,23 @@
 //! The little that the threads share: gauges, queues, whom to wake, whether anything has happened,
 //! and how many connections are open. Everything else of a request stays on its thread.
+//!
+//! | shared | how it is kept in order | tried in every order of steps by `model` |
+//! |---|---|---|
+//! | a gauge's counts | a cell for each thread, which alone writes to it; whoever reads adds up | yes |
+//! | an instance's places, a site's queue | an atomic and a lock, tied together by fences | yes |
+//! | which gauge, queue belongs to what | a lock around a map | yes, for gauges |
+//! | wishes to wake | a lock around a set, then a note to the link | yes, over a stand-in for the note |
+//! | `stirred` | the same note, and nothing but it: what was noted is asked of the thread itself | as the wishes |
+//! | open connections | one counter, added to and taken from; a bound that may be passed by one a thread needs no order | no: there is one step |
+//! | table, settings | not shared: each thread is given its own by an order, which it takes between two polls | no: one thread |
+//! | notes of load | not shared: plain cells, handed over by an order | no: one thread |
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use tokio::sync::Notify;
 
 use crate::gauge::Gauges;
 use crate::queue::Queues;
+use crate::sync::Notify;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::wakes::Wakes;
 
 /// What the threads share.

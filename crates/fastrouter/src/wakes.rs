@@ -2,11 +2,11 @@
 //! the emperor.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use site_model::{SiteId, SiteRoute};
-use tokio::sync::Notify;
 
+use crate::sync::{Mutex, MutexGuard, Notify};
 use crate::weak::WeakMap;
 
 /// Wishes to wake a site.
