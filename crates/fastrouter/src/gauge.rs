@@ -20,6 +20,7 @@ use crate::weak::WeakMap;
 struct Cell {
     in_flight: AtomicU64,
     requests: AtomicU64,
+    tunnels: AtomicU64,
 }
 
 /// The requests of one instance.
@@ -73,6 +74,22 @@ impl Gauge {
     /// A request ended on this thread.
     pub(crate) fn end(&self, thread: usize) {
         add(&self.cells[thread].in_flight, -1);
+    }
+
+    /// A request in flight becomes a tunnel on this thread.
+    pub(crate) fn open_tunnel(&self, thread: usize) {
+        add(&self.cells[thread].tunnels, 1);
+    }
+
+    /// A tunnel ends on this thread, and its request soon afterwards.
+    pub(crate) fn close_tunnel(&self, thread: usize) {
+        add(&self.cells[thread].tunnels, -1);
+    }
+
+    /// Tunnels among its requests, over all threads.
+    pub(crate) fn tunnels(&self) -> u64 {
+        let cells = self.cells.iter();
+        cells.map(|cell| cell.tunnels.load(Ordering::Relaxed)).sum()
     }
 
     /// Requests it has now, over all threads.
@@ -153,6 +170,18 @@ mod tests {
                 in_flight
             }
         );
+    }
+
+    #[test]
+    fn a_tunnel_is_a_request_in_flight_that_is_told_apart() {
+        let gauge = Gauge::new(2);
+        gauge.begin(0);
+        gauge.begin(1);
+        gauge.open_tunnel(1);
+        assert_eq!((gauge.in_flight(), gauge.tunnels()), (2, 1));
+        gauge.close_tunnel(1);
+        gauge.end(1);
+        assert_eq!((gauge.in_flight(), gauge.tunnels()), (1, 0));
     }
 
     #[test]

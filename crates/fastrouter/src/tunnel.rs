@@ -27,7 +27,7 @@ impl Tunnel {
             worker,
             early,
             record,
-            _lease: lease,
+            _lease: lease.into_tunnel(),
         }
     }
 

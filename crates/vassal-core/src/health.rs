@@ -1,9 +1,16 @@
-//! Whether an instance that serves is well. Pure: probes, and what the router tells, are arguments.
+//! Whether an instance that serves is well: everything that is known of it, weighed to one verdict.
+//! Pure: probes, its own word, its process, and what the router tells are arguments.
 //!
-//! Busy is not hung. A probe that fails counts only where nothing else shows life: not where the
-//! instance has answered requests meanwhile, and not where it has requests of which none has failed,
-//! for all of its workers may be taking long uploads. There it takes a second sign: an answer that
-//! didn't begin in time, a connection broken off or refused.
+//! Busy is not hung. A probe that fails, or a watchdog that is missed, counts only where nothing else
+//! shows life: not where the instance has answered requests meanwhile, and not where it has requests
+//! of which none has failed, for all of its workers may be taking long uploads. There it takes a
+//! second sign: an answer that didn't begin in time, a connection broken off or refused. An open
+//! tunnel is neither: a worker that hangs keeps `WebSocket`s open.
+//!
+//! Each kind of sign counts for itself: a thread that keeps a watchdog quiet doesn't make up for
+//! pages that aren't answered. Who is unwell by one of them is unwell.
+
+use std::time::Duration;
 
 use crate::lifecycle::InstanceLoad;
 use crate::settings::Health;
@@ -11,12 +18,28 @@ use crate::settings::Health;
 /// What is known of an instance's health.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Condition {
-    /// Failures in a row.
-    failures: u32,
-    /// Good probes in a row.
-    successes: u32,
+    probes: Streak,
+    watchdog: Streak,
+    requests: Streak,
+    /// How long its process had been stopped when that was too long.
+    stopped: Option<String>,
+    /// It said of itself that it is broken.
+    broken: bool,
     /// What the router had told when the instance last showed life.
     seen: Signs,
+    /// How many failed requests the router has told of.
+    known_harm: u64,
+}
+
+/// Good and bad signs of one kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Streak {
+    /// Bad ones in a row.
+    failures: u32,
+    /// Good ones in a row.
+    successes: u32,
+    /// How many requests it had answered at the last one.
+    answered: u64,
     /// Why it is unwell.
     unwell: Option<String>,
 }
@@ -28,55 +51,133 @@ struct Signs {
     harmed: u64,
 }
 
+/// What an instance that gives a bad sign shows elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Elsewhere {
+    /// It has answered requests since the last sign.
+    Answers,
+    /// It has requests, and none has failed.
+    Works,
+    /// No life.
+    Nothing,
+}
+
 impl Condition {
     /// Why it is unwell; `None`: it is well.
     pub fn unwell(&self) -> Option<&str> {
-        self.unwell.as_deref()
+        let said = "it said of itself that it is broken (WATCHDOG=trigger)";
+        let counted = [&self.watchdog, &self.probes, &self.requests];
+        let mut counted = counted.into_iter().map(|streak| streak.unwell.as_deref());
+        self.stopped
+            .as_deref()
+            .or_else(|| self.broken.then_some(said))
+            .or_else(|| counted.find_map(|found| found))
     }
 
     /// A probe found this.
     pub fn probed(&mut self, health: &Health, found: Result<(), String>, load: InstanceLoad) {
-        let signs = Signs::of(load);
+        let elsewhere = self.elsewhere(self.probes.answered, load);
         match found {
             Ok(()) => {
-                self.failures = 0;
-                self.seen = signs;
-                self.successes = self.successes.saturating_add(1);
-                if self.successes >= health.successes {
-                    self.unwell = None;
-                }
+                // It was answered, as a request would have been.
+                self.seen = Signs::of(load);
+                self.requests.good(health);
+                self.probes.good(health);
             }
-            Err(_) if signs.answered > self.seen.answered => self.lives(signs),
-            Err(_) if load.in_flight > 0 && signs.harmed == self.seen.harmed => self.successes = 0,
-            Err(cause) => {
-                self.successes = 0;
+            Err(cause) => self.probes.bad(health, elsewhere, cause),
+        }
+        self.probes.answered = load.answered;
+    }
+
+    /// It has said within `period` that it lives, or hasn't.
+    pub fn watched(&mut self, health: &Health, spoke: bool, period: Duration, load: InstanceLoad) {
+        let elsewhere = self.elsewhere(self.watchdog.answered, load);
+        if spoke {
+            self.watchdog.good(health);
+        } else {
+            let seconds = period.as_secs_f32();
+            let cause = format!("it has not sent WATCHDOG=1 for {seconds}s");
+            self.watchdog.bad(health, elsewhere, cause);
+        }
+        self.watchdog.answered = load.answered;
+    }
+
+    /// It said that it is broken, and knows best: whatever else it shows.
+    pub fn said_broken(&mut self) {
+        self.broken = true;
+    }
+
+    /// Its process was stopped by a signal, and nobody has let it go on for that long. That is no
+    /// matter of counting: a stopped process is busy with nothing.
+    pub fn stopped_for(&mut self, time: Duration) {
+        let seconds = time.as_secs();
+        let words = "its process is stopped by a signal, and nobody let it go on for";
+        self.stopped = Some(format!("{words} {seconds}s"));
+    }
+
+    /// Its process isn't stopped, or not for long.
+    pub fn goes_on(&mut self) {
+        self.stopped = None;
+    }
+
+    /// The router told this: so many requests that failed, and not one that was answered, are as
+    /// good as so many failed probes. True: requests have failed that it hadn't told of before.
+    pub fn told(&mut self, health: &Health, load: InstanceLoad) -> bool {
+        let signs = Signs::of(load);
+        let is_harmed = signs.harmed > self.known_harm;
+        self.known_harm = self.known_harm.max(signs.harmed);
+        if !health.is_on() {
+            return is_harmed;
+        }
+        if signs.answered > self.seen.answered {
+            self.seen = signs;
+            self.requests.good(health);
+            return is_harmed;
+        }
+        let harmed = signs.harmed.saturating_sub(self.seen.harmed);
+        if harmed >= u64::from(health.failures) && self.requests.unwell.is_none() {
+            self.requests.successes = 0;
+            self.requests.unwell = Some(format!("{harmed} requests failed in a row"));
+        }
+        is_harmed
+    }
+
+    fn elsewhere(&mut self, answered_before: u64, load: InstanceLoad) -> Elsewhere {
+        let signs = Signs::of(load);
+        if signs.answered > self.seen.answered {
+            self.seen = signs;
+        }
+        if signs.answered > answered_before {
+            Elsewhere::Answers
+        } else if load.in_flight > load.tunnels && signs.harmed == self.seen.harmed {
+            Elsewhere::Works
+        } else {
+            Elsewhere::Nothing
+        }
+    }
+}
+
+impl Streak {
+    fn good(&mut self, health: &Health) {
+        self.failures = 0;
+        self.successes = self.successes.saturating_add(1);
+        if self.successes >= health.successes {
+            self.unwell = None;
+        }
+    }
+
+    fn bad(&mut self, health: &Health, elsewhere: Elsewhere, cause: String) {
+        self.successes = 0;
+        match elsewhere {
+            Elsewhere::Answers => self.failures = 0,
+            Elsewhere::Works => {}
+            Elsewhere::Nothing => {
                 self.failures = self.failures.saturating_add(1);
                 if self.failures >= health.failures {
                     self.unwell = Some(cause);
                 }
             }
         }
-    }
-
-    /// The router told this: so many requests that failed, and not one that was answered, are as
-    /// good as so many failed probes.
-    pub fn told(&mut self, health: &Health, load: InstanceLoad) {
-        let signs = Signs::of(load);
-        if signs.answered > self.seen.answered {
-            self.lives(signs);
-            return;
-        }
-        let harmed = signs.harmed.saturating_sub(self.seen.harmed);
-        if harmed >= u64::from(health.failures) && self.unwell.is_none() {
-            self.successes = 0;
-            self.unwell = Some(format!("{harmed} requests failed in a row"));
-        }
-    }
-
-    fn lives(&mut self, signs: Signs) {
-        self.failures = 0;
-        self.successes = 0;
-        self.seen = signs;
     }
 }
 
@@ -85,6 +186,7 @@ impl Signs {
         let InstanceLoad {
             requests: _,
             in_flight: _,
+            tunnels: _,
             answered,
             refused,
             broken,
@@ -111,6 +213,7 @@ mod tests {
             timeout: Duration::from_secs(5),
             failures: 3,
             successes: 2,
+            watchdog: Duration::from_secs(30),
         }
     }
 
@@ -161,6 +264,68 @@ mod tests {
     #[test]
     fn requests_that_are_late_and_probes_that_fail_are_two_signs() {
         check("+---", |at| load(8, 5, u64::from(at > 0)), true);
+    }
+
+    #[test]
+    fn an_open_tunnel_is_no_sign_of_life() {
+        let tunnels = |tunnels| InstanceLoad {
+            tunnels,
+            ..load(3, 0, 0)
+        };
+        check("---", |_| tunnels(3), true);
+        check("---", |_| tunnels(2), false);
+    }
+
+    /// `w` a watchdog in time, `m` a missed one; `+` and `-` as of [`check`].
+    fn check_all(signs: &str, load_at: impl Fn(u64) -> InstanceLoad, unwell: Option<&str>) {
+        let mut condition = Condition::default();
+        for (sign, at) in signs.chars().zip(0..) {
+            let period = Duration::from_secs(30);
+            match sign {
+                '+' => condition.probed(&health(), Ok(()), load_at(at)),
+                '-' => condition.probed(&health(), Err("no answer".into()), load_at(at)),
+                sign => condition.watched(&health(), sign == 'w', period, load_at(at)),
+            }
+        }
+        assert_eq!(condition.unwell(), unwell, "{signs}");
+    }
+
+    #[test]
+    fn a_missed_watchdog_counts_like_a_failed_probe_and_for_itself() {
+        let nothing = |_| load(0, 0, 0);
+        let missed = Some("it has not sent WATCHDOG=1 for 30s");
+        check_all("mm", nothing, None);
+        check_all("mmm", nothing, missed);
+        check_all("mmwmm", nothing, None);
+        check_all("mmmww", nothing, None);
+        check_all("mmmw", nothing, missed);
+        check_all("m+m+m", nothing, missed);
+        check_all("-w-w-", nothing, Some("no answer"));
+        check_all("mmmmmm", |_| load(8, 5, 0), None);
+        check_all("mmmmmm", |at| load(8, at + 1, 0), None);
+    }
+
+    #[test]
+    fn who_is_stopped_or_says_that_it_is_broken_is_not_busy() {
+        let mut condition = Condition::default();
+        condition.stopped_for(Duration::from_secs(3));
+        let words = "its process is stopped by a signal, and nobody let it go on for 3s";
+        assert_eq!(condition.unwell(), Some(words));
+        condition.goes_on();
+        assert_eq!(condition.unwell(), None);
+        condition.said_broken();
+        condition.probed(&health(), Ok(()), load(1, 1, 0));
+        assert!(condition.unwell().is_some());
+    }
+
+    #[test]
+    fn who_answers_again_after_failed_requests_is_well_again() {
+        let mut condition = Condition::default();
+        condition.told(&health(), load(0, 0, 3));
+        assert!(condition.unwell().is_some());
+        condition.told(&health(), load(0, 1, 3));
+        condition.told(&health(), load(0, 2, 3));
+        assert_eq!(condition.unwell(), None);
     }
 
     #[test]

@@ -71,6 +71,16 @@ pub struct Health {
     pub failures: u32,
     /// So many good probes in a row make it well again.
     pub successes: u32,
+    /// How long it may be silent on `NOTIFY_SOCKET`; zero: for ever, unless it asks for a watchdog.
+    pub watchdog: Duration,
+}
+
+impl Health {
+    /// Whether failed requests make an instance unwell. Who is never probed, and says nothing of
+    /// itself, could not show that it is well again.
+    pub fn is_on(&self) -> bool {
+        !self.interval.is_zero() || !self.watchdog.is_zero()
+    }
 }
 
 /// How many instances.

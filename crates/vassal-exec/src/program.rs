@@ -27,11 +27,13 @@ pub(crate) fn open(path: &str) -> Result<OwnedFd, Errno> {
 }
 
 impl Invocation {
-    /// Takes it from the plan, with what only this process knows: its pid, for `LISTEN_PID`.
+    /// Takes it from the plan, with what only this process knows: its pid, for `LISTEN_PID` and
+    /// `WATCHDOG_PID`.
     pub(crate) fn of(plan: &ExecPlan) -> Result<Self, ExecFailure> {
         let program = plan.argv.first().cloned().unwrap_or_default();
         let listen = listen_variables(&plan.descriptors);
-        let environment = plan.env.iter().chain(&listen);
+        let watchdog = watchdog_variable(&plan.env);
+        let environment = plan.env.iter().chain(&listen).chain(&watchdog);
         Ok(Self {
             program,
             search_path: plan
@@ -113,6 +115,13 @@ fn listen_variables(descriptors: &[String]) -> Vec<(String, String)> {
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
+}
+
+/// `sd_watchdog_enabled(3)`, which compares it as `sd_listen_fds(3)` does: a child that inherits the
+/// variables knows that they aren't meant for it.
+fn watchdog_variable(env: &[(String, String)]) -> Option<(String, String)> {
+    let is_watched = env.iter().any(|(name, _)| name == "WATCHDOG_USEC");
+    is_watched.then(|| ("WATCHDOG_PID".to_owned(), getpid().to_string()))
 }
 
 fn c_string(text: String) -> Result<CString, ExecFailure> {

@@ -147,6 +147,9 @@ pub struct InstanceLoad {
     pub requests: u64,
     /// Requests it has now, open tunnels among them.
     pub in_flight: u64,
+    /// Tunnels that are open now. A router of an earlier version doesn't tell.
+    #[serde(default)]
+    pub tunnels: u64,
     /// Requests it answered since it was last said: signs of life.
     pub answered: u64,
     /// Connections that it didn't take since it was last said.

@@ -103,6 +103,7 @@ impl Known {
             let instance = instance_of(load, *incarnation);
             instance.requests = gauge.requests();
             instance.in_flight = gauge.in_flight();
+            instance.tunnels = gauge.tunnels();
             instance.in_flight > 0
         });
         if busy.is_empty() {
@@ -209,6 +210,7 @@ mod tests {
         gauge.begin(0);
         gauge.begin(1);
         gauge.end(1);
+        gauge.open_tunnel(0);
         let answered = Signs {
             answered: 1,
             ..Signs::default()
@@ -227,6 +229,7 @@ mod tests {
             incarnation: 7,
             requests: 2,
             in_flight: 1,
+            tunnels: 1,
             answered: 1,
             refused: 0,
             broken: 2,

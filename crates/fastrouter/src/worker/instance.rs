@@ -258,6 +258,17 @@ impl Instance {
         }
     }
 
+    /// A request here becomes a tunnel.
+    pub(super) fn open_tunnel(self: &Rc<Self>) {
+        self.gauge.open_tunnel(self.thread);
+        self.tallies.note(self);
+    }
+
+    /// A tunnel here ends.
+    pub(super) fn close_tunnel(&self) {
+        self.gauge.close_tunnel(self.thread);
+    }
+
     /// A request here went so.
     pub(super) fn sign(self: &Rc<Self>, sign: Sign) {
         self.tallies.sign(self, sign);

@@ -15,6 +15,8 @@ pub(crate) struct Lease {
     instance: Rc<Instance>,
     /// Whether it has one of the places of a bounded instance.
     has_place: bool,
+    /// Whether the request has become a tunnel.
+    is_tunnel: bool,
 }
 
 /// Why no instance takes a request now.
@@ -91,7 +93,16 @@ impl Lease {
         Self {
             instance,
             has_place,
+            is_tunnel: false,
         }
+    }
+
+    /// The request has become a tunnel. An open one says nothing of whether the worker answers.
+    #[must_use]
+    pub(crate) fn into_tunnel(mut self) -> Self {
+        self.instance.open_tunnel();
+        self.is_tunnel = true;
+        self
     }
 
     /// The request went so.
@@ -107,6 +118,9 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let instance = &self.instance;
+        if self.is_tunnel {
+            instance.close_tunnel();
+        }
         instance.end();
         if self.has_place {
             instance.gauge.leave_place();

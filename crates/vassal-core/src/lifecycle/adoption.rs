@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use site_model::{Incarnation, InstanceNumber, Revision, SiteId};
 
-use super::checkup::Checkup;
+use super::checkup::Probe;
 use super::demand::Demand;
 use super::event::{Effect, Event, Process};
 use super::goal::Goal;
@@ -18,8 +18,10 @@ use super::instance::{Carrier, DrainStep, Instance, Permit, Phase};
 use super::reason::{Failure, Prospect, StopReason};
 use super::rollout::{Health, NextTry, Rollout, RolloutNumber, Standing, Trouble};
 use super::transition::probe_patience;
+use super::watch::Watch;
 use super::wear::Wear;
 use super::{Lifecycle, later};
+use crate::health::Condition;
 use crate::{ExitReason, VassalSpec, Want};
 
 /// What is to be remembered of a vassal, apart from its specification.
@@ -42,6 +44,8 @@ pub struct InstanceMemory {
     pub rollout: u64,
     /// How far it is.
     pub stage: Stage,
+    /// The watchdog that it asked for itself; `None`: none.
+    pub watchdog: Option<Duration>,
 }
 
 /// How far an instance is, as far as another emperor has to know.
@@ -260,7 +264,9 @@ impl InheritedInstance {
             spec,
             phase,
             wear,
-            checkup: Checkup::default(),
+            condition: Condition::default(),
+            probe: Probe::default(),
+            watch: Watch::adopted(memory.watchdog, now),
         }
     }
 }
@@ -281,6 +287,7 @@ impl Instance {
             number: self.number,
             rollout: self.rollout.0,
             stage,
+            watchdog: self.watch.asked_for(),
         };
         Some((self.incarnation()?, memory))
     }

@@ -9,21 +9,14 @@ use site_model::Incarnation;
 use super::event::Effect;
 use super::instance::{Instance, Phase, Role};
 use super::reason::{Failure, StopReason};
-use super::{Lifecycle, later};
-use crate::health::Condition;
+use super::{InstanceLoad, Lifecycle, later};
 
 /// The prober ends itself at `health.timeout`; this much later its silence counts as a failure.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// The health of one instance, and its next probe.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Checkup {
-    condition: Condition,
-    probe: Probe,
-}
-
+/// The next probe of an instance.
 #[derive(Debug, Clone, Copy, Default)]
-enum Probe {
+pub(super) enum Probe {
     /// None was made yet.
     #[default]
     First,
@@ -34,20 +27,15 @@ enum Probe {
 }
 
 impl Lifecycle {
-    /// Takes in what the router told, and asks those whose time has come.
+    /// Takes in what the router told, and asks or looks at those whose time has come.
     pub(super) fn check_up(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let mut found = Vec::new();
-        for index in 0..self.instances.len() {
-            let load = self.load_of(index);
-            let instance = &mut self.instances[index];
-            let before = instance.is_unwell();
-            instance.check_up(load, now, out);
-            if !before && instance.is_unwell() {
-                found.push((instance.rollout, instance.failure(now)));
-            }
-        }
-        for (rollout, failure) in found {
-            self.failed(Some(rollout), failure, now);
+        let ready = self.instances.iter().filter(|instance| instance.is_ready());
+        let ready: Vec<_> = ready.filter_map(Instance::incarnation).collect();
+        for incarnation in ready {
+            self.judge(incarnation, now, |instance, load| {
+                instance.check_up(load, now, out);
+                instance.look(now, out);
+            });
         }
         self.retire_unwell(now, out);
     }
@@ -58,26 +46,31 @@ impl Lifecycle {
         found: Result<(), String>,
         now: Instant,
     ) {
+        self.judge(incarnation, now, |instance, load| {
+            instance.checked(found, load, now);
+        });
+    }
+
+    /// Takes in what was learned of an instance, beside what the router told of it. Who turns out to
+    /// be unwell has failed its rollout.
+    pub(super) fn judge(
+        &mut self,
+        incarnation: Incarnation,
+        now: Instant,
+        learn: impl FnOnce(&mut Instance, InstanceLoad),
+    ) {
         let Some(index) = self.find(incarnation) else {
             return;
         };
-        let load = self.load_of(index);
+        let told = self.load.as_ref();
+        let told = told.and_then(|load| load.instances.get(&incarnation).copied());
         let instance = &mut self.instances[index];
         let before = instance.is_unwell();
-        instance.checked(found, load, now);
+        learn(instance, told.unwrap_or_default());
         if !before && instance.is_unwell() {
             let (rollout, failure) = (instance.rollout, instance.failure(now));
             self.failed(Some(rollout), failure, now);
         }
-    }
-
-    /// What the router told of an instance.
-    fn load_of(&self, index: usize) -> super::InstanceLoad {
-        let told = self.instances[index].incarnation().and_then(|incarnation| {
-            let load = self.load.as_ref()?;
-            load.instances.get(&incarnation).copied()
-        });
-        told.unwrap_or_default()
     }
 
     fn retire_unwell(&mut self, now: Instant, out: &mut Vec<Effect>) {
@@ -102,7 +95,7 @@ impl Instance {
 
     /// Why it is unwell, while it is in the route.
     pub(super) fn unwell(&self) -> Option<&str> {
-        let unwell = self.checkup.condition.unwell();
+        let unwell = self.condition.unwell();
         unwell.filter(|_| self.role() == Role::Serving)
     }
 
@@ -112,40 +105,42 @@ impl Instance {
         let Phase::Ready { since, .. } = &self.phase else {
             return None;
         };
-        (!interval.is_zero()).then(|| match self.checkup.probe {
+        (!interval.is_zero()).then(|| match self.probe {
             Probe::First => later(*since, interval),
             Probe::At(at) | Probe::Until(at) => at,
         })
     }
 
-    fn check_up(&mut self, load: super::InstanceLoad, now: Instant, out: &mut Vec<Effect>) {
+    fn check_up(&mut self, load: InstanceLoad, now: Instant, out: &mut Vec<Effect>) {
         let spec = Arc::clone(&self.spec);
         let health = &spec.settings.health;
-        if health.interval.is_zero() || !self.is_ready() {
-            return;
+        if self.condition.told(health, load) {
+            self.watch.suspect(now);
         }
-        self.checkup.condition.told(health, load);
         if self.checkup_at().is_none_or(|at| at > now) {
             return;
         }
-        if let Probe::Until(_) = self.checkup.probe {
+        if let Probe::Until(_) = self.probe {
             let silence = "it was probed, and the probe says nothing".to_owned();
             self.checked(Err(silence), load, now);
             return;
         }
         let patience = health.timeout.saturating_add(MARGIN);
-        self.checkup.probe = Probe::Until(later(now, patience));
+        self.probe = Probe::Until(later(now, patience));
         if let Some(incarnation) = self.incarnation() {
             out.push(Effect::Check { incarnation, spec });
         }
     }
 
-    fn checked(&mut self, found: Result<(), String>, load: super::InstanceLoad, now: Instant) {
+    fn checked(&mut self, found: Result<(), String>, load: InstanceLoad, now: Instant) {
         let health = &self.spec.settings.health;
         // Late, or heard twice.
-        if let (Probe::Until(_), false) = (self.checkup.probe, health.interval.is_zero()) {
-            self.checkup.condition.probed(health, found, load);
-            self.checkup.probe = Probe::At(later(now, health.interval));
+        if let (Probe::Until(_), false) = (self.probe, health.interval.is_zero()) {
+            if found.is_err() {
+                self.watch.suspect(now);
+            }
+            self.condition.probed(health, found, load);
+            self.probe = Probe::At(later(now, health.interval));
         }
     }
 
@@ -161,12 +156,7 @@ impl Instance {
             | Phase::Killed { .. } => now,
         };
         Failure::Unwell {
-            found: self
-                .checkup
-                .condition
-                .unwell()
-                .unwrap_or_default()
-                .to_owned(),
+            found: self.condition.unwell().unwrap_or_default().to_owned(),
             after: now.saturating_duration_since(since),
         }
     }

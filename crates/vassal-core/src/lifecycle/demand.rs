@@ -33,6 +33,8 @@ pub struct InstanceLoad {
     pub requests: u64,
     /// Requests it has now, open tunnels among them.
     pub in_flight: u64,
+    /// Tunnels among those. An open one is no sign of life, and none of a hang.
+    pub tunnels: u64,
     /// Requests it answered.
     pub answered: u64,
     /// Connections that it didn't take.

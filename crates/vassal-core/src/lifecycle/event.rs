@@ -8,6 +8,7 @@ use site_model::{Generation, Incarnation, InstanceNumber, SiteRoute};
 
 use super::demand::Load;
 use super::reason::{Prospect, StopReason};
+use super::watch::Sight;
 use crate::settings::StopSignal;
 use crate::{ExitReason, VassalSpec, Want};
 
@@ -103,6 +104,13 @@ pub enum Event {
         /// What was found instead of a good answer.
         found: Result<(), String>,
     },
+    /// It was looked at.
+    Looked {
+        /// Which spawn it is.
+        incarnation: Incarnation,
+        /// What was seen.
+        sight: Sight,
+    },
     /// Its deadline has come.
     Tick,
 }
@@ -131,6 +139,7 @@ impl Event {
             Self::Load(_) => "load",
             Self::Measured { .. } => "memory",
             Self::Checked { .. } => "health",
+            Self::Looked { .. } => "looked-at",
             Self::Tick => "deadline",
         }
     }
@@ -144,6 +153,7 @@ impl Event {
             | Self::Exited { incarnation, .. }
             | Self::Measured { incarnation, .. }
             | Self::Checked { incarnation, .. }
+            | Self::Looked { incarnation, .. }
             | Self::FoundReady(incarnation)
             | Self::Idle(incarnation)
             | Self::Spawned(Process { incarnation, .. }) => Some(*incarnation),
@@ -205,6 +215,10 @@ pub enum Effect {
         /// How to find out.
         spec: Arc<VassalSpec>,
     },
+    /// Look at it; answered at once by `Looked`, where it has a process.
+    Look(Incarnation),
+    /// Let its stopped process go on, so that it ends what it has.
+    LetGoOn(Incarnation),
     /// Find out how much memory its process group has; answered by `Measured`.
     Measure(Incarnation),
     /// Ask it to end.

@@ -67,6 +67,7 @@ impl Lifecycle {
                 }
             }
             Event::Checked { incarnation, found } => self.checked(incarnation, found, now),
+            Event::Looked { incarnation, sight } => self.looked(incarnation, sight, now),
             Event::Tick => {}
         }
     }

@@ -12,12 +12,14 @@ use std::time::Instant;
 
 use site_model::{Generation, Incarnation, InstanceNumber};
 
-use super::checkup::Checkup;
+use super::checkup::Probe;
 use super::event::{Process, Ticket};
 use super::reason::StopReason;
 use super::rollout::RolloutNumber;
+use super::watch::Watch;
 use super::wear::Wear;
 use crate::VassalSpec;
+use crate::health::Condition;
 
 /// One running process group with its own listening socket, or the intention of one.
 #[derive(Debug, Clone)]
@@ -27,7 +29,9 @@ pub(super) struct Instance {
     pub(super) spec: Arc<VassalSpec>,
     pub(super) phase: Phase,
     pub(super) wear: Wear,
-    pub(super) checkup: Checkup,
+    pub(super) condition: Condition,
+    pub(super) probe: Probe,
+    pub(super) watch: Watch,
 }
 
 /// Where an instance is in its life.

@@ -13,6 +13,7 @@
 //! | `hear` | what each event changes at once |
 //! | `instance`, `transition` | the phases of one instance, and how it gets from one to the next |
 //! | `checkup` | who is unwell |
+//! | `watch` | what is seen of an instance without asking it |
 //! | `wear` | who has served for long enough |
 //! | `steer` | which instances there should be, and which are to go |
 //! | `view` | what is told about it: status and route |
@@ -34,6 +35,7 @@ mod rollout;
 mod steer;
 mod transition;
 mod view;
+mod watch;
 mod wear;
 
 use std::sync::Arc;
@@ -48,6 +50,7 @@ pub use event::{Effect, Event, Haste, Process, Ticket};
 use goal::Goal;
 use instance::{Carrier, Instance};
 pub use reason::{Failure, Prospect, StopReason};
+pub use watch::Sight;
 
 use crate::Want;
 use crate::scaling::Scale;
@@ -123,6 +126,7 @@ impl Lifecycle {
             .chain(self.rescales_at())
             .chain(self.instances.iter().filter_map(Instance::wears_on_at))
             .chain(self.instances.iter().filter_map(Instance::checkup_at))
+            .chain(self.instances.iter().filter_map(Instance::looks_at))
             .min()
     }
 

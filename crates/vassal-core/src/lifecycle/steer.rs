@@ -21,14 +21,16 @@ use std::time::Instant;
 use site_model::InstanceNumber;
 
 use super::Lifecycle;
-use super::checkup::Checkup;
+use super::checkup::Probe;
 use super::event::{Effect, Haste, Ticket};
 use super::goal::Goal;
 use super::instance::{Instance, Phase, Role};
 use super::reason::StopReason;
 use super::rollout::{Rollout, RolloutNumber};
+use super::watch::Watch;
 use super::wear::Wear;
 use crate::VassalSpec;
+use crate::health::Condition;
 
 /// How many instances are in which role, seen from the rollout that is wanted.
 #[derive(Debug, Default)]
@@ -246,7 +248,9 @@ impl Lifecycle {
         self.instances.push(Instance {
             number: self.free_number(),
             wear,
-            checkup: Checkup::default(),
+            condition: Condition::default(),
+            probe: Probe::default(),
+            watch: Watch::default(),
             rollout,
             spec,
             phase: Phase::Queued { ticket },

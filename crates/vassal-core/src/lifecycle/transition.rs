@@ -71,6 +71,9 @@ impl Instance {
     ) -> Option<Self> {
         let phase = match self.phase {
             Phase::Publishing { process, since, .. } | Phase::Ready { process, since } => {
+                if self.watch.is_stopped() {
+                    out.push(Effect::LetGoOn(process.incarnation));
+                }
                 let grace = self.spec.settings.stop.grace;
                 Phase::Draining {
                     process,

@@ -193,12 +193,14 @@ impl Encoder {
             timeout,
             failures,
             successes,
+            watchdog,
         } = health;
         self.duration(*interval);
         self.probe(probe);
         self.duration(*timeout);
         self.number(u64::from(*failures));
         self.number(u64::from(*successes));
+        self.duration(*watchdog);
     }
 
     fn instances(&mut self, instances: &Instances) {

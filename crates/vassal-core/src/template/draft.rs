@@ -41,6 +41,7 @@ pub(crate) struct Draft {
     pub(crate) health_timeout: Duration,
     pub(crate) health_failures: u32,
     pub(crate) health_successes: u32,
+    pub(crate) health_watchdog: Duration,
     pub(crate) instances_min: u32,
     pub(crate) instances_max: u32,
     pub(crate) instances_concurrency: u32,
@@ -155,6 +156,7 @@ impl Draft {
                 timeout: self.health_timeout,
                 failures: self.health_failures,
                 successes: self.health_successes,
+                watchdog: self.health_watchdog,
             },
             instances: Instances {
                 min: self.instances_min,

@@ -12,6 +12,7 @@ pub const RESERVED_ENV: &[&str] = &[
     "EMPEROR_*",
     "LISTEN_*",
     "NOTIFY_SOCKET",
+    "WATCHDOG_*",
 ];
 
 /// Why a name can't be used.
@@ -105,6 +106,7 @@ mod tests {
             "EMPEROR_X",
             "LISTEN_FDS",
             "NOTIFY_SOCKET",
+            "WATCHDOG_PID",
         ] {
             check(MapTable::Env, name, Err(NameError::Reserved));
         }

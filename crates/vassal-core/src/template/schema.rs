@@ -158,6 +158,12 @@ pub const KEYS: &[Key] = &[
         "so many good probes in a row make it well again",
     ),
     new(
+        "health.watchdog",
+        Kind::Duration(Zero::Allowed, |draft| &mut draft.health_watchdog),
+        "\"0s\"",
+        "how long a ready instance may be without `WATCHDOG=1` on `NOTIFY_SOCKET` before that counts as a failure, at least a second; 0: it need not say so",
+    ),
+    new(
         "instances.min",
         Kind::Count(1..=1000, |draft| &mut draft.instances_min),
         "1",

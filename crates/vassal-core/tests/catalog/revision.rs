@@ -117,6 +117,7 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("health.timeout", "'61s'"),
     ("health.failures", "4"),
     ("health.successes", "4"),
+    ("health.watchdog", "'61s'"),
     ("instances.min", "2"),
     ("instances.max", "2"),
     ("instances.concurrency", "2"),

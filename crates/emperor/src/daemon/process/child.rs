@@ -18,6 +18,7 @@ use std::time::Duration;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid,
 };
+use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tracing::{error, warn};
 use vassal_core::ExitReason;
@@ -38,6 +39,8 @@ pub(super) struct Child {
     held: Pidfd,
     kinship: Kinship,
     fate: Mutex<Fate>,
+    /// The kernel told that it was stopped, or goes on.
+    halted: Notify,
 }
 
 /// Whose child it is.
@@ -68,6 +71,7 @@ impl Child {
             held: Pidfd::open(pid)?,
             kinship: Kinship::Own,
             fate: Mutex::new(Fate::Running),
+            halted: Notify::new(),
         })
     }
 
@@ -90,6 +94,7 @@ impl Child {
             held,
             kinship,
             fate: Mutex::new(Fate::Running),
+            halted: Notify::new(),
         })
     }
 
@@ -113,9 +118,50 @@ impl Child {
         ProcessStat::of(self.pid).is_none_or(|found| found.is_zombie)
     }
 
-    /// Sends a signal to the process alone. One that has ended gets none.
+    /// Whether a signal has stopped it.
+    pub(super) fn is_stopped(&self) -> bool {
+        ProcessStat::of(self.pid).is_some_and(|found| found.is_stopped)
+    }
+
+    /// Resolves once the kernel has told that it was stopped, or goes on: of a child alone.
+    ///
+    /// Cancel safe.
+    pub(super) async fn halted(&self) {
+        self.halted.notified().await;
+    }
+
+    /// Asks the kernel whether it was stopped, or goes on, since this was last asked; wakes who waits
+    /// for that.
+    pub(super) fn ask_whether_halted(&self) {
+        let fate = self.fate();
+        if *fate != Fate::Running || self.is_adopted() {
+            return;
+        }
+        let halts = WaitIdOptions::STOPPED | WaitIdOptions::CONTINUED | WaitIdOptions::NOHANG;
+        // Its end is asked for elsewhere.
+        if let Ok(Some(_)) = waitid(WaitId::Pid(self.pid), halts) {
+            self.halted.notify_one();
+        }
+    }
+
+    /// Sends a signal to the process alone, and lets it go on if it is stopped: it could not obey. One
+    /// that has ended gets none.
     pub(super) fn signal(&self, signal: StopSignal) {
         self.held.send(kernel_signal(signal));
+        self.let_go_on();
+    }
+
+    /// Lets it go on, with its group: whoever stopped it may have stopped all of it.
+    pub(super) fn let_go_on(&self) {
+        let fate = self.fate();
+        match *fate {
+            Fate::Running => {
+                // No such group: it is alone.
+                let _ = kill_process_group(self.pid, Signal::CONT);
+                self.held.send(Signal::CONT);
+            }
+            Fate::Ended(_) | Fate::Reaped(_) => {}
+        }
     }
 
     /// Kills the process and its group.

@@ -51,7 +51,11 @@ impl Environment {
         self.set("EMPEROR_INSTANCE", &order.number.to_string());
         self.set("NOTIFY_SOCKET", &notify.display().to_string());
         // Told of by vassal-exec, which knows the pid; a second one would be ambiguous.
-        self.0.retain(|(name, _)| !name.starts_with("LISTEN_"));
+        self.0
+            .retain(|(name, _)| !name.starts_with("LISTEN_") && !name.starts_with("WATCHDOG_"));
+        if !order.watchdog.is_zero() {
+            self.set("WATCHDOG_USEC", &order.watchdog.as_micros().to_string());
+        }
         self
     }
 

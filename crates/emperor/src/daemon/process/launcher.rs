@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use site_model::{Incarnation, InstanceNumber, RunAs, SiteId};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
@@ -17,6 +17,7 @@ use wire::exec::Identity;
 
 use super::cgroup::Cgroups;
 use super::failure::{Doing, IdentityError, PrepareError, SpawnFailure};
+use super::halts::Halts;
 use super::identity::{Account, Identities, IdentityPolicy};
 use super::incarnations::Incarnations;
 use super::layout::Layout;
@@ -63,9 +64,9 @@ pub(crate) struct LauncherOptions {
 #[derive(Debug)]
 pub(crate) struct Launcher {
     pub(super) tools: Arc<Tools>,
-    /// Held for its effect: with a handler in place, SIGCHLD is not ignored, even if the emperor
-    /// was started that way, and the kernel keeps ended children until they are asked for.
-    _sigchld: Signal,
+    /// Besides what it does with them: with a handler in place, SIGCHLD is not ignored, even if the
+    /// emperor was started that way, and the kernel keeps ended children until they are asked for.
+    _halts: AbortOnDropHandle<()>,
     _notebook: AbortOnDropHandle<()>,
 }
 
@@ -81,6 +82,7 @@ pub(super) struct Tools {
     pub(super) cgroups: Cgroups,
     pub(super) sweeper: Arc<Sweeper>,
     pub(super) notebook: Arc<Notebook>,
+    pub(super) halts: Arc<Halts>,
 }
 
 /// What the fastrouter is started with.
@@ -109,9 +111,10 @@ impl Launcher {
         let tools = off_the_loop(move || Tools::prepare(options)).await?;
         let notebook = Arc::clone(&tools.notebook);
         let keep = async move { notebook.keep().await };
+        let halts = Arc::clone(&tools.halts).follow(sigchld);
         Ok(Self {
             tools: Arc::new(tools),
-            _sigchld: sigchld,
+            _halts: AbortOnDropHandle::new(tokio::spawn(halts)),
             _notebook: AbortOnDropHandle::new(tokio::spawn(keep)),
         })
     }
@@ -306,6 +309,7 @@ impl Tools {
             limits: OwnLimits::read_and_raise(),
             cgroups: Cgroups::find(&layout.runtime_dir),
             sweeper: Arc::default(),
+            halts: Arc::default(),
             notebook: Arc::default(),
             layout,
         })

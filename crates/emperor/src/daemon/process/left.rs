@@ -302,6 +302,7 @@ fn running(
         child: Arc::new(child),
         cgroup: tools.cgroups.regain(&name),
     };
+    tools.halts.add(&leash.child);
     RunningProcess {
         captured: capture.start(Arc::clone(&leash.child)),
         leash,

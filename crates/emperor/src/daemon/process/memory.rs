@@ -35,6 +35,8 @@ struct InstanceText {
     number: u32,
     rollout: u64,
     stage: StageText,
+    #[serde(default)]
+    watchdog_ms: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -87,6 +89,7 @@ pub(super) fn instance_text(memory: &InstanceMemory) -> String {
         number: memory.number.get(),
         rollout: memory.rollout,
         stage,
+        watchdog_ms: memory.watchdog.map(milliseconds),
     })
 }
 
@@ -97,6 +100,7 @@ pub(super) fn read_instance(folder: &Path) -> Option<InstanceMemory> {
         number,
         rollout,
         stage,
+        watchdog_ms,
     } = serde_json::from_str(&text).ok()?;
     let stage = match stage {
         StageText::Starting => Stage::Starting,
@@ -114,6 +118,7 @@ pub(super) fn read_instance(folder: &Path) -> Option<InstanceMemory> {
         number: InstanceNumber::new(number),
         rollout,
         stage,
+        watchdog: watchdog_ms.map(Duration::from_millis),
     })
 }
 
@@ -128,7 +133,7 @@ pub(super) fn site_text(memory: &SiteMemory) -> Option<String> {
         may_pass: setback.prospect == Prospect::MayPass,
         failures: setback.failures,
         failed_starts: setback.failed_starts,
-        pause_ms: u64::try_from(setback.pause.as_millis()).unwrap_or(u64::MAX),
+        pause_ms: milliseconds(setback.pause),
         next_try: setback.next_try.map(Moment::of),
     });
     Some(json(&SiteText {
@@ -174,6 +179,10 @@ impl SetbackText {
     }
 }
 
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("numbers and texts are JSON")
 }
@@ -212,10 +221,12 @@ mod tests {
                 number: InstanceNumber::new(3),
                 rollout: 9,
                 stage,
+                watchdog: Some(Duration::from_secs(20)),
             };
             write(file_of(folder.path()), instance_text(&memory)).unwrap();
             let read = read_instance(folder.path()).unwrap();
             assert_eq!((read.number, read.rollout), (memory.number, 9));
+            assert_eq!(read.watchdog, memory.watchdog);
             assert_eq!(kind(read.stage), kind(stage));
         }
     }

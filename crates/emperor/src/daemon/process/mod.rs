@@ -17,6 +17,7 @@
 //! | `spawning`, `helper` | from all this to `vassal-exec` and its plan |
 //! | `start` | one start, step by step |
 //! | `pidfd`, `child`, `session`, `running` | exits, signals, groups, what is left over |
+//! | `halts` | processes that are stopped, or go on |
 //! | `output` | standard output and error, to one log per site |
 //! | `notify`, `probe`, `worker_socket` | readiness, and the way to the worker |
 //! | `left`, `reclaim` | what an emperor that was killed left: taken over, or ended |
@@ -27,6 +28,7 @@ mod durable;
 mod environment;
 mod failure;
 mod folder;
+mod halts;
 mod helper;
 mod identity;
 mod incarnations;

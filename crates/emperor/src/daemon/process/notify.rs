@@ -4,12 +4,14 @@ use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram as StdUnixDatagram;
+use std::time::Duration;
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, UCred, recvmsg};
 use rustix::process::{Pid, Uid};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// The longest message; systemd takes as much.
 const MESSAGE_BYTES: usize = 4096;
@@ -21,6 +23,13 @@ pub(crate) struct Notified {
     pub(crate) ready: bool,
     /// What it last said as `STATUS=`.
     pub(crate) status: Option<String>,
+    /// When it last said `WATCHDOG=1`. Nobody is woken for that alone: whoever waits for it has a
+    /// deadline, and looks then.
+    pub(crate) spoke: Option<Instant>,
+    /// It said `WATCHDOG=trigger`.
+    pub(crate) broken: bool,
+    /// How long it may be silent, as it asked with `WATCHDOG_USEC=`.
+    pub(crate) watchdog: Option<Duration>,
 }
 
 /// Whose messages count.
@@ -66,7 +75,10 @@ impl NotifySocket {
         if let Some((message, from)) = socket.receive().await
             && socket.sender.may_tell(&from)
         {
-            socket.told.send_if_modified(|told| told.hear(&message));
+            let now = Instant::now();
+            socket
+                .told
+                .send_if_modified(|told| told.hear(&message, now));
         }
     }
 
@@ -101,8 +113,13 @@ fn receive_once(socket: &UnixDatagram) -> io::Result<Option<(Vec<u8>, UCred)>> {
 }
 
 impl Sender {
+    /// Where its session can be asked for, that decides: two sites may run as one user, and neither
+    /// is to speak for the other.
     fn may_tell(self, from: &UCred) -> bool {
-        from.uid == self.uid || session_of(from.pid) == Some(self.session)
+        match session_of(from.pid) {
+            Some(session) => session == self.session,
+            None => from.uid == self.uid,
+        }
     }
 }
 
@@ -114,17 +131,28 @@ fn session_of(pid: Pid) -> Option<Pid> {
 }
 
 impl Notified {
-    /// Takes the variables that mean something here; true if anything changed.
-    fn hear(&mut self, message: &[u8]) -> bool {
+    /// Takes the variables that mean something here; true if anything changed that somebody may
+    /// wait for.
+    fn hear(&mut self, message: &[u8], now: Instant) -> bool {
         let before = self.clone();
         for line in String::from_utf8_lossy(message).lines() {
             match line.split_once('=') {
                 Some(("READY", "1")) => self.ready = true,
                 Some(("STATUS", text)) => self.status = Some(text.to_owned()),
+                Some(("WATCHDOG", "1")) => self.spoke = Some(now),
+                Some(("WATCHDOG", "trigger")) => self.broken = true,
+                Some(("WATCHDOG_USEC", usec)) => {
+                    let asked = usec.parse().ok().map(Duration::from_micros);
+                    self.watchdog = asked.or(self.watchdog);
+                }
                 Some(_) | None => {}
             }
         }
-        *self != before
+        let Self { spoke, .. } = before;
+        (Self {
+            spoke,
+            ..self.clone()
+        }) != before
     }
 }
 
@@ -135,10 +163,48 @@ mod tests {
     #[test]
     fn only_known_variables_are_heard() {
         let mut told = Notified::default();
-        assert!(!told.hear(b"WATCHDOG=1\nMAINPID=1\nREADY=0\n\xff"));
-        assert!(told.hear(b"STATUS=loading\nREADY=1"));
-        assert!(!told.hear(b"READY=1\n"));
+        let now = Instant::now();
+        assert!(!told.hear(b"WATCHDOG=0\nMAINPID=1\nREADY=0\n\xff", now));
+        assert!(told.hear(b"STATUS=loading\nREADY=1", now));
+        assert!(!told.hear(b"READY=1\n", now));
         assert!(told.ready);
         assert_eq!(told.status.as_deref(), Some("loading"));
+    }
+
+    #[test]
+    fn a_watchdog_is_noted_and_wakes_nobody_but_for_what_can_t_wait() {
+        let mut told = Notified::default();
+        let now = Instant::now();
+        assert!(!told.hear(b"WATCHDOG=1", now));
+        assert_eq!((told.spoke, told.broken), (Some(now), false));
+        assert!(told.hear(b"WATCHDOG_USEC=20000000\nWATCHDOG=1", now));
+        assert!(!told.hear(b"WATCHDOG_USEC=often", now));
+        assert_eq!(told.watchdog, Some(Duration::from_secs(20)));
+        assert!(told.hear(b"WATCHDOG=trigger", now));
+        assert!(told.broken);
+    }
+
+    #[test]
+    fn a_session_that_can_be_asked_for_decides_who_may_speak() {
+        let (own, session) = (rustix::process::getpid(), own_session());
+        let uid = rustix::process::geteuid();
+        let from = UCred {
+            pid: own,
+            uid,
+            gid: rustix::process::getegid(),
+        };
+        let may = |session, uid| Sender { session, uid }.may_tell(&from);
+        let (other_session, other_uid) = (Pid::INIT, Uid::from_raw(uid.as_raw() + 1));
+        match session {
+            Some(session) => {
+                assert!(may(session, other_uid));
+                assert!(session == other_session || !may(other_session, uid));
+            }
+            None => assert!(may(other_session, uid) && !may(other_session, other_uid)),
+        }
+    }
+
+    fn own_session() -> Option<Pid> {
+        session_of(rustix::process::getpid())
     }
 }

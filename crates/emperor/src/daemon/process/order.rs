@@ -1,5 +1,7 @@
 //! What one instance is to be, apart from how its texts are rendered.
 
+use std::time::Duration;
+
 use site_model::{Incarnation, InstanceNumber, Protocol, Revision, RunAs, SiteId};
 use vassal_core::settings::{Limits, Sandbox, Stop};
 use vassal_core::{ListenMode, VassalSpec};
@@ -13,6 +15,8 @@ pub(super) struct Order {
     pub(super) listen: ListenMode,
     pub(super) run_as: RunAs,
     pub(super) stop: Stop,
+    /// How often it has to say that it lives; zero: it need not.
+    pub(super) watchdog: Duration,
     pub(super) limits: Limits,
     pub(super) sandbox: Sandbox,
     pub(super) number: InstanceNumber,
@@ -32,6 +36,7 @@ impl Order {
             listen: spec.listen,
             run_as: spec.run_as.clone(),
             stop: spec.settings.stop.clone(),
+            watchdog: spec.settings.health.watchdog,
             limits: spec.settings.limits,
             sandbox: spec.settings.sandbox,
             number,

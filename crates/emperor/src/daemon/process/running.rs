@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::stream::{BoxStream, StreamExt, unfold};
 use site_model::{Hostname, Protocol};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, warn};
 use vassal_core::ExitReason;
-use vassal_core::lifecycle::{InstanceMemory, Stage};
+use vassal_core::lifecycle::{InstanceMemory, Sight, Stage};
 use vassal_core::settings::{Health, Ready, StopSignal};
 
 use super::cgroup::Cgroup;
@@ -28,6 +29,9 @@ use super::worker_socket::WorkerSocket;
 /// How long the last lines of a process may take to disk. Nothing is held up by a disk that does not
 /// answer; what waits is written when it does.
 const LOG_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The least time between two looks that a worker itself can cause.
+const STIR_PAUSE: Duration = Duration::from_millis(100);
 
 /// One running instance. Dropped without [`remove`](Self::remove), its whole group is killed.
 #[derive(Debug)]
@@ -110,6 +114,40 @@ impl RunningInstance {
     /// As [`RunningProcess::kill_group`].
     pub(crate) fn kill_group(&self) {
         self.process.kill_group();
+    }
+
+    /// Lets it go on where it was stopped.
+    pub(crate) fn let_go_on(&self) {
+        self.process.leash.child.let_go_on();
+    }
+
+    /// What can be seen of it without asking it.
+    pub(crate) fn look(&self) -> Sight {
+        let told = self.notified.borrow();
+        Sight {
+            stopped: self.process.leash.child.is_stopped(),
+            spoke: told.spoke.map(Instant::into_std),
+            watchdog: told.watchdog,
+            broken: told.broken,
+        }
+    }
+
+    /// An item for each time that there is something new to see that can't wait. Ends with it.
+    pub(crate) fn stirs(&self) -> BoxStream<'static, ()> {
+        let child = Arc::clone(&self.process.leash.child);
+        let mut notified = self.notified.clone();
+        notified.mark_unchanged();
+        let held = (child, notified);
+        let stirs = unfold(held, async |(child, mut notified)| {
+            // A worker may say whatever it likes, as often as it likes.
+            sleep(STIR_PAUSE).await;
+            tokio::select! {
+                () = child.halted() => {}
+                told = notified.changed() => told.ok()?,
+            }
+            Some(((), (child, notified)))
+        });
+        stirs.boxed()
     }
 
     /// Resolves once the instance is ready, or its time (counted from its spawn) is up.

@@ -24,6 +24,9 @@ pub(super) struct ProcessStat {
     pub(super) session: i32,
     /// It has ended and waits for its parent to ask how.
     pub(super) is_zombie: bool,
+    /// A signal has stopped it. One that a tracer has stopped isn't meant: under `strace` any process
+    /// is that for a moment at each of its calls.
+    pub(super) is_stopped: bool,
     /// When it began, in clock ticks since the machine did. With the pid it names one process: a
     /// pid is reused, the two together are not.
     pub(super) start_ticks: u64,
@@ -49,6 +52,7 @@ impl ProcessStat {
         Some(Self {
             pid: Pid::from_raw(head.split(' ').next()?.parse().ok()?)?,
             is_zombie: matches!(*fields.get(1)?, "Z" | "X"),
+            is_stopped: *fields.get(1)? == "T",
             parent: fields.get(2)?.parse().ok()?,
             session: fields.get(4)?.parse().ok()?,
             start_ticks: number(20)?,

@@ -62,6 +62,7 @@ struct OfInstance {
     /// What this router counts of its requests. Another one begins anew.
     requests: u64,
     in_flight: u64,
+    tunnels: u64,
 }
 
 impl DemandBoard {
@@ -200,6 +201,7 @@ impl Demand {
             load.late += told.late;
             known.requests = told.requests;
             known.in_flight = told.in_flight;
+            known.tunnels = told.tunnels;
         }
         self.sum();
     }
@@ -233,7 +235,8 @@ impl Demand {
             let known = routers
                 .clone()
                 .filter_map(|of| of.instances.get(incarnation));
-            load.in_flight = known.map(|instance| instance.in_flight).sum();
+            load.in_flight = known.clone().map(|instance| instance.in_flight).sum();
+            load.tunnels = known.map(|instance| instance.tunnels).sum();
         }
         self.load_changes += 1;
     }
@@ -252,6 +255,7 @@ impl OfRouter {
         self.oldest = Duration::ZERO;
         for instance in self.instances.values_mut() {
             instance.in_flight = 0;
+            instance.tunnels = 0;
         }
     }
 }

@@ -262,6 +262,11 @@ impl<S: Spawner> Actor<S> {
             }
             Effect::Check { incarnation, spec } => children.check(incarnation, &spec),
             Effect::Measure(incarnation) => children.measure(incarnation),
+            Effect::Look(incarnation) => return children.look(incarnation),
+            Effect::LetGoOn(incarnation) => {
+                self.witness.lets_go_on(id, incarnation);
+                children.let_go_on(incarnation);
+            }
             Effect::Signal {
                 incarnation,
                 signal,

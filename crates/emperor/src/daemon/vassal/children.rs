@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::stream::{BoxStream, FuturesUnordered, StreamExt};
 use site_model::{Incarnation, InstanceNumber, SiteId};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -60,6 +60,8 @@ enum Happening<W> {
     Idle(Incarnation),
     Checked(Incarnation, Result<(), ProbeFailure>),
     Measured(Incarnation, Option<u64>),
+    /// There is something new to see, and more may come.
+    Stirred(Incarnation, BoxStream<'static, ()>),
     Removed,
     /// Nobody wanted to know any more.
     Cancelled,
@@ -197,6 +199,28 @@ impl<S: Spawner> Children<S> {
         }
     }
 
+    /// What there is to see of a worker; `None`: it is gone.
+    pub(super) fn look(&self, incarnation: Incarnation) -> Option<Event> {
+        let child = self.workers.get(&incarnation)?;
+        let sight = child.worker.look();
+        Some(Event::Looked { incarnation, sight })
+    }
+
+    pub(super) fn let_go_on(&self, incarnation: Incarnation) {
+        if let Some(child) = self.workers.get(&incarnation) {
+            child.worker.let_go_on();
+        }
+    }
+
+    fn await_stir(&mut self, incarnation: Incarnation, mut stirs: BoxStream<'static, ()>) {
+        self.awaited.push(Box::pin(async move {
+            match stirs.next().await {
+                Some(()) => Happening::Stirred(incarnation, stirs),
+                None => Happening::Cancelled,
+            }
+        }));
+    }
+
     pub(super) fn signal(&mut self, incarnation: Incarnation, signal: StopSignal) {
         if let Some(child) = self.workers.get_mut(&incarnation) {
             child.probe = None;
@@ -268,6 +292,11 @@ impl<S: Spawner> Children<S> {
                 incarnation,
                 memory_bytes,
             }),
+            Happening::Stirred(incarnation, stirs) => {
+                let seen = self.look(incarnation)?;
+                self.await_stir(incarnation, stirs);
+                Some(seen)
+            }
             Happening::Removed => {
                 self.removing -= 1;
                 Some(Event::Tick)
@@ -311,6 +340,7 @@ impl<S: Spawner> Children<S> {
             started_at: worker.started_at(),
             missing: worker.missing().to_vec(),
         };
+        self.await_stir(incarnation, worker.stirs());
         let exited = worker.exited();
         self.awaited.push(Box::pin(async move {
             Happening::Exited(incarnation, exited.await)

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
+use futures_util::stream::{BoxStream, StreamExt, unfold};
 use site_model::{
     Hostname, Incarnation, InstanceNumber, Protocol, RunAs, Service, SiteId, SiteStatus,
 };
 use tokio::sync::watch;
-use vassal_core::lifecycle::InstanceMemory;
+use vassal_core::lifecycle::{InstanceMemory, Sight};
 use vassal_core::settings::{Health, Ready, StopSignal};
 use vassal_core::{ExitReason, VassalSpec};
 
@@ -46,6 +47,8 @@ pub(in crate::daemon) struct Part {
     pub(in crate::daemon) memory_bytes: AtomicU64,
     /// It fails the probes that follow its readiness.
     pub(in crate::daemon) hangs: AtomicBool,
+    /// A signal has stopped it.
+    pub(in crate::daemon) stopped: watch::Sender<bool>,
 }
 
 /// A worker that is played.
@@ -115,6 +118,7 @@ impl Spawner for Stage {
             told: Mutex::default(),
             memory_bytes: AtomicU64::default(),
             hangs: AtomicBool::default(),
+            stopped: watch::Sender::new(false),
         });
         let incarnation = incarnation.get();
         self.workers
@@ -191,6 +195,26 @@ impl Worker for Played {
 
     fn memory(&self) -> impl Future<Output = Option<u64>> + Send + 'static {
         std::future::ready(Some(self.part.memory_bytes.load(Ordering::Relaxed)))
+    }
+
+    fn look(&self) -> Sight {
+        Sight {
+            stopped: *self.part.stopped.borrow(),
+            ..Sight::default()
+        }
+    }
+
+    fn stirs(&self) -> BoxStream<'static, ()> {
+        let stirs = unfold(self.part.stopped.subscribe(), async |mut stopped| {
+            stopped.changed().await.ok()?;
+            Some(((), stopped))
+        });
+        stirs.boxed()
+    }
+
+    fn let_go_on(&self) {
+        self.part.told.lock().unwrap().push("go on");
+        self.part.stopped.send_replace(false);
     }
 
     fn signal(&self, _: StopSignal) {

@@ -83,6 +83,12 @@ impl Witness {
         self.stopped.push((incarnation, reason));
     }
 
+    /// A stopped instance is let go on.
+    pub(super) fn lets_go_on(&self, site: SiteId, incarnation: Incarnation) {
+        let slug = self.slug.as_str();
+        info!(%site, slug, %incarnation, "a stopped instance is let go on, to end what it has");
+    }
+
     /// An instance did not end and is killed.
     pub(super) fn kills(&self, site: SiteId, incarnation: Incarnation) {
         let slug = &self.slug;

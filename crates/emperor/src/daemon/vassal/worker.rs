@@ -6,8 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use futures_util::stream::BoxStream;
 use site_model::{Hostname, Incarnation, InstanceNumber, Protocol, RunAs, SiteId};
-use vassal_core::lifecycle::{InstanceMemory, Prospect};
+use vassal_core::lifecycle::{InstanceMemory, Prospect, Sight};
 use vassal_core::settings::{Health, Ready, StopSignal};
 use vassal_core::{ExitReason, VassalSpec};
 
@@ -87,6 +88,15 @@ pub(in crate::daemon) trait Worker: Send + 'static {
     /// The memory of its process group, in bytes, shared pages counted in shares; `None`: it can't be
     /// told.
     fn memory(&self) -> impl Future<Output = Option<u64>> + Send + 'static;
+
+    /// What can be seen of it without asking it.
+    fn look(&self) -> Sight;
+
+    /// An item for each time that there is something new to see that can't wait.
+    fn stirs(&self) -> BoxStream<'static, ()>;
+
+    /// Lets it go on where it was stopped.
+    fn let_go_on(&self);
 
     /// Sends a signal to its main process.
     fn signal(&self, signal: StopSignal);
@@ -191,6 +201,18 @@ impl Worker for RunningInstance {
             let measured = tokio::task::spawn_blocking(move || pss_bytes(session));
             measured.await.ok().flatten()
         }
+    }
+
+    fn look(&self) -> Sight {
+        Self::look(self)
+    }
+
+    fn stirs(&self) -> BoxStream<'static, ()> {
+        Self::stirs(self)
+    }
+
+    fn let_go_on(&self) {
+        Self::let_go_on(self);
     }
 
     fn signal(&self, signal: StopSignal) {

@@ -19,7 +19,7 @@ fn serving(more: &[&str]) -> Story {
 fn an_instance_of_the_wanted_revision_goes_on_serving() {
     let mut story = serving(&[]);
     assert_eq!(story.adopt("want 1", &[]), "publish 1");
-    assert_eq!(story.hear("acked 1"), "");
+    assert_eq!(story.hear("acked 1"), "look 1");
     assert_eq!(story.state(), "ready");
 }
 
@@ -70,18 +70,18 @@ fn a_replacement_goes_on_where_it_was() {
     let mut story = serving(&["want 2", "permit 1 2", "spawned 2"]);
     assert_eq!(story.adopt("want 2", &[]), "probe 2, publish 1");
     assert_eq!(story.hear("ready 2"), "publish 1+2");
-    assert_eq!(story.hear("acked 2"), "publish 2");
+    assert_eq!(story.hear("acked 2"), "look 1, look 2, publish 2");
 
     let mut story = serving(&["want 2", "permit 1 2", "spawned 2", "ready 2"]);
     assert_eq!(story.adopt("want 2", &[]), "publish 1+2");
-    assert_eq!(story.hear("acked 1"), "publish 2");
+    assert_eq!(story.hear("acked 1"), "look 1, look 2, publish 2");
 }
 
 #[test]
 fn a_reload_of_the_same_revision_goes_on_where_it_was() {
     let mut story = serving(&["reload", "permit 1 2", "spawned 2", "ready 2"]);
     assert_eq!(story.adopt("want 1", &[]), "publish 1+2");
-    assert_eq!(story.hear("acked 1"), "publish 2");
+    assert_eq!(story.hear("acked 1"), "look 1, look 2, publish 2");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_drain_and_a_stop_keep_their_deadlines() {
     let mut story = serving(&steps);
     story.hear("after 20");
     assert_eq!(story.adopt("want 2", &[]), "publish 2");
-    assert_eq!(story.hear("acked 1"), "await idle 1");
+    assert_eq!(story.hear("acked 1"), "await idle 1, look 2");
     assert_eq!(story.hear("after 9"), "");
     assert_eq!(story.hear("after 1"), "signal 1");
     story.hear("after 29");

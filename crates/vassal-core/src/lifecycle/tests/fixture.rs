@@ -89,6 +89,13 @@ pub(crate) fn probed(id: i64, revision: u8, instances: u32) -> Arc<VassalSpec> {
     Arc::new(spec)
 }
 
+/// The same, with a watchdog of half a minute besides.
+pub(crate) fn watched(id: i64, revision: u8, instances: u32) -> Arc<VassalSpec> {
+    let mut spec = VassalSpec::clone(&probed(id, revision, instances));
+    spec.settings.health.watchdog = Duration::from_secs(30);
+    Arc::new(spec)
+}
+
 pub(crate) fn disabled(id: i64) -> Want {
     Want::Disabled(Address::from(&*spec(id, 0, 1)).into())
 }

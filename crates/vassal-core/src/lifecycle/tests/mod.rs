@@ -7,6 +7,7 @@ mod scaling;
 mod simulation;
 mod sleep;
 mod story;
+mod watch;
 mod wear;
 
 use site_model::{InstanceState, Revision};

@@ -7,13 +7,16 @@
 //! | `want R scaled` | revision `R`, with one instance to three for two requests each |
 //! | `want R recycled xN`, `memory I M` | revision `R`, worn out by 100 requests, 100 MiB, or in an hour |
 //! | `want R probed xN`, `well I`, `unwell I` | revision `R`, probed every 10 s; what a probe finds |
+//! | `want R watched xN`, `speaks I`, `trigger I`, `asks I S` | as `probed`, with a watchdog of 30 s; what `I` says |
+//! | `stopped I`, `goes on I`, `unseen stop I` | the kernel tells of `I`'s process; it stops, and nobody tells |
 //! | `shutdown`, `shutdown now` | the emperor ends |
 //! | `permit T I`, `spawned I`, `unspawned I`, `impossible I` | ticket `T`, incarnation `I` |
 //! | `ready I`, `unready I`, `exit I`, `idle I`, `acked G` | generation `G` |
 //! | `wake`, `load N W F`, `unseen` | `N` requests came, `W` wait, `F` are in flight at incarnation 1; no router |
 //! | `after S` | so many seconds later, a tick |
 //!
-//! A published route is answered with the next generation, as the publisher does.
+//! A published route is answered with the next generation, as the publisher does, and whoever looks
+//! sees what there is to see.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,10 +24,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use site_model::{Generation, Incarnation, Service, Unavailable};
 
-use super::fixture::{disabled, probed, recycled, rejected, scaled, site_id, sleepy, spec};
+use super::fixture::{
+    disabled, probed, recycled, rejected, scaled, site_id, sleepy, spec, watched,
+};
 use crate::lifecycle::{
     Effect, Event, Haste, Inheritance, InheritedInstance, InstanceLoad, Lifecycle, Load, Process,
-    Prospect, Ticket,
+    Prospect, Sight, Ticket,
 };
 use crate::{ExitReason, VassalSpec, Want};
 
@@ -44,6 +49,8 @@ pub(super) struct Story {
     pub(super) life: Option<Lifecycle>,
     /// What each incarnation was spawned with.
     specs: BTreeMap<Incarnation, Arc<VassalSpec>>,
+    /// What there is to see of each incarnation.
+    sights: BTreeMap<Incarnation, Sight>,
     now: Instant,
     generation: Generation,
 }
@@ -53,6 +60,7 @@ impl Default for Story {
         Self {
             life: None,
             specs: BTreeMap::new(),
+            sights: BTreeMap::new(),
             now: Instant::now(),
             generation: Generation::new(0),
         }
@@ -66,15 +74,37 @@ impl Story {
         if let ["after", seconds] = words[..] {
             self.now += Duration::from_secs_f64(seconds.parse().unwrap());
         }
-        let event = event(&words);
+        let event = self.appears(&words).unwrap_or_else(|| event(&words));
         let (life, effects) = match (self.life.take(), event) {
             (Some(life), event) => life.on(event, self.now),
             (None, Event::Wanted(want)) => Lifecycle::begin(site_id(1), want, 0, 7, self.now),
             (None, event) => panic!("{event:?} before a life began"),
         };
         self.life = Some(life);
-        let done: Vec<_> = effects.iter().map(|effect| self.done(effect)).collect();
-        done.join(", ")
+        self.all_done(&effects)
+    }
+
+    /// What an instance shows, and who is told of it.
+    fn appears(&mut self, words: &[&str]) -> Option<Event> {
+        let number = words.iter().find_map(|word| word.parse().ok());
+        let incarnation = Incarnation::new(number?);
+        let sight = self.sights.entry(incarnation).or_default();
+        match *words {
+            ["stopped" | "unseen", ..] => sight.stopped = true,
+            ["goes", "on", _] => sight.stopped = false,
+            ["speaks", _] => sight.spoke = Some(self.now),
+            ["trigger", _] => sight.broken = true,
+            ["asks", _, seconds] => {
+                let seconds = seconds.parse().unwrap();
+                sight.watchdog = Some(Duration::from_secs(seconds));
+            }
+            _ => return None,
+        }
+        let sight = *sight;
+        Some(match words[0] {
+            "unseen" | "speaks" => Event::Tick,
+            _ => Event::Looked { incarnation, sight },
+        })
     }
 
     /// The emperor dies, and so do some processes; the next one wants this. Says what is to be
@@ -105,8 +135,7 @@ impl Story {
         let (life, effects) = Lifecycle::adopt(site_id(1), want, inheritance, 7, self.now);
         self.life = Some(life);
         self.generation = Generation::new(0);
-        let done: Vec<_> = effects.iter().map(|effect| self.done(effect)).collect();
-        done.join(", ")
+        self.all_done(&effects)
     }
 
     /// Hears several things.
@@ -123,6 +152,18 @@ impl Story {
             "" => status.state.to_string(),
             detail => format!("{}: {detail}", status.state),
         }
+    }
+
+    /// As the daemon does it: what is answered at once is heard once all of it is done.
+    fn all_done(&mut self, effects: &[Effect]) -> String {
+        let mut done: Vec<_> = effects.iter().map(|effect| self.done(effect)).collect();
+        for effect in effects {
+            if let Effect::Look(incarnation) = effect {
+                let then = self.looked(*incarnation);
+                done.extend((!then.is_empty()).then_some(then));
+            }
+        }
+        done.join(", ")
     }
 
     fn done(&mut self, effect: &Effect) -> String {
@@ -149,11 +190,22 @@ impl Story {
             }
             Effect::AwaitIdle(incarnation) => format!("await idle {incarnation}"),
             Effect::Check { incarnation, .. } => format!("check {incarnation}"),
+            Effect::Look(incarnation) => format!("look {incarnation}"),
+            Effect::LetGoOn(incarnation) => format!("let {incarnation} go on"),
             Effect::Measure(incarnation) => format!("measure {incarnation}"),
             Effect::Signal { incarnation, .. } => format!("signal {incarnation}"),
             Effect::Kill(incarnation) => format!("kill {incarnation}"),
             Effect::Remove(incarnation) => format!("clean {incarnation}"),
         }
+    }
+
+    fn looked(&mut self, incarnation: Incarnation) -> String {
+        let sight = self.sights.get(&incarnation).copied();
+        let sight = sight.unwrap_or_default();
+        let life = self.life.take().unwrap();
+        let (life, effects) = life.on(Event::Looked { incarnation, sight }, self.now);
+        self.life = Some(life);
+        self.all_done(&effects)
     }
 
     fn published(&mut self) {
@@ -260,6 +312,7 @@ fn want(revision: u8, more: &[&str]) -> Event {
         ["scaled"] => scaled(1, revision, 1),
         ["recycled", number] => recycled(1, revision, count(number), an_hour),
         ["probed", number] => probed(1, revision, count(number)),
+        ["watched", number] => watched(1, revision, count(number)),
         [number] => spec(1, revision, count(number)),
         _ => panic!("nothing is wanted as {more:?}"),
     }))

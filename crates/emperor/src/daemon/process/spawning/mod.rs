@@ -73,6 +73,7 @@ impl Program<'_> {
             child: Arc::clone(&helper.child),
             cgroup: admission.cgroup,
         };
+        tools.halts.add(&leash.child);
         let record = Record::of(pid, self.user.uid, self.stop, self.runs);
         if let Some(record) = record.map(|record| record.without(&admission.missing)) {
             record.write(folder.opened(), folder.path())?;

@@ -7,5 +7,6 @@ mod limits;
 mod output;
 mod readiness;
 mod reclaim;
+mod signs;
 mod start;
 mod support;

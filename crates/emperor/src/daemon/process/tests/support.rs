@@ -94,6 +94,7 @@ impl House {
                 domain: format!("www.site-{site}.example"),
                 listen: ListenMode::Fd,
                 run_as: self.run_as(),
+                watchdog: Duration::ZERO,
                 stop: Stop {
                     signal: StopSignal::Term,
                     grace: PATIENCE,

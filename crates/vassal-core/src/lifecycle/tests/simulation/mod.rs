@@ -454,6 +454,8 @@ fn brief(effect: &Effect) -> String {
         | Effect::Withdraw
         | Effect::AwaitIdle(_)
         | Effect::Check { .. }
+        | Effect::Look(_)
+        | Effect::LetGoOn(_)
         | Effect::Measure(_)
         | Effect::Signal { .. }
         | Effect::Kill(_)

@@ -9,7 +9,7 @@ use site_model::{Generation, Incarnation, Service, SiteId, SiteRoute};
 
 use super::visitors::Visitors;
 use crate::lifecycle::tests::fixture::GRACE;
-use crate::lifecycle::{Effect, Event, Process, Prospect, StopReason, Ticket};
+use crate::lifecycle::{Effect, Event, Process, Prospect, Sight, StopReason, Ticket};
 use crate::{ExitReason, VassalSpec, Want};
 
 /// How many instances may be on their way at once.
@@ -156,6 +156,11 @@ impl World {
                 };
                 self.send(site, &Event::Checked { incarnation, found }, 10_000);
             }
+            Effect::Look(incarnation) => {
+                let sight = Sight::default();
+                return Some(Event::Looked { incarnation, sight });
+            }
+            Effect::LetGoOn(_) => {}
             Effect::Measure(incarnation) => self.measure(site, incarnation),
             Effect::Signal {
                 incarnation,
