@@ -266,6 +266,9 @@ async fn every_transition_is_one_event_with_its_reason() {
         .with_max_level(tracing::Level::DEBUG)
         .with_writer(move || writer.clone())
         .finish();
+    // With one subscriber alone, an event that another test is the first to meet is judged by that
+    // test's thread, which has none, and is told to nobody from then on.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _logging = tracing::subscriber::set_default(log);
     let mut scene = Scene::new(Stage::default(), 1);
     let vassal = Vassal::start(&scene, want("portal", 1));
