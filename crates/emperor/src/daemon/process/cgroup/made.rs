@@ -1,4 +1,5 @@
-//! Cgroups that emperors make for themselves below the root of all, where no systemd gives them one.
+//! Who works in a cgroup, and the cgroups that emperors make for themselves below the root of all, where
+//! no systemd gives them one.
 //!
 //! Whoever works in one holds a lock on its folder, which the kernel lets go of when the process ends,
 //! however it ends. So what was left behind is told from what an emperor uses whose sites all sleep.
@@ -9,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 /// What the names of their folders begin with.
 pub(super) const PREFIX: &str = "emperor-";
@@ -39,6 +41,23 @@ pub(super) fn claim(
         if is_at(&folder, base) && sites.is_dir() {
             return Ok((sites, Some(Claim { _folder: folder })));
         }
+    }
+}
+
+/// Claims a cgroup that was given, for one emperor alone: a second one would take the first one's
+/// instances there for left ones, and end them.
+pub(super) fn claim_alone(base: &Path) -> Result<Option<Claim>, String> {
+    let Ok(folder) = File::open(base) else {
+        return Ok(None);
+    };
+    match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(Claim { _folder: folder })),
+        Err(Errno::WOULDBLOCK) => Err(format!(
+            "another emperor's instances are in {}: give each emperor a cgroup of its own \
+             (EMPEROR_CGROUP)",
+            base.display()
+        )),
+        Err(_) => Ok(None),
     }
 }
 

@@ -132,3 +132,17 @@ fn a_unit_that_the_next_emperor_starts_in_hands_nothing_down() {
         "{told}"
     );
 }
+
+#[test]
+fn a_cgroup_is_one_emperor_s_alone() {
+    let fake = Fake::with("pids\n");
+    let first = fake.cgroups_as(Standing::Given);
+    let second = fake.cgroups_as(Standing::Given);
+    let told = &second.admit("7.12", &limits()).missing[0];
+    let expected = "limits.memory_max: another emperor's instances are in ";
+    assert!(told.starts_with(expected), "{told}");
+    assert!(second.regain("7.12").is_none());
+    drop(first);
+    let next = fake.cgroups_as(Standing::Given);
+    assert!(next.admit("7.12", &limits()).cgroup.is_some());
+}

@@ -33,7 +33,10 @@ impl CgroupTree {
                 made::sweep(base);
                 made::claim(base, || make_room(place))?
             }
-            Standing::Given | Standing::Within | Standing::Unit => (make_room(place)?, None),
+            Standing::Given | Standing::Within | Standing::Unit => {
+                let claim = made::claim_alone(base)?;
+                (make_room(place)?, claim)
+            }
         };
         let here = read_to_string(base.join("cgroup.controllers")).unwrap_or_default();
         let here: Vec<_> = here.split_whitespace().collect();
