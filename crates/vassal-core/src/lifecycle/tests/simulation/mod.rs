@@ -13,8 +13,8 @@ use std::time::Duration;
 use imbl::OrdMap;
 use site_model::{InstanceState, InstanceStatus, Service, SiteId, SiteState};
 
-use self::world::{State, Trace, World};
-use super::fixture::{disabled, recycled, rejected, scaled, site_id, sleepy, spec};
+use self::world::{Motion, State, Trace, World};
+use super::fixture::{disabled, recycled, rejected, scaled, site_id, sleepy, watched};
 use crate::lifecycle::{Effect, Event, Haste};
 use crate::{Action, ExitReason, Lifecycle, Want, plan};
 
@@ -93,6 +93,7 @@ impl House {
             // One row is edited again and again.
             13..17 => self.edit(site_id(1)),
             17 => self.die_and_be_followed(),
+            18 => self.halt_one(id),
             12 => self.world.now += Duration::from_secs(self.world.rng.u64(0..4_000)),
             _ => self.visit(id),
         }
@@ -120,7 +121,7 @@ impl House {
         let revision = self.next_revision;
         Want::Run(match id.get() {
             1 if revision.is_multiple_of(4) => recycled(1, revision, instances, Duration::ZERO),
-            1 => spec(1, revision, instances),
+            1 => watched(1, revision, instances),
             2 => scaled(2, revision, instances),
             id => sleepy(id, revision, instances),
         })
@@ -142,6 +143,16 @@ impl House {
                 core_dumped: false,
             };
             self.world.die(incarnation, segfault);
+        }
+    }
+
+    /// A signal stops a process, or lets a stopped one go on.
+    fn halt_one(&mut self, id: SiteId) {
+        let living: Vec<_> = self.world.living(id).collect();
+        if let Some(incarnation) = self.world.rng.choice(living) {
+            self.disturbed.insert(id, self.world.now);
+            let stopped = self.world.processes[&incarnation].motion == Motion::Stopped;
+            self.world.halt(incarnation, !stopped);
         }
     }
 
@@ -319,6 +330,13 @@ impl House {
     }
 
     fn check_rest(&self) {
+        for (incarnation, process) in &self.world.processes {
+            let serves = process.state == State::Alive;
+            assert!(
+                !(serves && process.motion == Motion::Stopped),
+                "{incarnation} is stopped"
+            );
+        }
         for id in (1..=SITES).map(site_id) {
             let life = self.lives.get(&id);
             match (self.rows.get(&id), life) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use site_model::{Incarnation, Service, SiteId, SiteRoute};
 
 use super::House;
-use super::world::{State, World};
+use super::world::{Motion, State, World};
 use crate::Lifecycle;
 use crate::lifecycle::{Event, Load};
 
@@ -110,6 +110,22 @@ impl World {
         }
     }
 
+    /// Requests whose time has come are answered, or late.
+    fn end_requests(&mut self) {
+        let now = self.now;
+        let in_flight = std::mem::take(&mut self.visitors.in_flight);
+        let (ended, left): (Vec<_>, Vec<_>) =
+            in_flight.into_iter().partition(|(end, ..)| *end <= now);
+        self.visitors.in_flight = left;
+        for (_, site, incarnation) in ended {
+            let is_late = self.mishap(3) || self.processes[&incarnation].motion == Motion::Stopped;
+            let load = self.visitors.loads.entry(site).or_default();
+            let instance = load.instances.entry(incarnation).or_default();
+            instance.late += u64::from(is_late);
+            instance.answered += u64::from(!is_late);
+        }
+    }
+
     /// What the router tells of a site now; `None`: it doesn't.
     fn load(&self, site: SiteId) -> Option<Load> {
         if !self.router.connected {
@@ -128,8 +144,7 @@ impl World {
 impl House {
     /// Whoever lives learns what is new of its requests.
     pub(super) fn tell_loads(&mut self) {
-        let now = self.world.now;
-        self.world.visitors.in_flight.retain(|(end, ..)| *end > now);
+        self.world.end_requests();
         let ids: Vec<_> = self.lives.keys().copied().collect();
         for id in ids {
             let load = self.world.load(id);

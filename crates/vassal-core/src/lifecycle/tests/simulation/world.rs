@@ -50,6 +50,7 @@ pub(super) struct Simulated {
     pub(super) found_ready: bool,
     pub(super) told_to_end: Option<Instant>,
     pub(super) killed: bool,
+    pub(super) motion: Motion,
     ignores_signals: bool,
 }
 
@@ -59,6 +60,13 @@ pub(super) enum State {
     Alive,
     Dead,
     Removed,
+}
+
+/// Whether a signal has stopped a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Motion {
+    Goes,
+    Stopped,
 }
 
 /// The router, which is away now and then.
@@ -157,10 +165,9 @@ impl World {
                 self.send(site, &Event::Checked { incarnation, found }, 10_000);
             }
             Effect::Look(incarnation) => {
-                let sight = Sight::default();
-                return Some(Event::Looked { incarnation, sight });
+                return Some(self.seen(incarnation));
             }
-            Effect::LetGoOn(_) => {}
+            Effect::LetGoOn(incarnation) => self.halt(incarnation, false),
             Effect::Measure(incarnation) => self.measure(site, incarnation),
             Effect::Signal {
                 incarnation,
@@ -245,6 +252,32 @@ impl World {
         self.send_surely(site, &exited, 1_000);
     }
 
+    /// A signal stops a process, or lets it go on. The kernel tells of both.
+    pub(super) fn halt(&mut self, incarnation: Incarnation, stopped: bool) {
+        let process = self.processes.get_mut(&incarnation).unwrap();
+        process.motion = if stopped {
+            Motion::Stopped
+        } else {
+            Motion::Goes
+        };
+        let site = process.site;
+        let seen = self.seen(incarnation);
+        self.send_surely(site, &seen, 300);
+    }
+
+    /// What there is to see of a process, which speaks in time unless something goes wrong.
+    fn seen(&mut self, incarnation: Incarnation) -> Event {
+        let stopped = self.processes[&incarnation].motion == Motion::Stopped;
+        let speaks = !stopped && !self.mishap(3);
+        let sight = Sight {
+            stopped,
+            spoke: speaks.then_some(self.now),
+            broken: self.mishap(500),
+            ..Sight::default()
+        };
+        Event::Looked { incarnation, sight }
+    }
+
     pub(super) fn living(&self, site: SiteId) -> impl Iterator<Item = Incarnation> {
         let processes = self.processes.iter();
         let living =
@@ -272,6 +305,7 @@ impl World {
             found_ready: false,
             told_to_end: None,
             killed: false,
+            motion: Motion::Goes,
             ignores_signals,
         };
         self.processes.insert(incarnation, process);
@@ -322,6 +356,7 @@ impl World {
         let now = self.now;
         let process = self.processes.get_mut(&incarnation).unwrap();
         process.told_to_end.get_or_insert(now);
+        process.motion = Motion::Goes;
         if !process.ignores_signals {
             self.die(incarnation, ExitReason::Exited { status: 0 });
         }
