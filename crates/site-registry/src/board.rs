@@ -5,7 +5,7 @@
 //! for a few map operations and never across an `await`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use site_model::{SiteId, SiteStatus};
 use tokio::sync::Notify;
@@ -22,7 +22,7 @@ pub(crate) struct Board {
 
 #[derive(Debug, Default)]
 struct Sites {
-    latest: BTreeMap<SiteId, SiteStatus>,
+    latest: BTreeMap<SiteId, Arc<SiteStatus>>,
     unwritten: BTreeSet<SiteId>,
     forgotten: BTreeSet<SiteId>,
 }
@@ -31,14 +31,14 @@ struct Sites {
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Batch {
     /// Rows to insert or update.
-    pub(crate) upserts: Vec<SiteStatus>,
+    pub(crate) upserts: Vec<Arc<SiteStatus>>,
     /// Rows to delete.
     pub(crate) deletes: Vec<SiteId>,
 }
 
 impl Board {
     /// Replaces a site's status.
-    pub(crate) fn report(&self, status: SiteStatus) {
+    pub(crate) fn report(&self, status: Arc<SiteStatus>) {
         let mut sites = self.lock();
         sites.forgotten.remove(&status.id);
         if sites.latest.get(&status.id) == Some(&status) {
@@ -124,8 +124,8 @@ mod tests {
         SiteId::new(value).unwrap()
     }
 
-    fn status(site: i64, state: SiteState) -> SiteStatus {
-        SiteStatus {
+    fn status(site: i64, state: SiteState) -> Arc<SiteStatus> {
+        Arc::new(SiteStatus {
             id: id(site),
             state,
             detail: String::new(),
@@ -133,7 +133,7 @@ mod tests {
             revision: None,
             restarts: 0,
             instances: vec![],
-        }
+        })
     }
 
     #[test]

@@ -144,8 +144,8 @@ impl RegistryHandle {
 
     /// Puts a site's status on the board; the latest per site is written to
     /// `emperor.site_status`, again after every reconnect. Never waits.
-    pub fn report(&self, status: SiteStatus) {
-        self.board.report(status);
+    pub fn report(&self, status: impl Into<Arc<SiteStatus>>) {
+        self.board.report(status.into());
     }
 
     /// Takes a site off the board and its row out of `emperor.site_status`. Never waits.

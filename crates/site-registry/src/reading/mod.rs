@@ -7,8 +7,10 @@ mod row;
 
 use std::collections::BTreeSet;
 
+use futures_util::TryStreamExt as _;
 use imbl::OrdMap;
 use site_model::SiteId;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row as DatabaseRow, Statement};
 
 #[cfg(test)]
@@ -79,12 +81,11 @@ impl Reader {
 
     /// Reads every row, and how full the notification queue is.
     pub(crate) async fn all(&self, client: &Client) -> Result<FullReading, LinkError> {
-        let reading = client.query(COLUMNS, &[]);
-        let rows = bounded_by(FULL_READING_TIMEOUT, Doing::Reading, reading).await?;
+        let rows = bounded_by(FULL_READING_TIMEOUT, Doing::Reading, read_all(client)).await?;
         let usage = client.query_one("SELECT pg_notification_queue_usage()", &[]);
         let usage = bounded(Doing::Reading, usage).await?;
         Ok(FullReading {
-            rows: parse_all(&rows)?,
+            rows,
             notification_queue_usage: usage.get(0),
         })
     }
@@ -97,17 +98,33 @@ impl Reader {
     }
 }
 
-fn parse_all(rows: &[DatabaseRow]) -> Result<OrdMap<SiteId, Row>, LinkError> {
+/// Row by row, as they come: 100,000 rows don't stand in memory twice.
+async fn read_all(client: &Client) -> Result<OrdMap<SiteId, Row>, tokio_postgres::Error> {
+    let nothing: [&(dyn ToSql + Sync); 0] = [];
+    let rows = client.query_raw(COLUMNS, nothing).await?;
+    let mut rows = std::pin::pin!(rows);
     let mut parsed = OrdMap::new();
-    for row in rows {
-        let raw = raw_row(row).map_err(|e| LinkError::from_postgres(&e, Doing::Reading))?;
-        match SiteId::new(raw.id) {
-            Ok(id) => drop(parsed.insert(id, raw.parse(id))),
-            // The table's own check forbids it; only a table without it has such a row.
-            Err(error) => tracing::error!(%error, "a row of emperor.sites has no usable id"),
-        }
+    while let Some(row) = rows.try_next().await? {
+        parse(&row, &mut parsed)?;
     }
     Ok(parsed)
+}
+
+fn parse_all(rows: &[DatabaseRow]) -> Result<OrdMap<SiteId, Row>, LinkError> {
+    let mut parsed = OrdMap::new();
+    let read = rows.iter().try_for_each(|row| parse(row, &mut parsed));
+    read.map_err(|error| LinkError::from_postgres(&error, Doing::Reading))?;
+    Ok(parsed)
+}
+
+fn parse(row: &DatabaseRow, parsed: &mut OrdMap<SiteId, Row>) -> Result<(), tokio_postgres::Error> {
+    let raw = raw_row(row)?;
+    match SiteId::new(raw.id) {
+        Ok(id) => drop(parsed.insert(id, raw.parse(id))),
+        // The table's own check forbids it; only a table without it has such a row.
+        Err(error) => tracing::error!(%error, "a row of emperor.sites has no usable id"),
+    }
+    Ok(())
 }
 
 fn raw_row(row: &DatabaseRow) -> Result<RawRow, tokio_postgres::Error> {
