@@ -27,7 +27,6 @@ use wire::route::{BadRoute, FromRouter, PROTOCOL_VERSION, RouteFrame, ToRouter, 
 
 use self::load::LOAD_BOUND;
 use crate::fleet::{Fleet, ThreadLost};
-use crate::order::Backlog;
 use crate::settings::{Settings, SettingsError};
 
 /// Pause before the first new try to connect, and the longest one.
@@ -215,7 +214,6 @@ impl Follower {
                 self.ask_stats(token, answers);
                 Ok(None)
             }
-            ToRouter::Drain => Ok(self.fleet.drain(Backlog::Leave).await.map(|()| None)?),
         }
     }
 

@@ -67,10 +67,6 @@ pub enum ToRouter {
         /// Comes back with the answer.
         token: u64,
     },
-    /// Another router accepts on the same sockets: accept no more, end the requests in flight, and
-    /// exit. Connections that nobody has accepted yet are left to that one. (A router that is ended by
-    /// SIGTERM has no successor, and answers those too.)
-    Drain,
 }
 
 /// What the fastrouter says.

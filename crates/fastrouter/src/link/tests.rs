@@ -298,20 +298,6 @@ async fn questions_are_answered_beside_each_other() {
 }
 
 #[tokio::test]
-async fn a_router_that_drains_goes_on_following() {
-    let mut house = house();
-    let mut emperor = FakeEmperor::accept(&house).await;
-    emperor.say(&ToRouter::Drain).await;
-    assert!(matches!(
-        house.order().await,
-        Some(Order::Drain(Backlog::Leave))
-    ));
-    emperor.say_table(1, vec![route(1)]).await;
-    assert_eq!(house.table().await.sites().count(), 1);
-    assert_eq!(emperor.hear().await, acknowledged(1));
-}
-
-#[tokio::test]
 async fn a_lost_thread_ends_the_following() {
     let House {
         listener,

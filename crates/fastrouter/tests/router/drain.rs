@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use nix::sys::signal::Signal;
 use tokio::process::Child;
 use tokio::time::timeout;
-use wire::route::{RouteFrame, ServiceFrame, ToRouter};
+use wire::route::{RouteFrame, ServiceFrame};
 
 use crate::client::Client;
-use crate::house::{House, PATIENCE, ready, route};
+use crate::house::{House, PATIENCE, ready, route, signal_to};
 use crate::worker::{Worker, next};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: site-1.example\r\n\r\n";
@@ -26,7 +26,7 @@ async fn ended_well(router: &mut Child) {
 
 #[tokio::test]
 async fn a_drained_router_ends_what_it_has_begun_and_exits_well() {
-    for by_signal in [false, true] {
+    for signal in [Signal::SIGTERM, Signal::SIGQUIT] {
         let mut house = House::new().await;
         let (worker, mut connections) = Worker::by_hand(house.socket("w1"));
         house.publish(site(&worker)).await;
@@ -34,11 +34,7 @@ async fn a_drained_router_ends_what_it_has_begun_and_exits_well() {
         busy.say(GET).await;
         let mut connection = next(&mut connections).await;
         connection.head().await;
-        if by_signal {
-            house.signal(Signal::SIGTERM);
-        } else {
-            house.emperor.say(&ToRouter::Drain).await;
-        }
+        house.signal(signal);
         assert!(idle.is_ended().await, "an idle connection is closed");
         connection.answer("to the end").await;
         let reply = busy.reply().await;
@@ -74,7 +70,7 @@ async fn who_stands_at_the_door_of_a_router_that_ends_is_answered() {
 async fn who_comes_to_a_drained_router_is_left_to_the_next_one() {
     let mut house = House::new().await;
     let worker = Worker::saying(house.socket("w1"), "page");
-    house.emperor.say(&ToRouter::Drain).await;
+    house.signal(Signal::SIGQUIT);
     ended_well(&mut house.router).await;
     let mut client = house.client().await;
     client.say(GET).await;
@@ -163,16 +159,11 @@ async fn nothing_is_lost_as_one_router_takes_over_from_another() {
         let crowd = Arc::clone(&crowd);
         asking.spawn(crowd.ask(house.address, number % 2 == 0));
     }
-    for by_signal in [false, true, false] {
+    for signal in [Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGQUIT] {
         crowd.has_answered(50).await;
-        let (mut before, mut link) = house.next_router(vec![site(&worker)]).await;
+        let (mut before, _link) = house.next_router(vec![site(&worker)]).await;
         crowd.has_answered(50).await;
-        if by_signal {
-            let pid = i32::try_from(before.id().unwrap()).unwrap();
-            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGTERM).unwrap();
-        } else {
-            link.say(&ToRouter::Drain).await;
-        }
+        signal_to(&before, signal);
         ended_well(&mut before).await;
     }
     crowd.has_answered(50).await;
@@ -204,7 +195,7 @@ async fn a_websocket_goes_on_while_its_router_drains() {
         .await;
     client.until(b"\r\n\r\n").await;
     let mut idle = house.client().await;
-    house.emperor.say(&ToRouter::Drain).await;
+    house.signal(Signal::SIGQUIT);
     assert!(idle.is_ended().await, "it drains");
     client.say("ping").await;
     assert_eq!(&tunnel.exactly(4).await[..], b"ping");

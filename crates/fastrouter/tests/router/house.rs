@@ -93,8 +93,7 @@ impl House {
 
     /// Sends a signal to the router.
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.router.id().unwrap()).unwrap();
-        kill(Pid::from_raw(pid), signal).unwrap();
+        signal_to(&self.router, signal);
     }
 
     /// The emperor goes and another comes.
@@ -120,6 +119,12 @@ impl House {
     pub(crate) async fn publish(&mut self, route: RouteFrame) {
         self.emperor.change(vec![route], vec![]).await;
     }
+}
+
+/// Sends a signal to a router that has not been waited for.
+pub(crate) fn signal_to(router: &Child, signal: Signal) {
+    let pid = i32::try_from(router.id().unwrap()).unwrap();
+    kill(Pid::from_raw(pid), signal).unwrap();
 }
 
 #[expect(

@@ -1,15 +1,15 @@
 //! The access log: one line per request, with what an operator asks first.
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tokio::time::timeout;
-use wire::route::ToRouter;
 
 use crate::house::{House, PATIENCE, ready, route};
 use crate::worker::Worker;
 
 /// The lines of a router that has ended.
 async fn lines_at_the_end(mut house: House) -> Vec<Value> {
-    house.emperor.say(&ToRouter::Drain).await;
+    house.signal(Signal::SIGQUIT);
     timeout(PATIENCE, house.router.wait())
         .await
         .unwrap()
