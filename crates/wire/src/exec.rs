@@ -5,6 +5,10 @@
 //! first byte. Back come [`ExecReport`] frames: one for each wall that the kernel can't give, and a
 //! last one where a step failed. The socket closes at the moment of `exec`; where all went well,
 //! without a byte.
+//!
+//! A plan with a field that `vassal-exec` doesn't know is refused, unlike a frame of the link: it could
+//! be a wall, and a program that runs without one that it was to have is worse than one that doesn't
+//! run. A helper lives for a moment, so emperor and helper differ only while both are being replaced.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;

@@ -4,7 +4,12 @@
 //! as it lives. On a connection the emperor sends [`Settings`] and the whole table
 //! ([`ToRouter::TableBegin`], parts, [`ToRouter::TableEnd`]), afterwards changes, each with its
 //! generation. A router that meets a gap asks for the table again. Both directions carry frames of
-//! the [`frame`](crate::frame) module.
+//! the [`frame`](crate::frame) module. How a router is to end is told by signals alone: they reach
+//! it without a link too.
+//!
+//! Emperor and router may be of different versions, since each outlives the other. So nothing here
+//! refuses a field that it doesn't know, and a field that is added has a default for peers that don't
+//! send it. What can't be said so, a new kind of message among it, raises [`PROTOCOL_VERSION`].
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -17,7 +22,8 @@ use site_model::{
 };
 use thiserror::Error;
 
-/// Version of this protocol. It is raised when a peer of the version before would misunderstand.
+/// Version of this protocol. It is raised when a peer of the version before would misunderstand; a
+/// field that such a peer can ignore is no reason.
 pub const PROTOCOL_VERSION: u32 = 1;
 
 /// How many routes go into one [`ToRouter::TablePart`], so that a frame stays far below its bound.
@@ -160,7 +166,6 @@ pub struct InstanceLoad {
 
 /// How the fastrouter is to behave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Slug of the site that answers for unknown hosts; empty: none does.
     pub default_site: String,
@@ -191,7 +196,6 @@ pub struct Settings {
 
 /// Where and how requests are logged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct AccessLog {
     /// The file; it is opened by the emperor and passed by name `access-log`, since the router's
     /// user may not write there.
@@ -530,6 +534,94 @@ mod tests {
         let json = serde_json::to_string(&RouteFrame::from(&route())).unwrap();
         let frame: RouteFrame = serde_json::from_str(&json).unwrap();
         assert_eq!(SiteRoute::try_from(frame), Ok(route()));
+    }
+
+    /// The same from a later version, which has something more to say in every place.
+    fn of_a_later_version(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                fields.values_mut().for_each(of_a_later_version);
+                // An enum by its one key can't have another; its fields lie one deeper.
+                if !fields.contains_key("ready") {
+                    fields.insert("said_later".into(), [1, 2].as_slice().into());
+                }
+            }
+            serde_json::Value::Array(items) => items.iter_mut().for_each(of_a_later_version),
+            _ => {}
+        }
+    }
+
+    #[track_caller]
+    fn is_understood_of_a_later_version<T>(message: &T)
+    where
+        T: Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+    {
+        let mut value = serde_json::to_value(message).unwrap();
+        of_a_later_version(&mut value);
+        assert!(value.to_string().contains("said_later"));
+        let understood: T = serde_json::from_value(value).unwrap();
+        assert_eq!(&understood, message);
+    }
+
+    #[test]
+    fn a_field_that_only_a_later_emperor_knows_is_ignored() {
+        let routes = vec![RouteFrame::from(&route())];
+        let access_log = AccessLog {
+            path: "/var/log/access.log".into(),
+            format: AccessLogFormat::Json,
+        };
+        for message in [
+            ToRouter::Settings(Settings {
+                default_site: "blog".into(),
+                trusted_proxies: vec![],
+                max_head_bytes: 1,
+                max_target_bytes: 2,
+                max_body_bytes: 3,
+                head_timeout_ms: 4,
+                keep_alive_timeout_ms: 5,
+                response_timeout_ms: 6,
+                connect_timeout_ms: 7,
+                max_connections: 8,
+                drain_timeout_ms: 9,
+                access_log: Some(access_log),
+            }),
+            ToRouter::TablePart {
+                routes: routes.clone(),
+            },
+            ToRouter::Change {
+                generation: 2,
+                upserts: routes,
+                removals: vec![3],
+            },
+            ToRouter::AskStats { token: 1 },
+        ] {
+            is_understood_of_a_later_version(&message);
+        }
+    }
+
+    #[test]
+    fn a_field_that_only_a_later_router_knows_is_ignored() {
+        let instances = vec![InstanceLoad::default()];
+        let hello = FromRouter::Hello {
+            protocol: PROTOCOL_VERSION,
+            pid: 1,
+            version: "1.2.3".into(),
+        };
+        let stats = RouterStats::default();
+        let load = SiteLoad {
+            site_id: 7,
+            requests: 1,
+            waiting: 2,
+            oldest_ms: 3,
+            instances,
+        };
+        for message in [
+            hello,
+            FromRouter::Stats { token: 1, stats },
+            FromRouter::Load { sites: vec![load] },
+        ] {
+            is_understood_of_a_later_version(&message);
+        }
     }
 
     #[test]
