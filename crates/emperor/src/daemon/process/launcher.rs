@@ -274,6 +274,9 @@ impl Launcher {
         let invocation = Invocation::new(&tools, &order);
         let prepare = move || fastrouter::prepare(&tools, invocation);
         let prepared = off_the_loop(prepare).await?;
+        // Beside its start, for which clients wait: this may wait for the disk, and is for the next.
+        let tools = Arc::clone(&self.tools);
+        drop(spawn_blocking(move || tools.incarnations.claim_ahead()));
         let FastrouterOrder {
             listeners,
             access_log,

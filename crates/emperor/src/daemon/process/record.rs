@@ -129,7 +129,7 @@ impl Record {
         };
         let text = serde_json::to_string(&record.without(missing));
         let text = text.expect("numbers and texts are JSON");
-        durable::replace(&folder.join(FILE), &text)
+        durable::replace_unsynced(&folder.join(FILE), &text)
     }
 
     /// Reads what a predecessor wrote; `None` where it got no further than the folder.

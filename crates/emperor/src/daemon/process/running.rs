@@ -252,6 +252,12 @@ impl RunningProcess {
         }
     }
 
+    /// As [`exited`](Self::exited), without waiting for what it wrote: for whoever has nothing more
+    /// urgent to do than to start another.
+    pub(crate) fn ended(&self) -> impl Future<Output = ExitReason> + Send + 'static {
+        Arc::clone(&self.leash.child).exited()
+    }
+
     /// Whether it has ended, as far as the kernel has told by now.
     pub(super) fn has_ended(&self) -> bool {
         self.leash.child.has_ended()

@@ -108,9 +108,11 @@ pub(crate) async fn keep(
         } else {
             0
         };
-        tokio::select! {
-            () = keeper.cancel.cancelled() => {}
-            () = sleep(pause_after(short_lives)) => {}
+        if let Some(pause) = pause_after(short_lives) {
+            tokio::select! {
+                () = keeper.cancel.cancelled() => {}
+                () = sleep(pause) => {}
+            }
         }
     }
     while keeper.departing.join_next().await.is_some() {}
@@ -162,8 +164,8 @@ struct Keeper {
     options: KeeperOptions,
     channels: KeeperChannels,
     cancel: CancellationToken,
-    /// Routers that only end their requests, and what is left of those that have ended. At most one for each replacement within the last
-    /// `router.drain_timeout`.
+    /// Routers that only end their requests, and what is left of those that have ended. At most one
+    /// for each replacement within the last `router.drain_timeout`.
     departing: JoinSet<()>,
 }
 
@@ -200,8 +202,9 @@ impl Keeper {
         self.announce(&router.process);
         loop {
             tokio::select! {
-                reason = router.process.exited() => {
-                    // Beside the start of another one, for which clients wait.
+                reason = router.process.ended() => {
+                    // Its last lines too are read beside the start of another one, for which clients
+                    // wait: nothing that waits stands between the two.
                     self.departing.spawn(router.remove());
                     return Err(Gone::Ended(reason));
                 }
@@ -368,11 +371,11 @@ async fn drained(process: &RunningProcess, board: &RouteBoard) {
     }
 }
 
-/// The pause after so many routers in a row that did not start well.
-fn pause_after(short_lives: u32) -> Duration {
-    let doublings = short_lives.checked_sub(2);
-    let pause = doublings.map(|doublings| FIRST_PAUSE.saturating_mul(1 << doublings.min(16)));
-    pause.unwrap_or_default().min(LONGEST_PAUSE)
+/// The pause after so many routers in a row that did not start well, if there is any.
+fn pause_after(short_lives: u32) -> Option<Duration> {
+    let doublings = short_lives.checked_sub(2)?;
+    let pause = FIRST_PAUSE.saturating_mul(1 << doublings.min(16));
+    Some(pause.min(LONGEST_PAUSE))
 }
 
 #[cfg(test)]
@@ -381,9 +384,10 @@ mod tests {
 
     #[test]
     fn a_router_that_keeps_dying_is_tried_ever_more_slowly_and_the_first_time_at_once() {
-        let pauses = (0..=10).map(|lives| pause_after(lives).as_millis());
-        let expected = [0, 0, 100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000];
+        let pauses = (2..=10).map(|lives| pause_after(lives).unwrap().as_millis());
+        let expected = [100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000];
         assert_eq!(pauses.collect::<Vec<_>>(), expected);
-        assert_eq!(pause_after(u32::MAX), LONGEST_PAUSE);
+        assert_eq!([0, 1].map(pause_after), [None, None]);
+        assert_eq!(pause_after(u32::MAX), Some(LONGEST_PAUSE));
     }
 }

@@ -60,7 +60,6 @@ pub(in super::super) fn prepare(
     tools: &Tools,
     invocation: Invocation,
 ) -> Result<Prepared, SpawnFailure> {
-    tools.incarnations.claim_ahead();
     let account = tools.identities.router();
     let identity = identity_to_take(tools, account);
     let plan = ExecPlan {
