@@ -117,13 +117,17 @@ async fn measure_storm(rows: usize) {
 
 async fn measure_update(rows: usize) {
     let house = House::open_with("").await;
-    let update = update::update_all(&house, rows).await;
+    let (calm, look) = (Duration::from_secs(20), Duration::from_secs(1));
+    let update = update::update_all(&house, rows, calm, look).await;
     println!("one UPDATE of {rows} rows that serve");
     figure("seconds", format!("{:.1}", update.over.as_secs_f64()));
     figure("most on their way at once", update.most_at_once);
-    figure("most instances above one a site", update.most_surplus);
+    figure("most processes above one a site", update.most_surplus);
+    figure("most being replaced at once", update.most_replacing);
+    figure("most waiting for their turn", update.most_waiting);
     println!("{:<36}{:>9}{:>9}{:>9}", "milliseconds", "p50", "p99", "max");
-    ledger("visitors meanwhile", &update.ledger);
+    ledger("visitors before", &update.calm);
+    ledger("visitors meanwhile", &update.meanwhile);
 }
 
 fn ledger(name: &str, ledger: &Ledger) {

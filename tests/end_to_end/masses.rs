@@ -10,6 +10,9 @@ use support::scenario::{cold, kills, storm, update};
 /// `spawn.max_starting`, so that the bound doesn't depend on the machine.
 const MAX_STARTING: usize = 3;
 
+/// `rollout.max_replacing`, for the same reason.
+const MAX_REPLACING: usize = 3;
+
 fn lossless(ledger: &Ledger) {
     let verdicts = ledger.verdicts();
     assert_eq!(
@@ -50,8 +53,13 @@ async fn a_storm_of_crashes_starts_no_more_at_once_than_may_and_costs_no_request
 }
 
 #[tokio::test]
-async fn one_update_of_many_rows_costs_no_request() {
-    let house = House::open_with("[spawn]\nmax_starting = 3").await;
-    let update = update::update_all(&house, 100).await;
-    lossless(&update.ledger);
+async fn one_update_of_many_rows_is_paced_and_costs_no_request() {
+    let house = House::open_with(&format!("[rollout]\nmax_replacing = {MAX_REPLACING}")).await;
+    let (calm, look) = (Duration::from_millis(500), Duration::from_millis(20));
+    let update = update::update_all(&house, 100, calm, look).await;
+    lossless(&update.calm);
+    lossless(&update.meanwhile);
+    assert!(update.most_waiting > 0, "{update:?}");
+    assert!(update.most_replacing <= MAX_REPLACING as u64, "{update:?}");
+    assert!(update.most_surplus <= MAX_REPLACING, "{update:?}");
 }

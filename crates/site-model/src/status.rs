@@ -109,6 +109,8 @@ pub struct SiteStatus {
     pub hosts: Vec<HostPattern>,
     /// The revision that serves; `None` while none does.
     pub revision: Option<Revision>,
+    /// The revision that is wanted; `None` where it is not to run.
+    pub wanted: Option<Revision>,
     /// How often an instance ended without having been told to, since the emperor started.
     pub restarts: u64,
     /// Its instances, by number.

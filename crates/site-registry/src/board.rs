@@ -131,6 +131,7 @@ mod tests {
             detail: String::new(),
             hosts: vec![],
             revision: None,
+            wanted: None,
             restarts: 0,
             instances: vec![],
         })

@@ -152,6 +152,7 @@ mod tests {
         min: 1,
         max: 8,
         concurrency: 10,
+        max_surge: 1,
     };
 
     /// A site whose instances become ready as soon as they are wanted.

@@ -92,6 +92,8 @@ pub struct Instances {
     pub max: u32,
     /// Requests in flight per instance; 0: no bound.
     pub concurrency: u32,
+    /// How many more there may be while they are replaced, at least 1.
+    pub max_surge: u32,
 }
 
 /// Sleep for want of requests.

@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 
 pub use status::{
     DatabaseStatus, EmperorStatus, EventDocument, ExitDocument, FailedStepDocument,
-    InstanceDocument, RouterStatus, SiteDocument, StartDocument, StatusDocument, StepDocument,
+    InstanceDocument, RolloutStatus, RouterStatus, SiteDocument, StartDocument, StatusDocument,
+    StepDocument,
 };
 
 /// A row as it stands in the database: answer of `GET /v1/sites/{site}`.

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::storm::starting;
-use super::{all_ready, insert_many, steady_vars};
+use super::{MANY, all_ready, insert_many, steady_vars};
 use crate::open_loop::Ledger;
-use crate::wait::eventually;
+use crate::wait::undisturbed;
 use crate::{House, OpenLoop, Traffic};
 
 const PER_SECOND: u32 = 100;
@@ -15,53 +15,78 @@ const PER_SECOND: u32 = 100;
 /// What came of it.
 #[derive(Debug)]
 pub struct Update {
+    /// What the sites' visitors met before.
+    pub calm: Ledger,
+    /// What they met meanwhile.
+    pub meanwhile: Ledger,
     /// From the commit until every site had its new worker and no other.
     pub over: Duration,
     /// The most instances that were seen on their way at one moment.
     pub most_at_once: usize,
-    /// The most instances that were seen at one moment, over the number of sites.
+    /// The most processes that were seen at one moment, over the number of sites.
     pub most_surplus: usize,
-    /// What the sites' visitors met meanwhile.
-    pub ledger: Ledger,
+    /// The most instances that were said to be there beside those they replace.
+    pub most_replacing: u64,
+    /// The most that were said to wait for their turn.
+    pub most_waiting: u64,
 }
 
-/// Changes so many rows by one statement.
-pub async fn update_all(house: &House, rows: usize) -> Update {
+/// Changes so many rows by one statement, after a calm of that long, and looks that often.
+pub async fn update_all(house: &House, rows: usize, calm: Duration, look: Duration) -> Update {
     insert_many(house, "row", rows, "steady", &steady_vars(house, "before")).await;
     let before = all_ready(house, rows).await;
-    let load = OpenLoop::start(Traffic {
-        port: house.port,
-        slugs: (1..=rows).map(|number| format!("row-{number}")).collect(),
-        per_second: PER_SECOND,
-        patience: Duration::from_secs(15),
-    });
+    let load = visit(house, rows);
+    undisturbed(calm).await;
+    let calm = load.stop().await;
+    let load = visit(house, rows);
     let began = Instant::now();
     let statement = "UPDATE emperor.sites SET extra_config = $1";
     house.sql(statement, &[&steady_vars(house, "after")]).await;
     let (mut most_at_once, mut most_surplus) = (0, 0);
-    eventually("the new revision everywhere", super::MANY, async || {
+    let (mut most_replacing, mut most_waiting) = (0, 0);
+    loop {
         let status = house.emperor.status().await;
         most_at_once = most_at_once.max(starting(&status));
-        most_surplus = most_surplus.max(instances(&status).saturating_sub(rows));
+        most_surplus = most_surplus.max(processes(&status).saturating_sub(rows));
+        let rollout = &status["emperor"]["rollout"];
+        let told = |name: &str| rollout[name].as_u64().unwrap_or(0);
+        most_replacing = most_replacing.max(told("replacing"));
+        most_waiting = most_waiting.max(told("waiting"));
         let left = unchanged(&before, &status);
-        (left == 0)
-            .then_some(())
-            .ok_or_else(|| format!("{left} are not there yet"))
-    })
-    .await;
+        if left == 0 {
+            break;
+        }
+        assert!(
+            began.elapsed() < MANY,
+            "{left} are not there yet: {rollout}"
+        );
+        undisturbed(look).await;
+    }
     Update {
         over: began.elapsed(),
+        meanwhile: load.stop().await,
+        calm,
         most_at_once,
         most_surplus,
-        ledger: load.stop().await,
+        most_replacing,
+        most_waiting,
     }
 }
 
-fn instances(status: &Value) -> usize {
+fn visit(house: &House, rows: usize) -> OpenLoop {
+    OpenLoop::start(Traffic {
+        port: house.port,
+        slugs: (1..=rows).map(|number| format!("row-{number}")).collect(),
+        per_second: PER_SECOND,
+        patience: Duration::from_secs(15),
+    })
+}
+
+fn processes(status: &Value) -> usize {
     let sites = status["sites"].as_array().unwrap().iter();
-    sites
-        .map(|site| site["instances"].as_array().unwrap().len())
-        .sum()
+    let instances = sites.flat_map(|site| site["instances"].as_array().unwrap());
+    let processes = instances.filter(|instance| !instance["pid"].is_null());
+    processes.count()
 }
 
 fn unchanged(before: &Value, now: &Value) -> usize {

@@ -29,6 +29,7 @@ impl Config {
                 policy.allow_root == before.policy.allow_root,
             ),
             ("spawn", self.spawn == before.spawn),
+            ("rollout", self.rollout == before.rollout),
             ("logs", *logs == before.logs),
             ("site", self.sites == before.sites),
         ];

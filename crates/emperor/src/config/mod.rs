@@ -8,6 +8,7 @@ mod document;
 pub(crate) mod model;
 mod overlay;
 mod reader;
+pub(crate) mod rollout;
 mod secret;
 mod surroundings;
 mod values;

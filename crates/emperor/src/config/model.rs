@@ -9,6 +9,8 @@ use std::time::Duration;
 use site_model::{Hostname, RunAs, SiteId, Slug, TemplateName};
 use vassal_core::diagnostic::Place;
 
+use super::rollout::Rollout;
+
 /// The daemon's configuration.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
@@ -42,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) policy: Policy,
     /// `[spawn]`
     pub(crate) spawn: Spawn,
+    /// `[rollout]`
+    pub(crate) rollout: Rollout,
     /// `[logs]`
     pub(crate) logs: Logs,
     /// `[[site]]`
@@ -181,7 +185,8 @@ pub(crate) struct Policy {
 /// `[spawn]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Spawn {
-    /// `max_starting`: how many instances may be on their way at once; 0: twice the cores.
+    /// `max_starting`: how many instances may be on their way at once, those that replace others
+    /// apart; 0: twice the cores.
     pub(crate) max_starting: usize,
 }
 

@@ -19,7 +19,7 @@ use super::model::{
     RequestLimits, Router, Spawn,
 };
 use super::surroundings::Surroundings;
-use super::{overlay, secret, values};
+use super::{overlay, rollout, secret, values};
 
 /// Longest name below `runtime_dir` that every installation has.
 const SOCKET_NAME: &str = "/fastrouter.sock";
@@ -68,6 +68,7 @@ fn read_root(document: &Spanned<DeTable<'_>>, context: Context<'_>, findings: &F
         default_run_as,
         policy: read_policy(root.section("policy")),
         spawn: read_spawn(root.section("spawn")),
+        rollout: rollout::read(root.section("rollout")),
         logs: read_logs(root.section("logs")),
         sites: read_sites(root.sections("site")),
     };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use futures_util::stream::BoxStream;
-use site_model::{InstanceStatus, SiteId};
+use site_model::{InstanceStatus, SiteId, SiteState, SiteStatus};
 use site_registry::{ConnectionStatus, EditError, NewSite, Row, SiteChange, Source as RowsSource};
 use vassal_core::diagnostic::Source;
 use vassal_core::resolve::{Rendering, TemplateInfo};
@@ -16,6 +16,7 @@ use wire::control::{
 };
 use wire::route::{InstanceStats, RouterStats};
 
+use super::rollout::{self, Waits};
 use super::story::{self, rfc3339};
 use super::{Daemon, rows};
 use crate::daemon::process::resident_bytes;
@@ -125,7 +126,7 @@ async fn memory_of(overview: &Overview) -> HashMap<u32, u64> {
 }
 
 fn document(overview: &Overview, memory: &HashMap<u32, u64>) -> StatusDocument {
-    let figures = Figures::new(overview.router.stats.as_ref(), memory);
+    let figures = Figures::new(overview, memory);
     StatusDocument {
         emperor: EmperorStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -134,6 +135,7 @@ fn document(overview: &Overview, memory: &HashMap<u32, u64>) -> StatusDocument {
             started_at: rfc3339(overview.started_at),
             database: database(&overview.database, overview.rows),
             removals_held: overview.removals_held.iter().map(|id| id.get()).collect(),
+            rollout: rollout::progress(overview),
         },
         router: router(&overview.router),
         sites: overview
@@ -187,14 +189,17 @@ fn router(router: &RouterOverview) -> RouterStatus {
 struct Figures<'a> {
     requests: BTreeMap<u64, &'a InstanceStats>,
     memory: &'a HashMap<u32, u64>,
+    waits: Waits,
 }
 
 impl<'a> Figures<'a> {
-    fn new(stats: Option<&'a RouterStats>, memory: &'a HashMap<u32, u64>) -> Self {
+    fn new(overview: &'a Overview, memory: &'a HashMap<u32, u64>) -> Self {
+        let stats = overview.router.stats.as_ref();
         let instances = stats.iter().flat_map(|stats| &stats.instances);
         Self {
             requests: instances.map(|stats| (stats.incarnation, stats)).collect(),
             memory,
+            waits: Waits::new(&overview.replacing),
         }
     }
 
@@ -204,7 +209,7 @@ impl<'a> Figures<'a> {
             id: status.id.get(),
             slug: entry.slug.clone(),
             state: status.state.to_string(),
-            detail: status.detail.clone(),
+            detail: self.detail(status),
             hosts: status.hosts.iter().map(ToString::to_string).collect(),
             revision: status.revision.map(|revision| revision.to_string()),
             restarts: status.restarts,
@@ -217,6 +222,22 @@ impl<'a> Figures<'a> {
             exit: story.last_exit.as_ref().map(story::exit),
             last_start: story.last_start.as_ref().map(story::start),
             events: story.happened.iter().map(story::event).collect(),
+        }
+    }
+
+    /// What its status says, and what it waits for where it waits to be replaced.
+    fn detail(&self, status: &SiteStatus) -> String {
+        match status.state {
+            SiteState::Reloading => format!("{}{}", status.detail, self.waits.of(status.id)),
+            SiteState::Starting
+            | SiteState::Ready
+            | SiteState::Sleeping
+            | SiteState::Waking
+            | SiteState::BackingOff
+            | SiteState::Failed
+            | SiteState::Rejected
+            | SiteState::Disabled
+            | SiteState::Stopping => status.detail.clone(),
         }
     }
 

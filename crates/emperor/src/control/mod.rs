@@ -18,6 +18,7 @@ mod changes;
 mod daemon;
 mod logs;
 mod refusal;
+mod rollout;
 mod routes;
 mod rows;
 mod socket;

@@ -180,6 +180,7 @@ fn status(sites: Vec<SiteDocument>) -> StatusDocument {
                 last_read_at: None,
             },
             removals_held: vec![],
+            rollout: None,
         },
         router: RouterStatus {
             state: "running".into(),

@@ -22,6 +22,7 @@ use super::router::keeper::RouterState;
 use super::router::roster::Peer;
 use super::run::{Reread, RereadError};
 use super::statuses::{StatusBoard, StoryTold};
+use super::turns::{RolloutQueue, Turns};
 
 /// How long the router may take to tell its figures; afterwards a status is answered without them.
 const STATS_TIMEOUT: Duration = Duration::from_millis(500);
@@ -44,6 +45,7 @@ pub(super) struct Shared {
     pub(super) started_at: SystemTime,
     pub(super) registry: RegistryHandle,
     pub(super) statuses: Arc<StatusBoard>,
+    pub(super) turns: Arc<Turns>,
     pub(super) routes: Arc<RouteBoard>,
     pub(super) listen: Vec<String>,
     pub(super) router: watch::Receiver<RouterState>,
@@ -91,6 +93,8 @@ pub(crate) struct Overview {
     pub(crate) removals_held: Vec<SiteId>,
     /// The fastrouter.
     pub(crate) router: RouterOverview,
+    /// Who is being replaced, and who waits for that.
+    pub(crate) replacing: RolloutQueue,
     /// Every site, by id; one alone where one was asked for.
     pub(crate) sites: Vec<SiteEntry>,
 }
@@ -160,6 +164,7 @@ impl Handle {
             rows: desired.source,
             removals_held: held.flat_map(|held| held.ids.iter().copied()).collect(),
             router,
+            replacing: self.shared.turns.replacing(),
             sites: sites
                 .into_iter()
                 .map(|status| SiteEntry {

@@ -110,7 +110,8 @@ impl House {
         let (router, link_pulse) = RouterParts::start(link, options, &board);
         let registry = Registry::start(registry_options(config, target, cluster.as_ref()));
         let statuses = Arc::new(StatusBoard::new(registry.handle()));
-        let vassals = vassals(config, Arc::clone(&launcher), &board, &statuses);
+        let turns = Arc::new(Turns::new(max_starting(config), &config.rollout));
+        let vassals = vassals(Arc::clone(&launcher), &turns, &board, &statuses);
         let (supervisor, orders, supervisor_pulse) =
             SupervisorPart::start(vassals, &registry.handle(), catalog, left);
         let (reread, rereads) = mpsc::channel(COMMANDS);
@@ -125,6 +126,7 @@ impl House {
             started_at: SystemTime::now(),
             registry: registry.handle(),
             statuses,
+            turns,
             routes: Arc::clone(&board),
             listen,
             router: router.state.clone(),
@@ -353,20 +355,20 @@ fn configured_row(site: &ConfiguredSite) -> ConfiguredRow {
 }
 
 fn vassals(
-    config: &Config,
     launcher: Arc<Launcher>,
+    turns: &Arc<Turns>,
     board: &Arc<RouteBoard>,
     statuses: &Arc<StatusBoard>,
 ) -> vassal::House<Launcher> {
     vassal::House {
         spawner: launcher,
-        turns: Turns::new(max_starting(config)),
+        turns: Arc::clone(turns),
         routes: Arc::new(Routes::new(Arc::clone(board))),
         statuses: Arc::clone(statuses),
     }
 }
 
-/// How many instances may be on their way at once.
+/// How many instances may be on their way at once, those that replace others apart.
 fn max_starting(config: &Config) -> usize {
     match config.spawn.max_starting {
         0 => 2 * std::thread::available_parallelism().map_or(1, usize::from),

@@ -38,3 +38,4 @@ pub(crate) use foundation::FoundationError;
 pub(crate) use handle::{Handle, Overview, RouterOverview, Selection, SiteEntry, Stopping};
 pub(crate) use run::{ClusterFailure, Reread, RereadError, RunError, run};
 pub(crate) use statuses::{Exit, Happened};
+pub(crate) use turns::RolloutQueue;

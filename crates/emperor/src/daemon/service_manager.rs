@@ -188,6 +188,7 @@ mod tests {
                 detail: String::new(),
                 hosts: Vec::new(),
                 revision: None,
+                wanted: None,
                 restarts: 0,
                 instances: Vec::new(),
             })

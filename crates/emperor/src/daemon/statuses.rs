@@ -274,6 +274,7 @@ mod tests {
             detail: detail.to_owned(),
             hosts: vec![],
             revision: None,
+            wanted: None,
             restarts: 0,
             instances,
         }

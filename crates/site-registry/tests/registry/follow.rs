@@ -396,6 +396,7 @@ fn status(id: i64, state: SiteState) -> SiteStatus {
         detail: "last words: \0".into(),
         hosts: vec!["a.example".parse().unwrap(), "*.a.example".parse().unwrap()],
         revision: Some(Revision::from_bytes([7; 16])),
+        wanted: Some(Revision::from_bytes([7; 16])),
         restarts: 0,
         instances: vec![InstanceStatus {
             number: InstanceNumber::new(1),

@@ -23,6 +23,7 @@ fn ready(id: i64) -> SiteStatus {
         detail: String::new(),
         hosts: vec![],
         revision: None,
+        wanted: None,
         restarts: 0,
         instances: vec![],
     }

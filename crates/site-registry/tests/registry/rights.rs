@@ -182,6 +182,7 @@ async fn check_daemon(database: &Database, url: &str, migrate: bool) {
         detail: String::new(),
         hosts: vec![],
         revision: None,
+        wanted: None,
         restarts: 0,
         instances: vec![],
     });

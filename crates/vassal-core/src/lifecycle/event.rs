@@ -16,6 +16,17 @@ use crate::{ExitReason, VassalSpec, Want};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub(super) u64);
 
+/// Which queue a ticket is one of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Visitors wait for the instance, or there are fewer than there should be. Its permit is given
+    /// back once it is ready.
+    Start,
+    /// As many serve as are wanted, and it takes the place of one of them. Its permit is given back
+    /// once there are no more processes than are wanted.
+    Replacement,
+}
+
 /// A process that came to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
@@ -182,8 +193,13 @@ pub enum Haste {
 /// Something to be done. Effects are performed in their order.
 #[derive(Debug, Clone)]
 pub enum Effect {
-    /// Queue for a start permit.
-    AskPermit(Ticket),
+    /// Queue for a permit.
+    AskPermit {
+        /// The place in the queue.
+        ticket: Ticket,
+        /// Which queue.
+        turn: Turn,
+    },
     /// Leave that queue, or give the permit back.
     ReturnPermit(Ticket),
     /// Start a process; answered by `Spawned` or `SpawnFailed`, whatever happens meanwhile.

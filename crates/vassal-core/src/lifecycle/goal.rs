@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use site_model::RejectionReason;
+use site_model::{RejectionReason, Revision};
 
 use super::event::Haste;
 use super::rollout::{Rollout, RolloutNumber, Standing};
@@ -73,6 +73,16 @@ impl Goal {
             | Self::Disabled(_)
             | Self::Removed
             | Self::Shutdown { .. }) => same,
+        }
+    }
+
+    /// What is to run, if anything is.
+    pub(super) fn wanted_revision(&self) -> Option<Revision> {
+        match self {
+            Self::Run { rollout, .. } => Some(rollout.spec.revision),
+            Self::Rejected { .. } | Self::Disabled(_) | Self::Removed | Self::Shutdown { .. } => {
+                None
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use site_model::Incarnation;
 
 use super::Lifecycle;
-use super::event::{Effect, Event, Haste, Process, Ticket};
+use super::event::{Effect, Event, Haste, Process, Ticket, Turn};
 use super::goal::Goal;
 use super::instance::{Carrier, DrainStep, Fate, Instance, Phase, Role};
 use super::reason::{Failure, StopReason};
@@ -135,18 +135,25 @@ impl Lifecycle {
     }
 
     fn permitted(&mut self, ticket: Ticket, incarnation: Incarnation, out: &mut Vec<Effect>) {
-        let queued = self.instances.iter_mut().find(
-            |instance| matches!(instance.phase, Phase::Queued { ticket: held } if held == ticket),
-        );
-        let Some(instance) = queued else {
+        let mut instances = self.instances.iter_mut();
+        let queued = instances.find_map(|instance| Some((instance.turn_of(ticket)?, instance)));
+        let Some((turn, instance)) = queued else {
             // Heard twice, or too late. The one that uses it keeps it.
-            if !self.instances.iter().any(|i| i.holds(ticket)) {
+            let mut instances = self.instances.iter();
+            if !self.places.contains(&ticket) && !instances.any(|i| i.holds(ticket)) {
                 out.push(Effect::ReturnPermit(ticket));
             }
             return;
         };
+        let permit = match turn {
+            Turn::Start => Some(ticket),
+            Turn::Replacement => {
+                self.places.push(ticket);
+                None
+            }
+        };
         instance.phase = Phase::Spawning {
-            ticket,
+            permit,
             incarnation,
             fate: Fate::Wanted,
         };
@@ -172,8 +179,8 @@ impl Lifecycle {
     ) {
         let mut failed = None;
         self.map_instance(incarnation, |instance| match instance.phase {
-            Phase::Spawning { ticket, fate, .. } => {
-                out.push(Effect::ReturnPermit(ticket));
+            Phase::Spawning { permit, fate, .. } => {
+                out.extend(permit.map(Effect::ReturnPermit));
                 failed = (fate == Fate::Wanted).then_some(instance.rollout);
                 None
             }
@@ -256,8 +263,8 @@ impl Lifecycle {
         let early = Failure::EndedEarly { reason, stderr };
         let (told, failure) = match instance.phase {
             // Its end was heard of before its beginning.
-            Phase::Spawning { ticket, fate, .. } => {
-                out.push(Effect::ReturnPermit(ticket));
+            Phase::Spawning { permit, fate, .. } => {
+                out.extend(permit.map(Effect::ReturnPermit));
                 match fate {
                     Fate::Wanted => (Told::Nothing, Some(early)),
                     Fate::Doomed(_) => (Told::ToEnd, None),

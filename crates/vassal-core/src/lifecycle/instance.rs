@@ -13,7 +13,7 @@ use std::time::Instant;
 use site_model::{Generation, Incarnation, InstanceNumber};
 
 use super::checkup::Probe;
-use super::event::{Process, Ticket};
+use super::event::{Process, Ticket, Turn};
 use super::reason::StopReason;
 use super::rollout::RolloutNumber;
 use super::watch::Watch;
@@ -37,11 +37,12 @@ pub(super) struct Instance {
 /// Where an instance is in its life.
 #[derive(Debug, Clone)]
 pub(super) enum Phase {
-    /// It waits for a start permit.
-    Queued { ticket: Ticket },
+    /// It waits for a permit.
+    Queued { ticket: Ticket, turn: Turn },
     /// Its process is being made.
     Spawning {
-        ticket: Ticket,
+        /// Its start permit. The place of a replacement is its vassal's.
+        permit: Option<Ticket>,
         incarnation: Incarnation,
         fate: Fate,
     },
@@ -184,15 +185,43 @@ impl Instance {
         }
     }
 
+    /// What it waits for with this ticket.
+    pub(super) fn turn_of(&self, asked: Ticket) -> Option<Turn> {
+        match &self.phase {
+            Phase::Queued { ticket, turn } => (*ticket == asked).then_some(*turn),
+            Phase::Spawning { .. }
+            | Phase::Probing { .. }
+            | Phase::Publishing { .. }
+            | Phase::Ready { .. }
+            | Phase::Draining { .. }
+            | Phase::Stopping { .. }
+            | Phase::Killed { .. } => None,
+        }
+    }
+
+    /// Whether it waits to take the place of another.
+    pub(super) fn waits_to_replace(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Queued {
+                turn: Turn::Replacement,
+                ..
+            }
+        )
+    }
+
     /// Whether it uses the start permit that this ticket led to.
     pub(super) fn holds(&self, ticket: Ticket) -> bool {
         match &self.phase {
-            Phase::Spawning { ticket: held, .. }
+            Phase::Spawning {
+                permit: Some(held), ..
+            }
             | Phase::Probing {
                 permit: Permit::Held { ticket: held, .. },
                 ..
             } => *held == ticket,
             Phase::Queued { .. }
+            | Phase::Spawning { permit: None, .. }
             | Phase::Probing {
                 permit: Permit::Returned,
                 ..

@@ -16,6 +16,7 @@
 //! | `watch` | what is seen of an instance without asking it |
 //! | `wear` | who has served for long enough |
 //! | `steer` | which instances there should be, and which are to go |
+//! | `surge` | how many more there may be while they are replaced |
 //! | `view` | what is told about it: status and route |
 //!
 //! An event is handled in three steps: deadlines that have come are passed, the event is taken in,
@@ -33,6 +34,7 @@ mod instance;
 mod reason;
 mod rollout;
 mod steer;
+mod surge;
 mod transition;
 mod view;
 mod watch;
@@ -46,7 +48,7 @@ use site_model::{Generation, Incarnation, SiteId, SiteRoute};
 pub use adoption::{Inheritance, InheritedInstance, InstanceMemory, Memory, Setback, Stage};
 use demand::Demand;
 pub use demand::{InstanceLoad, Load};
-pub use event::{Effect, Event, Haste, Process, Ticket};
+pub use event::{Effect, Event, Haste, Process, Ticket, Turn};
 use goal::Goal;
 use instance::{Carrier, Instance};
 pub use reason::{Failure, Prospect, StopReason};
@@ -66,6 +68,8 @@ pub struct Lifecycle {
     scale: Scale,
     /// In the order of their birth.
     instances: Vec<Instance>,
+    /// Permits for replacements, held until as many processes are gone again.
+    places: Vec<Ticket>,
     /// How often an instance ended without having been told to.
     restarts: u64,
     /// What the publisher was last told.
@@ -96,6 +100,7 @@ impl Lifecycle {
             load: None,
             scale: Scale::default(),
             instances: Vec::new(),
+            places: Vec::new(),
             restarts,
             published: None,
             next_rollout: 0,
@@ -111,6 +116,7 @@ impl Lifecycle {
         self.pass_deadlines(now, &mut out);
         self.take_in(event, now, &mut out);
         self.steer(now, &mut out);
+        self.return_places(&mut out);
         self.publish(&mut out);
         (self, out)
     }

@@ -90,6 +90,17 @@ impl Rollout {
         self.instances_wanted(&Scale::default())
     }
 
+    /// How many more there may be while they are replaced.
+    pub(super) fn max_surge(&self) -> usize {
+        usize::try_from(self.spec.settings.instances.max_surge).unwrap_or(usize::MAX)
+    }
+
+    /// The last start did not become ready.
+    pub(super) fn is_failing(&self) -> bool {
+        self.trouble()
+            .is_some_and(|trouble| trouble.failed_starts > 0)
+    }
+
     /// An instance became ready.
     pub(super) fn succeeded(&mut self) {
         self.standing = Standing::Proven;

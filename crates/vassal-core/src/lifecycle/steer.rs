@@ -3,8 +3,9 @@
 //!
 //! The rules, for `n` wanted instances:
 //!
-//! 1. The first instance of a rollout comes alone; once it is ready and nothing else serves, the
-//!    rest come together. While others serve, one comes at a time.
+//! 1. The first instance of a rollout comes alone, and so does each after a start that failed; once
+//!    one is ready and nothing else serves, the rest come together. While others serve, there are at
+//!    most `instances.max_surge` on their way in and out: a wave.
 //! 2. What served before goes as its successors become ready: as many as are too many.
 //! 3. While the rollout is not complete, what served before is kept at `n`, so a crash of an old
 //!    instance is answered although a new revision is on its way or fails.
@@ -13,7 +14,10 @@
 //! 5. Who is worn out counts as of an earlier revision: its successor comes first.
 //! 6. With more than `n` instances on their way out, none is started: a worker that ignores its
 //!    stop signal costs time, not memory without bound. So there are never more than `3n`
-//!    processes, and never more than `2n` in the route.
+//!    processes, or `2n` and `instances.max_surge`, and never more than that without `n` in the
+//!    route.
+//! 7. Who takes the place of one that serves waits for its turn among the replacements of the whole
+//!    house; where fewer serve than are wanted, it is a start like any other.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,9 +26,9 @@ use site_model::InstanceNumber;
 
 use super::Lifecycle;
 use super::checkup::Probe;
-use super::event::{Effect, Haste, Ticket};
+use super::event::{Effect, Haste, Turn};
 use super::goal::Goal;
-use super::instance::{Instance, Phase, Role};
+use super::instance::{Instance, Role};
 use super::reason::StopReason;
 use super::rollout::{Rollout, RolloutNumber};
 use super::watch::Watch;
@@ -51,6 +55,13 @@ struct Census {
     serving: usize,
     /// Of any rollout, on their way out.
     ending: usize,
+}
+
+/// An instance that is to come.
+struct Start {
+    rollout: RolloutNumber,
+    spec: Arc<VassalSpec>,
+    turn: Turn,
 }
 
 impl Lifecycle {
@@ -89,9 +100,11 @@ impl Lifecycle {
         self.retire_old(&census, now, out);
         self.retire_surplus(now, out);
         self.take_back();
-        while let Some((rollout, spec)) = self.next_start() {
-            self.queue(rollout, spec, out);
+        while let Some(start) = self.next_start() {
+            self.queue(start, out);
         }
+        let wanted = self.census().wanted;
+        self.hurry(wanted, out);
     }
 
     fn census(&self) -> Census {
@@ -226,7 +239,7 @@ impl Lifecycle {
     }
 
     /// The rollout that an instance is to be started of, if any.
-    fn next_start(&self) -> Option<(RolloutNumber, Arc<VassalSpec>)> {
+    fn next_start(&self) -> Option<Start> {
         let census = self.census();
         let (wanted, fallback) = self.goal.rollouts();
         if census.ending > census.wanted {
@@ -235,16 +248,47 @@ impl Lifecycle {
         let wanted = wanted.filter(|rollout| rollout.may_start());
         let fallback = fallback.filter(|rollout| rollout.may_start());
         let covered = census.serving + census.fallback_coming;
+        let turn = self.turn(census.wanted);
         wanted
-            .filter(|rollout| census.lets_start(rollout.instances_wanted(&self.scale)))
-            .or_else(|| fallback.filter(|_| covered < census.wanted))
-            .map(|rollout| (rollout.number, Arc::clone(&rollout.spec)))
+            .filter(|rollout| self.lets_start(rollout, &census, turn))
+            .map(|rollout| Start::of(rollout, turn))
+            .or_else(|| {
+                let fallback = fallback.filter(|_| covered < census.wanted);
+                fallback.map(|rollout| Start::of(rollout, Turn::Start))
+            })
     }
 
-    fn queue(&mut self, rollout: RolloutNumber, spec: Arc<VassalSpec>, out: &mut Vec<Effect>) {
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
+    /// Whether one more of the wanted rollout may come.
+    fn lets_start(&self, rollout: &Rollout, census: &Census, turn: Turn) -> bool {
+        if census.new >= rollout.instances_wanted(&self.scale) {
+            return false;
+        }
+        let coming = census.new - census.new_ready;
+        let proven = census.new_ready > 0;
+        if census.old_serving == 0 {
+            return coming == 0 || proven;
+        }
+        let surge = rollout.max_surge();
+        let wave = if proven && !rollout.is_failing() {
+            surge
+        } else {
+            1
+        };
+        let has_room = match turn {
+            Turn::Start => true,
+            Turn::Replacement => self.room().above < surge,
+        };
+        coming < wave && has_room
+    }
+
+    fn queue(&mut self, start: Start, out: &mut Vec<Effect>) {
+        let Start {
+            rollout,
+            spec,
+            turn,
+        } = start;
         let wear = Wear::new(&spec.settings.recycle, &mut self.rng);
+        let phase = self.ask(turn, out);
         self.instances.push(Instance {
             number: self.free_number(),
             wear,
@@ -253,9 +297,8 @@ impl Lifecycle {
             watch: Watch::default(),
             rollout,
             spec,
-            phase: Phase::Queued { ticket },
+            phase,
         });
-        out.push(Effect::AskPermit(ticket));
     }
 
     fn free_number(&self) -> InstanceNumber {
@@ -267,12 +310,12 @@ impl Lifecycle {
     }
 }
 
-impl Census {
-    /// Whether one more of the wanted rollout may come, of which there are to be `wanted`.
-    fn lets_start(&self, wanted: usize) -> bool {
-        let coming = self.new - self.new_ready;
-        let alone = coming == 0;
-        let proven_and_nothing_to_spare = self.new_ready > 0 && self.old_serving == 0;
-        self.new < wanted && (alone || proven_and_nothing_to_spare)
+impl Start {
+    fn of(rollout: &Rollout, turn: Turn) -> Self {
+        Self {
+            rollout: rollout.number,
+            spec: Arc::clone(&rollout.spec),
+            turn,
+        }
     }
 }

@@ -25,7 +25,7 @@ impl Instance {
     pub(super) fn spawned(self, process: Process, now: Instant, out: &mut Vec<Effect>) -> Self {
         let phase = match self.phase {
             Phase::Spawning {
-                ticket,
+                permit,
                 fate: Fate::Wanted,
                 ..
             } => {
@@ -35,19 +35,19 @@ impl Instance {
                 });
                 Phase::Probing {
                     process,
-                    permit: Permit::Held {
+                    permit: permit.map_or(Permit::Returned, |ticket| Permit::Held {
                         ticket,
                         until: later(now, PERMIT_HELD),
-                    },
+                    }),
                     give_up_at: later(now, probe_patience(&self.spec)),
                 }
             }
             Phase::Spawning {
-                ticket,
+                permit,
                 fate: Fate::Doomed(reason),
                 ..
             } => {
-                out.push(Effect::ReturnPermit(ticket));
+                out.extend(permit.map(Effect::ReturnPermit));
                 signal(process, &self.spec, reason, now, out)
             }
             phase @ (Phase::Queued { .. }
@@ -115,16 +115,16 @@ impl Instance {
         out: &mut Vec<Effect>,
     ) -> Option<Self> {
         let phase = match self.phase {
-            Phase::Queued { ticket } => {
+            Phase::Queued { ticket, .. } => {
                 out.push(Effect::ReturnPermit(ticket));
                 return None;
             }
             Phase::Spawning {
-                ticket,
+                permit,
                 incarnation,
                 fate,
             } => Phase::Spawning {
-                ticket,
+                permit,
                 incarnation,
                 fate: match fate {
                     Fate::Wanted => Fate::Doomed(reason),

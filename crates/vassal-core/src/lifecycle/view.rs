@@ -34,6 +34,7 @@ impl Lifecycle {
             detail,
             hosts: address.as_deref().map(hosts).unwrap_or_default(),
             revision: self.serving_revision(),
+            wanted: self.goal.wanted_revision(),
             restarts: self.restarts,
             instances,
         }
@@ -185,7 +186,12 @@ impl Lifecycle {
             (true, trouble) => {
                 let revision = rollout.spec.revision.short();
                 let last = Last(trouble);
-                let detail = format!("revision {revision} takes over{last}");
+                let step = if self.waits_to_replace() {
+                    "waits for its turn to take over"
+                } else {
+                    "takes over"
+                };
+                let detail = format!("revision {revision} {step}{last}");
                 (SiteState::Reloading, detail)
             }
             (false, trouble) if new < wanted => {

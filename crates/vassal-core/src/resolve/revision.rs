@@ -208,8 +208,9 @@ impl Encoder {
             min,
             max,
             concurrency,
+            max_surge,
         } = instances;
-        for number in [min, max, concurrency] {
+        for number in [min, max, concurrency, max_surge] {
             self.number(u64::from(*number));
         }
     }

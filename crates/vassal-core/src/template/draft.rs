@@ -45,6 +45,7 @@ pub(crate) struct Draft {
     pub(crate) instances_min: u32,
     pub(crate) instances_max: u32,
     pub(crate) instances_concurrency: u32,
+    pub(crate) instances_max_surge: u32,
     pub(crate) idle_stop_after: Duration,
     pub(crate) idle_answered: Arc<[String]>,
     pub(crate) queue_depth: u32,
@@ -162,6 +163,7 @@ impl Draft {
                 min: self.instances_min,
                 max: self.instances_max.max(self.instances_min),
                 concurrency: self.instances_concurrency,
+                max_surge: self.instances_max_surge,
             },
             idle: Idle {
                 stop_after: self.idle_stop_after,

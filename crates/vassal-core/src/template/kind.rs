@@ -37,6 +37,7 @@ pub(crate) enum Kind {
     Duration(Zero, Slot<Duration>),
     Bytes(Slot<u64>),
     Count(RangeInclusive<u32>, Slot<u32>),
+    Surge(Slot<u32>),
     Number(Slot<u64>),
     Switch(Slot<bool>),
     Swap(Slot<Option<u64>>),
@@ -159,6 +160,7 @@ impl Kind {
             Self::Duration(zero, slot) => put(*slot, duration(written, *zero)?),
             Self::Bytes(slot) => put(*slot, bytes(written)?),
             Self::Count(range, slot) => put(*slot, count(written, range)?),
+            Self::Surge(slot) => put(*slot, bounds::surge(written)?),
             Self::Number(slot) => put(*slot, number(written)?),
             Self::Switch(slot) => put(*slot, switch(written)?),
             Self::Swap(slot) => put(*slot, bounds::swap(written)?),
@@ -188,6 +190,7 @@ impl Kind {
             Self::Duration(Zero::Refused, _) => "duration above 0".to_owned(),
             Self::Bytes(_) => "size".to_owned(),
             Self::Count(range, _) => format!("{} to {}", range.start(), range.end()),
+            Self::Surge(_) => format!("1 to {}", bounds::MAX_SURGE),
             Self::Number(_) => "whole number".to_owned(),
             Self::Switch(_) => "`true` or `false`".to_owned(),
             Self::Swap(_) => "size or `max`".to_owned(),
@@ -342,7 +345,7 @@ pub(super) fn bytes(written: &Written<'_>) -> Result<u64, Diagnostic> {
     units::parse_bytes(text).map_err(|error| written.wrong(error.to_string()))
 }
 
-fn count(written: &Written<'_>, range: &RangeInclusive<u32>) -> Result<u32, Diagnostic> {
+pub(super) fn count(written: &Written<'_>, range: &RangeInclusive<u32>) -> Result<u32, Diagnostic> {
     let in_range = |number: &u32| range.contains(number);
     number_where(written, range.start(), range.end(), in_range)
 }

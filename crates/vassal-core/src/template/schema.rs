@@ -182,6 +182,12 @@ pub const KEYS: &[Key] = &[
         "requests in flight per instance; 0: no bound",
     ),
     new(
+        "instances.max_surge",
+        Kind::Surge(|draft| &mut draft.instances_max_surge),
+        "1",
+        "how many more there may be while they are replaced, those that end included",
+    ),
+    new(
         "idle.stop_after",
         Kind::Duration(Zero::Allowed, |draft| &mut draft.idle_stop_after),
         "\"0s\"",

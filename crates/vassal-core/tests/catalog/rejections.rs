@@ -141,6 +141,7 @@ fn impossible_values_are_told_at_their_place() {
     check("recycle.max_memory = '5QB'", "\"QB\" is no unit");
     check("recycle.max_requests = -1", "a number from 0");
     check("instances.min = 0", "a number from 1 to 1000");
+    check("instances.max_surge = 0", "by one that is ready beside it");
     check("instances.max = 1.5", "this is a fraction");
     check("ready.path = 'x'", "begins with `/`");
     check("ready.path = '/a b'", "no blanks");

@@ -121,6 +121,7 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("instances.min", "2"),
     ("instances.max", "2"),
     ("instances.concurrency", "2"),
+    ("instances.max_surge", "2"),
     ("idle.stop_after", "'61s'"),
     ("idle.answer_without_waking", "['/healthz']"),
     ("queue.depth", "2"),

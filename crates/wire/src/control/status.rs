@@ -31,6 +31,25 @@ pub struct EmperorStatus {
     pub database: DatabaseStatus,
     /// Sites that a reading no longer had and that are kept until `emperor confirm-removals`.
     pub removals_held: Vec<i64>,
+    /// How far the replacements of the whole house are; absent where there are none.
+    pub rollout: Option<RolloutStatus>,
+}
+
+/// How far the replacements of the whole house are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RolloutStatus {
+    /// Sites that serve.
+    pub sites: usize,
+    /// How many of them serve with the revision that is wanted.
+    pub as_wanted: usize,
+    /// Instances that are there beside those they replace.
+    pub replacing: usize,
+    /// How many may be: `rollout.max_replacing`.
+    pub max_replacing: usize,
+    /// Instances that wait for their turn to replace others.
+    pub waiting: usize,
+    /// Why none begins although fewer are there than may be; empty where it is just not their turn.
+    pub detail: String,
 }
 
 /// The link to PostgreSQL.

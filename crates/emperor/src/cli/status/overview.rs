@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use site_model::SiteState;
 use wire::control::{
-    DatabaseStatus, EmperorStatus, InstanceDocument, RouterStatus, SiteDocument, StatusDocument,
+    DatabaseStatus, EmperorStatus, InstanceDocument, RolloutStatus, RouterStatus, SiteDocument,
+    StatusDocument,
 };
 
 use crate::cli::text::{Cell, Table, Tone, bytes, counted, printable, since};
@@ -43,6 +44,9 @@ fn header(status: &StatusDocument, now: Timestamp) -> String {
     line("emperor", emperor(&status.emperor, now));
     line("database", database(&status.emperor.database, now));
     line("router", router(&status.router));
+    if let Some(progress) = &status.emperor.rollout {
+        line("rollout", rollout(progress));
+    }
     if !status.emperor.removals_held.is_empty() {
         line("removals", removals(&status.emperor.removals_held));
     }
@@ -110,6 +114,26 @@ fn router(router: &RouterStatus) -> String {
         );
     }
     push_cause(&mut words, &router.detail, tone);
+    words
+}
+
+/// `790 of 5000 sites as wanted; 2 being replaced, 4208 waiting (rollout.max_replacing is 2)`
+fn rollout(progress: &RolloutStatus) -> String {
+    let mut words = format!(
+        "{} of {} as wanted; {} being replaced",
+        progress.as_wanted,
+        counted(progress.sites, "site"),
+        progress.replacing
+    );
+    if progress.waiting > 0 {
+        let max = progress.max_replacing;
+        let _ = write!(
+            words,
+            ", {} waiting (rollout.max_replacing is {max})",
+            progress.waiting
+        );
+    }
+    push_cause(&mut words, &progress.detail, Tone::Attention);
     words
 }
 

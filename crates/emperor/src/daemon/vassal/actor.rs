@@ -9,7 +9,9 @@ use tokio::sync::watch;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::debug;
 use vassal_core::Lifecycle;
-use vassal_core::lifecycle::{Effect, Event, Inheritance, InheritedInstance, Memory, Process};
+use vassal_core::lifecycle::{
+    Effect, Event, Inheritance, InheritedInstance, Memory, Process, Ticket,
+};
 
 use super::House;
 use super::children::Children;
@@ -91,6 +93,7 @@ pub(in crate::daemon) async fn run<S: Spawner>(begin: Begin, house: Arc<House<S>
         known,
         orders,
         listener,
+        returning: Vec::new(),
         remembered: Memory::default(),
         house,
     };
@@ -122,6 +125,7 @@ pub(in crate::daemon) async fn run_left<S: Spawner>(begin: BeginLeft, house: Arc
         known,
         orders,
         listener,
+        returning: Vec::new(),
         remembered: Memory::default(),
         house,
     };
@@ -141,6 +145,8 @@ struct Actor<S: Spawner> {
     listener: Listener,
     /// The order whose news the lifecycle has heard.
     known: Order,
+    /// Permits that are to be given back.
+    returning: Vec<Ticket>,
     /// What is told of it.
     witness: Witness,
     /// What was written down last, for an emperor that comes after a death.
@@ -159,6 +165,10 @@ impl<S: Spawner> Actor<S> {
             }
             for incarnation in self.witness.report(&life, &self.house.statuses) {
                 self.children.end_start(incarnation, Outcome::Done);
+            }
+            // Whoever gets them starts what is told after what has made room for it.
+            for ticket in self.returning.drain(..) {
+                self.children.return_permit(ticket);
             }
             self.remember(life.memory());
             if life.is_over() && self.children.are_gone() {
@@ -240,8 +250,10 @@ impl<S: Spawner> Actor<S> {
         let (id, house, children) = (self.id, &self.house, &mut self.children);
         debug!(site = %id, ?effect, "effect");
         match effect {
-            Effect::AskPermit(ticket) => children.ask_permit(ticket, &house.turns),
-            Effect::ReturnPermit(ticket) => children.return_permit(ticket),
+            Effect::AskPermit { ticket, turn } => {
+                children.ask_permit(ticket, turn, id, &house.turns);
+            }
+            Effect::ReturnPermit(ticket) => self.returning.push(ticket),
             Effect::Spawn {
                 number,
                 incarnation,

@@ -10,7 +10,7 @@ use futures_util::stream::{BoxStream, FuturesUnordered, StreamExt};
 use site_model::{Incarnation, InstanceNumber, SiteId};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use vassal_core::lifecycle::{Event, InstanceMemory, Process, Ticket};
+use vassal_core::lifecycle::{Event, InstanceMemory, Process, Ticket, Turn};
 use vassal_core::settings::StopSignal;
 use vassal_core::{ExitReason, VassalSpec};
 
@@ -22,7 +22,7 @@ use crate::daemon::turns::{Permit, Turns};
 /// The processes and permits of one vassal.
 pub(super) struct Children<S: Spawner> {
     workers: BTreeMap<Incarnation, Child<S::Worker>>,
-    turns: BTreeMap<Ticket, Turn>,
+    places: BTreeMap<Ticket, Place>,
     /// At most one future for each process and question; each is dropped with the actor.
     awaited: FuturesUnordered<Awaited<S::Worker>>,
     /// How many folders are being removed.
@@ -41,14 +41,14 @@ struct Child<W> {
     probe: Option<DropGuard>,
 }
 
-/// A place in the queue for a start permit, or the permit.
-enum Turn {
+/// A place in the queue for a permit, or the permit.
+enum Place {
     Waiting {
         since: Instant,
         #[expect(dead_code, reason = "dropped, it leaves the queue")]
         place: DropGuard,
     },
-    Held(#[expect(dead_code, reason = "dropped, it lets the next one start")] Permit),
+    Held(Incarnation, Permit),
 }
 
 /// Something that was waited for.
@@ -71,7 +71,7 @@ impl<S: Spawner> Children<S> {
     pub(super) fn new() -> Self {
         Self {
             workers: BTreeMap::new(),
-            turns: BTreeMap::new(),
+            places: BTreeMap::new(),
             awaited: FuturesUnordered::new(),
             removing: 0,
             starts: BTreeMap::new(),
@@ -96,16 +96,19 @@ impl<S: Spawner> Children<S> {
         }
     }
 
-    pub(super) fn ask_permit(&mut self, ticket: Ticket, turns: &Turns) {
+    pub(super) fn ask_permit(&mut self, ticket: Ticket, turn: Turn, site: SiteId, turns: &Turns) {
+        let permit: Pin<Box<dyn Future<Output = Permit> + Send>> = match turn {
+            Turn::Start => Box::pin(turns.start()),
+            Turn::Replacement => Box::pin(turns.replace(site, self.memory_of_newest())),
+        };
         let leave = CancellationToken::new();
-        let turn = Turn::Waiting {
+        let place = Place::Waiting {
             since: Instant::now(),
             place: leave.clone().drop_guard(),
         };
-        self.turns.insert(ticket, turn);
-        let start = turns.start();
+        self.places.insert(ticket, place);
         self.awaited.push(Box::pin(async move {
-            match leave.run_until_cancelled_owned(start).await {
+            match leave.run_until_cancelled_owned(permit).await {
                 Some(permit) => Happening::Permitted(ticket, permit),
                 None => Happening::Cancelled,
             }
@@ -113,7 +116,7 @@ impl<S: Spawner> Children<S> {
     }
 
     pub(super) fn return_permit(&mut self, ticket: Ticket) {
-        self.turns.remove(&ticket);
+        self.places.remove(&ticket);
     }
 
     /// Returns where its steps are noted.
@@ -255,14 +258,15 @@ impl<S: Spawner> Children<S> {
         match happening {
             Happening::Permitted(ticket, permit) => {
                 // It may have been given back while it was on its way.
-                let turn = self.turns.get_mut(&ticket)?;
-                if let Turn::Waiting { since, .. } = turn {
+                let place = self.places.get_mut(&ticket)?;
+                if let Place::Waiting { since, .. } = place {
                     self.waited = since.elapsed();
                 }
-                *turn = Turn::Held(permit);
+                let incarnation = spawner.next_incarnation();
+                *place = Place::Held(incarnation, permit);
                 Some(Event::Permitted {
                     ticket,
-                    incarnation: spawner.next_incarnation(),
+                    incarnation,
                 })
             }
             Happening::Spawned(incarnation, Ok(worker)) => {
@@ -318,6 +322,7 @@ impl<S: Spawner> Children<S> {
 
     fn probed(&mut self, incarnation: Incarnation, probed: Result<(), ProbeFailure>) -> Event {
         let Err(failure) = probed else {
+            self.settled(incarnation);
             if let Some(start) = self.starts.get(&incarnation) {
                 start.enter(Step::Publish);
             }
@@ -329,6 +334,28 @@ impl<S: Spawner> Children<S> {
             incarnation,
             found,
             stderr: self.last_stderr(incarnation),
+        }
+    }
+
+    /// What the newest worker takes, when that is asked: its successor will take as much.
+    fn memory_of_newest(&self) -> impl Future<Output = Option<u64>> + Send + 'static {
+        let newest = self.workers.last_key_value();
+        let memory = newest.map(|(_, child)| child.worker.memory());
+        async move {
+            match memory {
+                Some(memory) => memory.await,
+                None => None,
+            }
+        }
+    }
+
+    /// An instance has the memory that was promised to it.
+    fn settled(&mut self, ready: Incarnation) {
+        for place in self.places.values_mut() {
+            match place {
+                Place::Held(incarnation, permit) if *incarnation == ready => permit.settled(),
+                Place::Waiting { .. } | Place::Held(..) => {}
+            }
         }
     }
 

@@ -44,7 +44,7 @@ pub(super) struct House<S> {
     /// Starts processes.
     pub(super) spawner: Arc<S>,
     /// Who may start an instance.
-    pub(super) turns: Turns,
+    pub(super) turns: Arc<Turns>,
     /// Where routes go.
     pub(super) routes: Arc<Routes>,
     /// Where statuses go.

@@ -276,7 +276,7 @@ impl Scene {
         let stage = Arc::new(stage);
         let house = House {
             spawner: Arc::clone(&stage),
-            turns: Turns::new(permits),
+            turns: Arc::new(Turns::roomy(permits, permits)),
             routes: Arc::new(Routes::new(Arc::clone(&board))),
             statuses: Arc::new(StatusBoard::new(Watched(sender))),
         };

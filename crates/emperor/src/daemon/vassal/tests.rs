@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use site_model::{RunAs, Site, SiteId, SiteState, SiteStatus};
+use site_model::{InstanceState, RunAs, Site, SiteId, SiteState, SiteStatus};
 use tokio::sync::watch;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use vassal_core::lifecycle::Haste;
@@ -289,4 +289,22 @@ async fn every_transition_is_one_event_with_its_reason() {
     );
     let sites = logged.transitions("a site changed its state");
     assert_eq!(sites.last().unwrap(), "ready stopping removed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_doesn_t_wait_behind_replacements_and_a_place_is_held_until_the_old_one_is_gone() {
+    let (mut scene, vassal) = serving("stubborn").await;
+    vassal.wish(Wish::Want(want("stubborn", 2)));
+    let ends = |status: Option<&SiteStatus>| {
+        let mut instances = status.iter().flat_map(|status| &status.instances);
+        instances.any(|instance| instance.state == InstanceState::Stopping)
+    };
+    scene.until(id(), ends).await;
+    let told = scene.house.turns.replacing();
+    assert_eq!((told.replacing, told.max), (1, 1));
+    drop(scene.house.turns.start().await);
+    let alone =
+        |status: Option<&SiteStatus>| status.is_some_and(|status| status.instances.len() == 1);
+    scene.until(id(), alone).await;
+    assert_eq!(scene.house.turns.replacing().replacing, 0);
 }

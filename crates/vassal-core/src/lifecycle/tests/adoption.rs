@@ -26,8 +26,9 @@ fn an_instance_of_the_wanted_revision_goes_on_serving() {
 #[test]
 fn a_row_that_changed_meanwhile_is_an_ordinary_replacement() {
     let mut story = serving(&[]);
-    assert_eq!(story.adopt("want 2", &[]), "ask 0, publish 1");
-    story.hear_all(&["acked 1", "permit 0 2", "spawned 2", "ready 2"]);
+    assert_eq!(story.adopt("want 2", &[]), "publish 1");
+    assert_eq!(story.hear("acked 1"), "look 1, ask 0 to replace");
+    story.hear_all(&["permit 0 2", "spawned 2", "ready 2"]);
     assert_eq!(story.hear("acked 2"), "publish 2");
     assert_eq!(story.hear("acked 3"), "await idle 1");
 }

@@ -57,6 +57,13 @@ pub(crate) fn sleepy(id: i64, revision: u8, instances: u32) -> Arc<VassalSpec> {
     Arc::new(spec)
 }
 
+/// The same, with so many more while they are replaced.
+pub(crate) fn surging(spec: &VassalSpec, max_surge: u32) -> Arc<VassalSpec> {
+    let mut spec = spec.clone();
+    spec.settings.instances.max_surge = max_surge;
+    Arc::new(spec)
+}
+
 /// The same, with up to three instances, each of which takes two requests at once.
 pub(crate) fn scaled(id: i64, revision: u8, least: u32) -> Arc<VassalSpec> {
     let mut spec = VassalSpec::clone(&spec(id, revision, least));
@@ -117,6 +124,7 @@ fn settings(instances: u32) -> Settings {
             min: instances,
             max: instances,
             concurrency: 0,
+            max_surge: 1,
         },
         restart: Restart {
             backoff_initial: BACKOFF_INITIAL,

@@ -7,6 +7,7 @@ mod scaling;
 mod simulation;
 mod sleep;
 mod story;
+mod surge;
 mod watch;
 mod wear;
 
@@ -74,15 +75,21 @@ fn what_an_instance_runs_without_is_told_for_as_long_as_it_does() {
 #[test]
 fn a_replacement_is_ready_and_known_before_the_old_one_drains() {
     let mut story = serving();
-    assert_eq!(story.hear("want 2"), "ask 1");
-    assert_eq!(story.state(), "reloading: revision 020202020202 takes over");
+    assert_eq!(story.hear("want 2"), "ask 1 to replace");
+    let waits = "reloading: revision 020202020202 waits for its turn to take over";
+    assert_eq!(story.state(), waits);
     story.hear_all(&["permit 1 2", "spawned 2"]);
-    assert_eq!(story.hear("ready 2"), "return 1, publish 1+2");
+    assert_eq!(story.state(), "reloading: revision 020202020202 takes over");
+    assert_eq!(story.hear("ready 2"), "publish 1+2");
     assert_eq!(story.hear("acked 3"), "publish 2");
     assert_eq!(story.state(), "ready");
     assert_eq!(story.hear("acked 4"), "await idle 1");
     assert_eq!(story.hear("idle 1"), "signal 1");
-    assert_eq!(story.hear("exit 1"), "clean 1");
+    assert_eq!(
+        story.hear("exit 1"),
+        "clean 1, return 1",
+        "its place with it"
+    );
     assert_eq!(story.life.unwrap().status().restarts, 0);
 }
 
@@ -112,15 +119,12 @@ fn failed_replacement_keeps_the_old_instance_serving() {
         ) && state.ends_with("; the one before serves on"),
         "{state}"
     );
-    assert_eq!(story.hear("after 1"), "ask 2", "it is tried again");
-    assert!(
-        story
-            .state()
-            .starts_with("reloading: revision 020202020202 takes over; the last try")
-    );
+    assert_eq!(story.hear("after 1"), "ask 2 to replace", "again");
+    let again = "reloading: revision 020202020202 waits for its turn to take over; the last try";
+    assert!(story.state().starts_with(again), "{}", story.state());
     assert_eq!(
         story.hear("want 3"),
-        "return 2, ask 3",
+        "return 2, ask 3 to replace",
         "a changed row is tried at once"
     );
 }
@@ -128,9 +132,9 @@ fn failed_replacement_keeps_the_old_instance_serving() {
 #[test]
 fn a_row_that_is_set_back_ends_the_attempt() {
     let mut story = told(&["want 2", "permit 1 2", "spawned 2"]);
-    assert_eq!(story.hear("want 1"), "return 1, signal 2");
+    assert_eq!(story.hear("want 1"), "signal 2");
     assert_eq!(story.state(), "ready");
-    assert_eq!(story.hear("exit 2"), "clean 2");
+    assert_eq!(story.hear("exit 2"), "clean 2, return 1");
 }
 
 #[test]
@@ -317,15 +321,18 @@ fn several_instances_are_replaced_one_after_the_other() {
     let mut story = Story::default();
     story.hear_all(&["want 1 x2", "permit 0 1", "spawned 1", "ready 1", "acked 2"]);
     story.hear_all(&["permit 1 2", "spawned 2", "ready 2", "acked 3"]);
-    assert_eq!(story.hear("want 2 x2"), "ask 2");
+    assert_eq!(story.hear("want 2 x2"), "ask 2 to replace");
     story.hear_all(&["permit 2 3", "spawned 3", "ready 3"]);
     assert_eq!(
         story.hear("acked 4"),
-        "ask 3, publish 2+3",
+        "publish 2+3",
         "the first of the old ones goes"
     );
+    story.hear_all(&["acked 5", "idle 1"]);
+    let done = "clean 1, ask 3 to replace, return 2";
+    assert_eq!(story.hear("exit 1"), done, "one is above at a time");
     story.hear_all(&["permit 3 4", "spawned 4", "ready 4"]);
-    assert_eq!(story.hear("acked 6"), "await idle 1, publish 3+4");
+    assert_eq!(story.hear("acked 6"), "publish 4+3");
     let states: Vec<_> = story
         .life
         .unwrap()
@@ -335,13 +342,13 @@ fn several_instances_are_replaced_one_after_the_other() {
         .map(|i| i.state)
         .collect();
     let (draining, ready) = (InstanceState::Draining, InstanceState::Ready);
-    assert_eq!(states, [draining, draining, ready, ready]);
+    assert_eq!(states, [ready, draining, ready]);
 }
 
 #[test]
 fn a_reload_replaces_instances_of_an_unchanged_revision_and_retries_one_in_trouble() {
     let mut story = serving();
-    assert_eq!(story.hear("reload"), "ask 1");
+    assert_eq!(story.hear("reload"), "ask 1 to replace");
     story.hear_all(&["permit 1 2", "spawned 2", "ready 2"]);
     assert_eq!(story.hear("acked 3"), "publish 2");
     let mut story = told(&["exit 1"]);
@@ -353,7 +360,7 @@ fn a_reload_replaces_what_crashed_once_and_serves_again() {
     let mut story = told(&["exit 1", "after 1", "permit 1 2", "spawned 2", "ready 2"]);
     story.hear("acked 4");
     assert_eq!(story.state(), "ready");
-    assert_eq!(story.hear("reload"), "ask 2");
+    assert_eq!(story.hear("reload"), "ask 2 to replace");
     story.hear_all(&["permit 2 3", "spawned 3", "ready 3"]);
     assert_eq!(story.hear("acked 5"), "publish 3");
 }
@@ -363,7 +370,7 @@ fn the_emperor_s_end_is_orderly_and_the_second_request_kills() {
     let mut story = told(&["want 2", "permit 1 2"]);
     assert_eq!(story.hear("shutdown"), "signal 1, publish waiting");
     assert_eq!(story.hear("shutdown now"), "kill 1");
-    assert_eq!(story.hear("spawned 2"), "return 1, signal 2, kill 2");
+    assert_eq!(story.hear("spawned 2"), "signal 2, kill 2");
     story.hear_all(&["exit 1", "exit 2"]);
     assert!(story.life.unwrap().is_over());
 }
@@ -374,14 +381,15 @@ fn a_crash_in_the_midst_of_a_rollout_delays_it_and_doesn_t_freeze_it() {
     story.hear_all(&["want 1 x2", "permit 0 1", "spawned 1", "ready 1", "acked 2"]);
     story.hear_all(&["permit 1 2", "spawned 2", "ready 2", "acked 3", "want 2 x2"]);
     story.hear_all(&["permit 2 3", "spawned 3", "ready 3"]);
-    assert_eq!(story.hear("acked 4"), "ask 3, publish 2+3");
+    assert_eq!(story.hear("acked 4"), "publish 2+3");
     assert_eq!(
         story.hear("exit 3"),
-        "clean 3, ask 4, publish 2",
+        "clean 3, ask 3, return 2, publish 2",
         "what served before is kept at its number"
     );
-    assert_eq!(story.hear("permit 3 4"), "spawn 4 as #4 of 02");
-    story.hear_all(&["after 1", "spawned 4", "ready 4", "acked 9"]);
+    assert_eq!(story.hear("after 1"), "ask 4", "and the new one is tried");
+    assert_eq!(story.hear("permit 4 4"), "spawn 4 as #4 of 02");
+    story.hear_all(&["spawned 4", "ready 4", "acked 9"]);
     let status = story.life.as_ref().unwrap().status();
     assert_eq!(status.revision, Some(Revision::from_bytes([2; 16])));
 }

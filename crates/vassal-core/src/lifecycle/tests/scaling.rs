@@ -70,9 +70,12 @@ fn what_is_on_its_way_and_no_longer_needed_goes_first() {
 #[test]
 fn as_many_are_replaced_as_the_load_wants() {
     let mut story = full(&[]);
-    assert_eq!(story.hear("want 2 scaled"), "ask 3");
+    assert_eq!(story.hear("want 2 scaled"), "ask 3 to replace");
     story.hear_all(&["permit 3 4", "spawned 4", "ready 4"]);
-    assert_eq!(story.hear("acked 5"), "ask 4, publish 2+3+4");
+    assert_eq!(story.hear("acked 5"), "publish 2+3+4");
+    story.hear_all(&["acked 6", "idle 1"]);
+    let done = "clean 1, ask 4 to replace, return 3";
+    assert_eq!(story.hear("exit 1"), done);
     let mut story = full(&["load 5 0 0", "want 2 scaled"]);
     assert_eq!(story.hear("after 60"), "publish 2+3", "one was too many");
 }

@@ -129,10 +129,10 @@ fn a_replacement_and_trouble_keep_it_awake() {
     let mut story = told(&["after 59", "want 2 sleepy"]);
     assert_eq!(story.hear("after 59"), "", "counted anew");
     story.hear_all(&["permit 1 2", "spawned 2"]);
-    assert_eq!(story.hear("after 40"), "return 1", "both are there");
+    assert_eq!(story.hear("after 40"), "", "both are there");
     story.hear("unready 2");
     assert!(story.state().starts_with("ready: revision 0202"));
-    assert_eq!(story.hear("exit 2"), "clean 2");
+    assert_eq!(story.hear("exit 2"), "clean 2, return 1");
     let mut story = told(&["exit 1"]);
     assert!(story.state().starts_with("backing-off"));
     assert_eq!(story.hear("after 3600"), "ask 1");

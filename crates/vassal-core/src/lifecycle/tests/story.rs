@@ -3,6 +3,7 @@
 //! | heard | |
 //! |---|---|
 //! | `want R`, `want R xN`, `disable`, `reject`, `remove`, `reload` | revision `R`, with `N` instances |
+//! | `want R xN surge M` | revision `R`, with `N` instances, `M` more while they are replaced |
 //! | `want R sleepy` | revision `R`, that sleeps after a minute without a request |
 //! | `want R scaled` | revision `R`, with one instance to three for two requests each |
 //! | `want R recycled xN`, `memory I M` | revision `R`, worn out by 100 requests, 100 MiB, or in an hour |
@@ -25,11 +26,11 @@ use std::time::{Duration, Instant, SystemTime};
 use site_model::{Generation, Incarnation, Service, Unavailable};
 
 use super::fixture::{
-    disabled, probed, recycled, rejected, scaled, site_id, sleepy, spec, watched,
+    disabled, probed, recycled, rejected, scaled, site_id, sleepy, spec, surging, watched,
 };
 use crate::lifecycle::{
     Effect, Event, Haste, Inheritance, InheritedInstance, InstanceLoad, Lifecycle, Load, Process,
-    Prospect, Sight, Ticket,
+    Prospect, Sight, Ticket, Turn,
 };
 use crate::{ExitReason, VassalSpec, Want};
 
@@ -168,7 +169,13 @@ impl Story {
 
     fn done(&mut self, effect: &Effect) -> String {
         match effect {
-            Effect::AskPermit(Ticket(ticket)) => format!("ask {ticket}"),
+            Effect::AskPermit {
+                ticket: Ticket(ticket),
+                turn,
+            } => match turn {
+                Turn::Start => format!("ask {ticket}"),
+                Turn::Replacement => format!("ask {ticket} to replace"),
+            },
             Effect::ReturnPermit(Ticket(ticket)) => format!("return {ticket}"),
             Effect::Spawn {
                 number,
@@ -314,6 +321,9 @@ fn want(revision: u8, more: &[&str]) -> Event {
         ["probed", number] => probed(1, revision, count(number)),
         ["watched", number] => watched(1, revision, count(number)),
         [number] => spec(1, revision, count(number)),
+        [number, "surge", most] => {
+            surging(&spec(1, revision, count(number)), most.parse().unwrap())
+        }
         _ => panic!("nothing is wanted as {more:?}"),
     }))
 }

@@ -45,8 +45,7 @@ impl World {
     /// Whatever was on its way to the emperor, or known to it alone, is lost.
     fn forget_everything(&mut self) {
         self.network.clear();
-        self.asking.clear();
-        self.holding.clear();
+        self.forget_permits();
         self.router.idle_questions.clear();
         self.router.routes.clear();
     }

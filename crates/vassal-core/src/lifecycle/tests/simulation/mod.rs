@@ -14,13 +14,15 @@ use imbl::OrdMap;
 use site_model::{InstanceState, InstanceStatus, Service, SiteId, SiteState};
 
 use self::world::{Motion, State, Trace, World};
-use super::fixture::{disabled, recycled, rejected, scaled, site_id, sleepy, watched};
+use super::fixture::{disabled, recycled, rejected, scaled, site_id, sleepy, surging, watched};
 use crate::lifecycle::{Effect, Event, Haste};
 use crate::{Action, ExitReason, Lifecycle, Want, plan};
 
 const SEEDS: u64 = 1_000;
 const STEPS: usize = 120;
 const SITES: i64 = 3;
+/// How many more instances of a site with several there may be while they are replaced.
+const MOST_SURGE: u32 = 2;
 /// Processes of one site within a minute in which nobody asked for anything.
 const MOST_SPAWNS: usize = 30;
 
@@ -122,8 +124,8 @@ impl House {
         Want::Run(match id.get() {
             1 if revision.is_multiple_of(4) => recycled(1, revision, instances, Duration::ZERO),
             1 => watched(1, revision, instances),
-            2 => scaled(2, revision, instances),
-            id => sleepy(id, revision, instances),
+            2 => surging(&scaled(2, revision, instances), MOST_SURGE),
+            id => surging(&sleepy(id, revision, instances), instances.min(MOST_SURGE)),
         })
     }
 
@@ -285,6 +287,13 @@ impl House {
             let living = self.world.living(id).count();
             let most = 3 * most_instances(id) as usize;
             assert!(living <= most, "{living} processes of site {id}");
+            let above = if id == site_id(1) { 1 } else { MOST_SURGE };
+            let most = (most_instances(id) + above) as usize;
+            let replacing = self.world.most_replacing.get(&id).copied().unwrap_or(0);
+            assert!(
+                replacing <= most,
+                "{replacing} replacements and others of site {id}"
+            );
             self.check_rate(id);
         }
         self.lives.values().for_each(check_view);
@@ -467,7 +476,7 @@ fn brief(effect: &Effect) -> String {
         ),
         Effect::Probe { incarnation, .. } => format!("probe {incarnation}"),
         Effect::Publish(route) => format!("publish {:?}", route.service),
-        Effect::AskPermit(_)
+        Effect::AskPermit { .. }
         | Effect::ReturnPermit(_)
         | Effect::Withdraw
         | Effect::AwaitIdle(_)

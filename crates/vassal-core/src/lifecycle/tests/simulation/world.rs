@@ -9,11 +9,13 @@ use site_model::{Generation, Incarnation, Service, SiteId, SiteRoute};
 
 use super::visitors::Visitors;
 use crate::lifecycle::tests::fixture::GRACE;
-use crate::lifecycle::{Effect, Event, Process, Prospect, Sight, StopReason, Ticket};
+use crate::lifecycle::{Effect, Event, Process, Prospect, Sight, StopReason, Ticket, Turn};
 use crate::{ExitReason, VassalSpec, Want};
 
 /// How many instances may be on their way at once.
-pub(super) const PERMITS: usize = 3;
+const STARTS: usize = 3;
+/// How many instances may take the place of another at once.
+const REPLACEMENTS: usize = 2;
 
 pub(super) struct World {
     pub(super) rng: fastrand::Rng,
@@ -26,8 +28,12 @@ pub(super) struct World {
     pub(super) visitors: Visitors,
     /// Events on their way, by the moment they arrive.
     pub(super) network: BTreeMap<(Instant, u64), (SiteId, Event)>,
-    pub(super) asking: VecDeque<(SiteId, Ticket)>,
-    pub(super) holding: BTreeSet<(SiteId, Ticket)>,
+    starts: Queue,
+    replacements: Queue,
+    /// Those whose permit was one for a replacement.
+    replacements_made: BTreeSet<Incarnation>,
+    /// The most processes of each site when one of these was made.
+    pub(super) most_replacing: BTreeMap<SiteId, usize>,
     incarnation: Incarnation,
     sequence: u64,
     /// When each site's processes were spawned.
@@ -79,6 +85,33 @@ pub(super) struct Router {
     pub(super) idle_questions: BTreeSet<(SiteId, Incarnation)>,
 }
 
+/// Those who wait for a permit, and those who have one.
+struct Queue {
+    asking: VecDeque<(SiteId, Ticket)>,
+    holding: BTreeSet<(SiteId, Ticket)>,
+    permits: usize,
+}
+
+impl Queue {
+    const fn with_permits(permits: usize) -> Self {
+        Self {
+            asking: VecDeque::new(),
+            holding: BTreeSet::new(),
+            permits,
+        }
+    }
+
+    /// The next one, which has a permit now.
+    fn next(&mut self) -> Option<(SiteId, Ticket)> {
+        if self.holding.len() == self.permits {
+            return None;
+        }
+        let next = self.asking.pop_front()?;
+        self.holding.insert(next);
+        Some(next)
+    }
+}
+
 impl Simulated {
     fn is_alive(&self) -> bool {
         self.state == State::Alive
@@ -106,13 +139,28 @@ impl World {
             },
             visitors: Visitors::default(),
             network: BTreeMap::new(),
-            asking: VecDeque::new(),
-            holding: BTreeSet::new(),
+            starts: Queue::with_permits(STARTS),
+            replacements: Queue::with_permits(REPLACEMENTS),
+            replacements_made: BTreeSet::new(),
+            most_replacing: BTreeMap::new(),
             incarnation: Incarnation::new(0),
             sequence: 0,
             spawns: BTreeMap::new(),
             trace,
         }
+    }
+
+    fn queue(&mut self, turn: Turn) -> &mut Queue {
+        match turn {
+            Turn::Start => &mut self.starts,
+            Turn::Replacement => &mut self.replacements,
+        }
+    }
+
+    /// Whoever asked for a permit or had one is gone.
+    pub(super) fn forget_permits(&mut self) {
+        self.starts = Queue::with_permits(STARTS);
+        self.replacements = Queue::with_permits(REPLACEMENTS);
     }
 
     /// True once in `of` times, while things go wrong.
@@ -142,10 +190,14 @@ impl World {
     /// Performs an effect; some are answered at once.
     pub(super) fn perform(&mut self, site: SiteId, effect: Effect) -> Option<Event> {
         match effect {
-            Effect::AskPermit(ticket) => self.asking.push_back((site, ticket)),
+            Effect::AskPermit { ticket, turn } => {
+                self.queue(turn).asking.push_back((site, ticket));
+            }
             Effect::ReturnPermit(ticket) => {
-                self.asking.retain(|asked| *asked != (site, ticket));
-                self.holding.remove(&(site, ticket));
+                for queue in [&mut self.starts, &mut self.replacements] {
+                    queue.asking.retain(|asked| *asked != (site, ticket));
+                    queue.holding.remove(&(site, ticket));
+                }
             }
             Effect::Spawn {
                 incarnation, spec, ..
@@ -191,26 +243,25 @@ impl World {
 
     /// A life is over: what was still on its way to it has nobody to arrive at.
     pub(super) fn forget(&mut self, site: SiteId) {
-        let mut tickets = self.asking.iter().chain(&self.holding);
-        let kept = tickets.find(|(holder, _)| *holder == site);
-        assert_eq!(kept, None, "a start permit was kept");
+        for queue in [&self.starts, &self.replacements] {
+            let mut tickets = queue.asking.iter().chain(&queue.holding);
+            let kept = tickets.find(|(holder, _)| *holder == site);
+            assert_eq!(kept, None, "a permit was kept");
+        }
         self.network.retain(|_, (to, _)| *to != site);
     }
 
     /// Lets the router work and permits be given.
     pub(super) fn turn(&mut self) {
-        while self.holding.len() < PERMITS {
-            let Some((site, ticket)) = self.asking.pop_front() else {
+        loop {
+            let (start, replacement) = (self.starts.next(), self.replacements.next());
+            let permitted: Vec<_> = start.into_iter().chain(replacement).collect();
+            if permitted.is_empty() {
                 break;
-            };
-            self.holding.insert((site, ticket));
-            self.incarnation = self.incarnation.next();
-            let incarnation = self.incarnation;
-            let permitted = Event::Permitted {
-                ticket,
-                incarnation,
-            };
-            self.send_surely(site, &permitted, 0);
+            }
+            for asked in permitted {
+                self.permit(asked, Some(asked) == replacement);
+            }
         }
         if !self.router.connected || self.mishap(2) {
             return;
@@ -224,6 +275,19 @@ impl World {
                 self.send(site, &Event::Idle(incarnation), 2_000);
             }
         }
+    }
+
+    fn permit(&mut self, (site, ticket): (SiteId, Ticket), to_replace: bool) {
+        self.incarnation = self.incarnation.next();
+        let incarnation = self.incarnation;
+        if to_replace {
+            self.replacements_made.insert(incarnation);
+        }
+        let permitted = Event::Permitted {
+            ticket,
+            incarnation,
+        };
+        self.send_surely(site, &permitted, 0);
     }
 
     /// The next event that has arrived.
@@ -309,6 +373,11 @@ impl World {
             ignores_signals,
         };
         self.processes.insert(incarnation, process);
+        if self.replacements_made.contains(&incarnation) {
+            let living = self.living(site).count();
+            let most = self.most_replacing.entry(site).or_default();
+            *most = living.max(*most);
+        }
         let process = Process {
             incarnation,
             ..a_process()
@@ -394,7 +463,11 @@ impl World {
 
     /// What holds whatever happens.
     pub(super) fn check(&self) {
-        assert!(self.holding.len() <= PERMITS, "too many start at once");
+        for (site, _) in &self.replacements.asking {
+            let route = self.router.routes.get(site).map(|route| &route.service);
+            let serves = matches!(route, Some(Service::Ready(_)));
+            assert!(serves, "site {site} waits behind replacements");
+        }
         for (incarnation, process) in &self.processes {
             let overdue = process.told_to_end.is_some_and(|at| at + GRACE <= self.now);
             assert!(

@@ -1,0 +1,128 @@
+//! How many more instances there may be while they are replaced, and for how long each of these has
+//! its place in the house.
+//!
+//! Whoever takes the place of one that serves waits for a turn of another kind than one that
+//! visitors wait for, so that a rollout over a whole house delays nobody's start. Its place is held
+//! until no more processes are there than are wanted: until its predecessor is gone, or it is gone
+//! itself. So the places of a house bound its memory, and not only how much is started at once.
+
+use super::Lifecycle;
+use super::event::{Effect, Ticket, Turn};
+use super::goal::Goal;
+use super::instance::{Instance, Phase, Role};
+
+/// How many instances are in the way of another one that is to come.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    /// In the route and well, or on their way without waiting to replace another. What is fallen back
+    /// on counts once it is there: visitors are not made to wait for one of two.
+    pub(super) covered: usize,
+    /// Above those that serve: on their way, not known to the whole router yet, or on their way out.
+    pub(super) above: usize,
+}
+
+impl Lifecycle {
+    pub(super) fn room(&self) -> Room {
+        let (wanted, _) = self.goal.rollouts();
+        let wanted = wanted.map(|rollout| rollout.number);
+        let mut room = Room::default();
+        for instance in &self.instances {
+            match instance.role() {
+                Role::Coming => {
+                    let is_new = Some(instance.rollout) == wanted;
+                    room.covered += usize::from(is_new && !instance.waits_to_replace());
+                    room.above += 1;
+                }
+                Role::Serving => {
+                    room.covered += usize::from(!instance.is_unwell());
+                    room.above += usize::from(!instance.is_ready());
+                }
+                Role::Ending => room.above += 1,
+            }
+        }
+        room
+    }
+
+    /// Which turn another instance has to wait for, of which there are to be so many.
+    pub(super) fn turn(&self, wanted: usize) -> Turn {
+        if self.room().covered < wanted {
+            Turn::Start
+        } else {
+            Turn::Replacement
+        }
+    }
+
+    /// Lets those start like any other that wait to replace one that is gone, or unwell, meanwhile.
+    pub(super) fn hurry(&mut self, wanted: usize, out: &mut Vec<Effect>) {
+        let mut lacking = wanted.saturating_sub(self.room().covered);
+        for index in 0..self.instances.len() {
+            if lacking == 0 {
+                return;
+            }
+            if let Phase::Queued {
+                ticket,
+                turn: Turn::Replacement,
+            } = self.instances[index].phase
+            {
+                out.push(Effect::ReturnPermit(ticket));
+                self.instances[index].phase = self.ask(Turn::Start, out);
+                lacking -= 1;
+            }
+        }
+    }
+
+    /// Nothing of what takes over is on its way yet.
+    pub(super) fn waits_to_replace(&self) -> bool {
+        let mut coming = self.instances.iter().filter(|i| i.role() == Role::Coming);
+        coming.clone().next().is_some() && coming.all(Instance::waits_to_replace)
+    }
+
+    /// Queues for a turn.
+    pub(super) fn ask(&mut self, turn: Turn, out: &mut Vec<Effect>) -> Phase {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        out.push(Effect::AskPermit { ticket, turn });
+        Phase::Queued { ticket, turn }
+    }
+
+    /// Gives back the places of those that are gone.
+    pub(super) fn return_places(&mut self, out: &mut Vec<Effect>) {
+        let kept = self.surplus();
+        while self.places.len() > kept {
+            out.push(Effect::ReturnPermit(self.places.remove(0)));
+        }
+    }
+
+    /// How many processes there are above the number that is wanted.
+    fn surplus(&self) -> usize {
+        let wanted = match &self.goal {
+            Goal::Run { rollout, .. }
+            | Goal::Rejected {
+                fallback: Some(rollout),
+                ..
+            } => rollout.instances_wanted(&self.scale),
+            Goal::Rejected { fallback: None, .. }
+            | Goal::Disabled(_)
+            | Goal::Removed
+            | Goal::Shutdown { .. } => 0,
+        };
+        let processes = self.instances.iter().filter(|i| i.has_process());
+        processes.count().saturating_sub(wanted)
+    }
+}
+
+impl Instance {
+    /// It has a process, or one is being made.
+    fn has_process(&self) -> bool {
+        match &self.phase {
+            Phase::Queued { .. } => false,
+            Phase::Spawning { .. }
+            | Phase::Probing { .. }
+            | Phase::Publishing { .. }
+            | Phase::Ready { .. }
+            | Phase::Draining { .. }
+            | Phase::Stopping { .. }
+            | Phase::Killed { .. } => true,
+        }
+    }
+}
