@@ -218,7 +218,8 @@ pub enum Effect {
         /// How to find out.
         spec: Arc<VassalSpec>,
     },
-    /// Publish this route; answered at once by `Published`.
+    /// Publish this route; answered at once by `Published`, before anything else is heard: who leaves the
+    /// route between the two would be taken for gone from a generation that still has it.
     Publish(Arc<SiteRoute>),
     /// Take the site's route down; answered at once by `Published`.
     Withdraw,

@@ -97,7 +97,8 @@ pub(in crate::daemon) async fn run<S: Spawner>(begin: Begin, house: Arc<House<S>
         remembered: Memory::default(),
         house,
     };
-    let events = actor.perform(effects);
+    let mut events = VecDeque::new();
+    actor.perform(effects, &mut events);
     drop(beginning);
     actor.act(life, events).await
 }
@@ -131,7 +132,8 @@ pub(in crate::daemon) async fn run_left<S: Spawner>(begin: BeginLeft, house: Arc
     };
     let inheritance = actor.take_over(estate).await;
     let (life, effects) = Lifecycle::adopt(id, want, inheritance, seed, now());
-    let mut events = actor.perform(effects);
+    let mut events = VecDeque::new();
+    actor.perform(effects, &mut events);
     events.extend(last_word);
     drop(beginning);
     actor.act(life, events).await
@@ -161,7 +163,7 @@ impl<S: Spawner> Actor<S> {
             while let Some(event) = events.pop_front() {
                 self.witness.hear(&event);
                 (life, effects) = life.on(event, now());
-                events.extend(self.perform(effects));
+                self.perform(effects, &mut events);
             }
             for incarnation in self.witness.report(&life, &self.house.statuses) {
                 self.children.end_start(incarnation, Outcome::Done);
@@ -238,12 +240,15 @@ impl<S: Spawner> Actor<S> {
         }
     }
 
-    /// Performs effects in their order, and returns what is known at once.
-    fn perform(&mut self, effects: Vec<Effect>) -> VecDeque<Event> {
-        let events = effects
-            .into_iter()
-            .filter_map(|effect| self.perform_one(effect));
-        events.collect()
+    /// Performs effects in their order, and adds what is known at once to what is to be heard: in which
+    /// generation a route is comes first, before anything else can change that route once more.
+    fn perform(&mut self, effects: Vec<Effect>, events: &mut VecDeque<Event>) {
+        for effect in effects {
+            match self.perform_one(effect) {
+                Some(published @ Event::Published(_)) => events.push_front(published),
+                other => events.extend(other),
+            }
+        }
     }
 
     fn perform_one(&mut self, effect: Effect) -> Option<Event> {

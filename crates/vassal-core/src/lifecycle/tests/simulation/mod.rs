@@ -6,7 +6,7 @@ mod death;
 mod visitors;
 mod world;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{catch_unwind, resume_unwind};
 use std::time::Duration;
 
@@ -273,11 +273,17 @@ impl House {
     }
 
     fn perform(&mut self, id: SiteId, effects: Vec<Effect>) {
+        let mut known = VecDeque::new();
         for effect in effects {
             self.world.tell(|| format!("{id}:   {}", brief(&effect)));
-            if let Some(event) = self.world.perform(id, effect) {
-                self.hear(id, event);
+            match self.world.perform(id, effect) {
+                // As the daemon has it: before anything that could change the route once more.
+                Some(published @ Event::Published(_)) => known.push_front(published),
+                other => known.extend(other),
             }
+        }
+        for event in known {
+            self.hear(id, event);
         }
     }
 
