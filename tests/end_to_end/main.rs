@@ -11,6 +11,7 @@ mod commands;
 mod database;
 mod defects;
 mod django;
+mod health;
 mod hosts;
 mod isolation;
 mod lifecycle;

@@ -91,20 +91,28 @@ impl Client {
 
     /// Changes a connection into a WebSocket, says something, and returns what is said back.
     pub async fn websocket_echo(&self, host: &str, text: &str) -> String {
+        let mut stream = self.websocket(host).await;
+        let exchange = async {
+            stream.write_all(&masked_frame(text)).await.unwrap();
+            read_frame(&mut stream).await
+        };
+        timeout(ANSWER_TIMEOUT, exchange).await.unwrap()
+    }
+
+    /// Changes a connection into a WebSocket, which is open until it is dropped.
+    pub async fn websocket(&self, host: &str) -> TcpStream {
         let mut stream = self.stream().await;
         let head = format!(
             "GET /socket HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).await.unwrap();
-        let exchange = async {
-            let head = read_head(&mut stream).await;
-            assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-            assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
-            stream.write_all(&masked_frame(text)).await.unwrap();
-            read_frame(&mut stream).await
-        };
-        timeout(ANSWER_TIMEOUT, exchange).await.unwrap()
+        let head = timeout(ANSWER_TIMEOUT, read_head(&mut stream))
+            .await
+            .unwrap();
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+        stream
     }
 
     async fn stream(&self) -> TcpStream {
