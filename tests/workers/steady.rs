@@ -10,6 +10,7 @@ mod inherited;
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::{PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ use serde_json::{Value, json};
 
 /// Far more than what is sent to it.
 const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// Open to everybody until somebody hangs in it.
+static GATE: RwLock<()> = RwLock::new(());
 
 /// What was asked.
 struct Asked {
@@ -49,6 +53,7 @@ fn narrow_listener(path: &OsStr) -> io::Result<UnixListener> {
 fn serve(mut client: UnixStream) -> io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
     while let Some(asked) = read(&mut reader)? {
+        pass_the_gate(&asked.target);
         hold(&asked.target);
         let page = page(&asked).to_string();
         let length = page.len();
@@ -100,6 +105,17 @@ fn page(asked: &Asked) -> Value {
         "target": asked.target,
         "body": String::from_utf8_lossy(&asked.body),
     })
+}
+
+/// One request that never ends, and every later one ends up behind it: a lock that is never given back.
+fn pass_the_gate(target: &str) {
+    if target.ends_with("?hang") {
+        let _kept = GATE.write().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            thread::park();
+        }
+    }
+    drop(GATE.read().unwrap_or_else(PoisonError::into_inner));
 }
 
 #[expect(

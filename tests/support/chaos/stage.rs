@@ -20,7 +20,7 @@ const VISITORS_PATIENCE: Duration = Duration::from_secs(15);
 /// More than such a house keeps, and soon full.
 const STATE_DISK: &str = "16m";
 /// What the sites need beyond the plain configuration.
-const CONFIG: &str = "[router.limits]\nresponse_timeout = \"5s\"\n\
+const CONFIG: &str = "[router.limits]\nresponse_timeout = \"10s\"\n\
                       [vassal.restart]\nbackoff_initial = \"100ms\"\nbackoff_max = \"1s\"\n\
                       [vassal.health]\ninterval = \"1s\"\ntimeout = \"2s\"";
 
@@ -63,7 +63,7 @@ impl Form {
         }
     }
 
-    /// How many workers hang, one after the other.
+    /// How many workers hang or are stopped, one after the other.
     pub fn hangs(self) -> usize {
         match self {
             Self::Short => 1,

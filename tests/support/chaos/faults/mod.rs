@@ -16,6 +16,7 @@ mod row_change;
 mod worker_hang;
 mod worker_kill;
 mod worker_pause;
+mod worker_stop;
 
 use std::pin::Pin;
 
@@ -49,6 +50,7 @@ pub const ALL: &[Fault] = &[
     bad_row::FAULT,
     bad_template::FAULT,
     worker_pause::FAULT,
+    worker_stop::FAULT,
     worker_hang::FAULT,
     worker_kill::FAULT,
     emperor_upgrade::FAULT,
