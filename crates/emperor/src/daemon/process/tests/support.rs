@@ -255,7 +255,8 @@ fn vassal_exec() -> PathBuf {
 )]
 fn build(cargo: &std::ffi::OsStr, release: bool) {
     let mut command = std::process::Command::new(cargo);
-    command.args(["build", "--quiet", "--package", "vassal-exec"]);
+    // Not quietly: where another cargo builds, this waits for minutes, and says so.
+    command.args(["build", "--package", "vassal-exec"]);
     if release {
         command.arg("--release");
     }
