@@ -47,6 +47,22 @@ async fn a_site_sleeps_until_a_request_comes_and_sleeps_again() {
 }
 
 #[tokio::test]
+async fn a_checker_that_asks_again_and_again_keeps_no_site_awake() {
+    let house = House::open().await;
+    insert_sleepy(&house, "one", "1s").await;
+    house.page("one.example").await;
+    // Far more often than the site would fall asleep.
+    eventually("the sleep", PATIENCE, async || {
+        let check = house.client.get("one.example", "/healthz").await;
+        let is_asleep = check.status == StatusCode::NO_CONTENT;
+        is_asleep.then_some(()).ok_or_else(|| check.text())
+    })
+    .await;
+    let asleep = house.emperor.in_state("one", "sleeping").await;
+    assert_eq!(asleep["restarts"], 0);
+}
+
+#[tokio::test]
 async fn no_request_that_races_the_stop_is_lost() {
     let house = House::open().await;
     let mut visitors = JoinSet::new();

@@ -14,11 +14,23 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::weak::WeakMap;
 
-/// A counter with one writer. On a cache line of its own, or two with the prefetched neighbour.
+/// What a request is for, as far as it decides whether its site may sleep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A page: somebody wants the site.
+    Visit,
+    /// To see whether the site lives: a health checker's.
+    Check,
+}
+
+/// Counters with one writer. On a cache line of their own, or two with the prefetched neighbour.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Cell {
-    in_flight: AtomicU64,
+    /// In flight. Counted apart, so that nobody who reads meanwhile takes a check for a visit.
+    visits: AtomicU64,
+    /// In flight.
+    checks: AtomicU64,
     requests: AtomicU64,
     tunnels: AtomicU64,
 }
@@ -66,14 +78,15 @@ impl Gauge {
     }
 
     /// A request begins on this thread.
-    pub(crate) fn begin(&self, thread: usize) {
-        add(&self.cells[thread].in_flight, 1);
-        add(&self.cells[thread].requests, 1);
+    pub(crate) fn begin(&self, thread: usize, purpose: Purpose) {
+        let cell = &self.cells[thread];
+        add(cell.in_flight_of(purpose), 1);
+        add(&cell.requests, 1);
     }
 
     /// A request ended on this thread.
-    pub(crate) fn end(&self, thread: usize) {
-        add(&self.cells[thread].in_flight, -1);
+    pub(crate) fn end(&self, thread: usize, purpose: Purpose) {
+        add(self.cells[thread].in_flight_of(purpose), -1);
     }
 
     /// A request in flight becomes a tunnel on this thread.
@@ -94,10 +107,13 @@ impl Gauge {
 
     /// Requests it has now, over all threads.
     pub(crate) fn in_flight(&self) -> u64 {
+        self.cells.iter().map(Cell::in_flight).sum()
+    }
+
+    /// Visits among them.
+    pub(crate) fn visits(&self) -> u64 {
         let cells = self.cells.iter();
-        cells
-            .map(|cell| cell.in_flight.load(Ordering::Relaxed))
-            .sum()
+        cells.map(|cell| cell.visits.load(Ordering::Relaxed)).sum()
     }
 
     /// Requests it was given, by all threads.
@@ -113,7 +129,20 @@ impl Gauge {
         let cell = &self.cells[thread];
         InstanceFigures {
             requests: cell.requests.load(Ordering::Relaxed),
-            in_flight: cell.in_flight.load(Ordering::Relaxed),
+            in_flight: cell.in_flight(),
+        }
+    }
+}
+
+impl Cell {
+    fn in_flight(&self) -> u64 {
+        self.visits.load(Ordering::Relaxed) + self.checks.load(Ordering::Relaxed)
+    }
+
+    fn in_flight_of(&self, purpose: Purpose) -> &AtomicU64 {
+        match purpose {
+            Purpose::Visit => &self.visits,
+            Purpose::Check => &self.checks,
         }
     }
 }
@@ -157,10 +186,10 @@ mod tests {
         let gauges = Gauges::new(2);
         let incarnation = Incarnation::new(7);
         let (one, other) = (gauges.of(incarnation), gauges.of(incarnation));
-        one.begin(0);
-        other.begin(1);
-        other.begin(1);
-        one.end(0);
+        one.begin(0, Purpose::Visit);
+        other.begin(1, Purpose::Visit);
+        other.begin(1, Purpose::Visit);
+        one.end(0, Purpose::Visit);
         assert_eq!(one.in_flight(), 2);
         let (requests, in_flight) = (1, 0);
         assert_eq!(
@@ -175,13 +204,26 @@ mod tests {
     #[test]
     fn a_tunnel_is_a_request_in_flight_that_is_told_apart() {
         let gauge = Gauge::new(2);
-        gauge.begin(0);
-        gauge.begin(1);
+        gauge.begin(0, Purpose::Visit);
+        gauge.begin(1, Purpose::Visit);
         gauge.open_tunnel(1);
         assert_eq!((gauge.in_flight(), gauge.tunnels()), (2, 1));
         gauge.close_tunnel(1);
-        gauge.end(1);
+        gauge.end(1, Purpose::Visit);
         assert_eq!((gauge.in_flight(), gauge.tunnels()), (1, 0));
+    }
+
+    #[test]
+    fn a_check_is_in_flight_and_no_visit() {
+        let gauge = Gauge::new(2);
+        gauge.begin(0, Purpose::Visit);
+        gauge.begin(1, Purpose::Check);
+        assert_eq!((gauge.in_flight(), gauge.visits()), (2, 1));
+        assert_eq!(gauge.figures(1).in_flight, 1, "it is waited for");
+        gauge.end(0, Purpose::Visit);
+        assert_eq!((gauge.in_flight(), gauge.visits()), (1, 0));
+        gauge.end(1, Purpose::Check);
+        assert_eq!((gauge.in_flight(), gauge.requests()), (0, 2));
     }
 
     #[test]

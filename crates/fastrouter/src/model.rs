@@ -13,7 +13,7 @@ use loom::model::Builder;
 use loom::thread;
 use site_model::{Incarnation, QueueBounds, Service, SiteId, SiteRoute};
 
-use crate::gauge::{Gauge, Gauges};
+use crate::gauge::{Gauge, Gauges, Purpose};
 use crate::queue::{Place, Queue, Stance};
 use crate::wakes::Wakes;
 
@@ -123,12 +123,12 @@ fn whoever_reads_a_gauge_meanwhile_counts_no_request_twice_and_misses_none_of_it
         let others = Arc::clone(&gauges);
         let counting = thread::spawn(move || {
             let gauge = others.of(Incarnation::new(1));
-            gauge.begin(1);
-            gauge.end(1);
+            gauge.begin(1, Purpose::Visit);
+            gauge.end(1, Purpose::Visit);
             gauge
         });
         let gauge = gauges.of(Incarnation::new(1));
-        gauge.begin(0);
+        gauge.begin(0, Purpose::Visit);
         assert!((1..=2).contains(&gauge.in_flight()));
         assert!((1..=2).contains(&gauge.requests()));
         let other = counting.join().unwrap();
@@ -148,6 +148,7 @@ fn asleep(id: i64) -> Arc<SiteRoute> {
             depth: DEPTH,
             timeout: Duration::from_secs(1),
         },
+        check_paths: Arc::default(),
     })
 }
 

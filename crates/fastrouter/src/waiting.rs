@@ -117,6 +117,7 @@ mod tests {
                 depth: 2,
                 timeout: Duration::from_secs(1),
             },
+            check_paths: [].into(),
         }
     }
 

@@ -47,6 +47,9 @@ pub struct SiteRoute {
     pub service: Service,
     /// How many requests may wait, and how long.
     pub queue: QueueBounds,
+    /// Paths of health checkers, whose requests don't mean that anybody wants the site's pages: they
+    /// don't wake it, being answered with 204 while it sleeps, and don't keep it awake.
+    pub check_paths: Arc<[String]>,
 }
 
 /// What a request for one host of a site gets.
@@ -66,10 +69,7 @@ pub enum Service {
     /// None yet or none just now, but one is on its way: requests wait.
     Waiting,
     /// None, on purpose: the first request wakes the site, and waits for it.
-    Asleep {
-        /// Paths that are answered with 204 meanwhile, and wake nobody: those of health checkers.
-        answered: Arc<[String]>,
-    },
+    Asleep,
     /// None, and waiting would be in vain.
     Unavailable(Unavailable),
 }
@@ -307,6 +307,7 @@ mod tests {
                 depth: 100,
                 timeout: Duration::from_secs(30),
             },
+            check_paths: Arc::default(),
         }
     }
 

@@ -101,7 +101,7 @@ pub struct Instances {
 pub struct Idle {
     /// Zero: never.
     pub stop_after: Duration,
-    /// Paths that are answered while it sleeps, and don't wake it.
+    /// Paths that are answered while it sleeps: they don't wake it, and don't keep it awake.
     pub answered: Arc<[String]>,
 }
 

@@ -130,7 +130,8 @@ pub enum FromRouter {
 pub struct SiteLoad {
     /// The site.
     pub site_id: i64,
-    /// Requests that came since it was last said.
+    /// Requests that came since it was last said, those of health checkers apart
+    /// ([`SiteRoute::check_paths`]): they are no reason to keep a site awake.
     pub requests: u64,
     /// Requests that wait in its queue now.
     pub waiting: u64,
@@ -147,7 +148,7 @@ pub struct InstanceLoad {
     pub incarnation: u64,
     /// Requests it was given since the router knows it.
     pub requests: u64,
-    /// Requests it has now, open tunnels among them.
+    /// Requests it has now, open tunnels among them, and those of health checkers apart.
     pub in_flight: u64,
     /// Tunnels that are open now. A router of an earlier version doesn't tell.
     #[serde(default)]
@@ -273,6 +274,9 @@ pub struct RouteFrame {
     pub queue_depth: u32,
     /// [`QueueBounds::timeout`], in milliseconds.
     pub queue_timeout_ms: u64,
+    /// [`SiteRoute::check_paths`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub check_paths: Vec<String>,
 }
 
 /// A [`Service`] as it travels.
@@ -284,11 +288,7 @@ pub enum ServiceFrame {
     /// [`Service::Waiting`].
     Waiting,
     /// [`Service::Asleep`].
-    Asleep {
-        /// Its paths that are answered without waking it.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        answered: Vec<String>,
-    },
+    Asleep,
     /// [`Unavailable::Failed`].
     Failed,
     /// [`Unavailable::Rejected`].
@@ -354,6 +354,7 @@ impl From<&SiteRoute> for RouteFrame {
             service: ServiceFrame::from(&route.service),
             queue_depth: route.queue.depth,
             queue_timeout_ms: u64::try_from(route.queue.timeout.as_millis()).unwrap_or(u64::MAX),
+            check_paths: route.check_paths.to_vec(),
         }
     }
 }
@@ -393,6 +394,7 @@ impl TryFrom<RouteFrame> for SiteRoute {
                 depth: frame.queue_depth,
                 timeout: Duration::from_millis(frame.queue_timeout_ms),
             },
+            check_paths: frame.check_paths.into(),
         })
     }
 }
@@ -404,9 +406,7 @@ impl From<&Service> for ServiceFrame {
                 Self::Ready(backends.iter().map(BackendFrame::from).collect())
             }
             Service::Waiting => Self::Waiting,
-            Service::Asleep { answered } => Self::Asleep {
-                answered: answered.to_vec(),
-            },
+            Service::Asleep => Self::Asleep,
             Service::Unavailable(Unavailable::Failed) => Self::Failed,
             Service::Unavailable(Unavailable::Rejected) => Self::Rejected,
             Service::Unavailable(Unavailable::Disabled) => Self::Disabled,
@@ -423,9 +423,7 @@ impl ServiceFrame {
                 Service::Ready(backends.into_iter().map(Backend::from).collect())
             }
             Self::Waiting => Service::Waiting,
-            Self::Asleep { answered } => Service::Asleep {
-                answered: answered.into(),
-            },
+            Self::Asleep => Service::Asleep,
             Self::Failed => Service::Unavailable(Unavailable::Failed),
             Self::Rejected => Service::Unavailable(Unavailable::Rejected),
             Self::Disabled => Service::Unavailable(Unavailable::Disabled),
@@ -526,6 +524,7 @@ mod tests {
                 depth: 10,
                 timeout: Duration::from_millis(1500),
             },
+            check_paths: vec!["/health".to_owned()].into(),
         }
     }
 

@@ -172,6 +172,7 @@ mod tests {
                 depth: 1,
                 timeout: Duration::from_secs(1),
             },
+            check_paths: [].into(),
         }
     }
 

@@ -102,7 +102,8 @@ impl Known {
         busy.retain(|incarnation, gauge| {
             let instance = instance_of(load, *incarnation);
             instance.requests = gauge.requests();
-            instance.in_flight = gauge.in_flight();
+            // A check's end is noted like any other: nothing has to be said of it again.
+            instance.in_flight = gauge.visits();
             instance.tunnels = gauge.tunnels();
             instance.in_flight > 0
         });
@@ -144,7 +145,7 @@ mod tests {
     use tokio_util::task::AbortOnDropHandle;
 
     use super::*;
-    use crate::gauge::Gauges;
+    use crate::gauge::{Gauges, Purpose};
     use crate::order::Order;
     use crate::shared::Shared;
     use crate::tally::Signs;
@@ -207,9 +208,9 @@ mod tests {
     #[test]
     fn what_all_threads_noted_adds_up() {
         let gauge = Gauges::new(2).of(Incarnation::new(7));
-        gauge.begin(0);
-        gauge.begin(1);
-        gauge.end(1);
+        gauge.begin(0, Purpose::Visit);
+        gauge.begin(1, Purpose::Visit);
+        gauge.end(1, Purpose::Visit);
         gauge.open_tunnel(0);
         let answered = Signs {
             answered: 1,
@@ -250,7 +251,7 @@ mod tests {
         let gauges = Gauges::new(1);
         let [busy, other] = [7, 8].map(|number| gauges.of(Incarnation::new(number)));
         let mut known = Known::default();
-        busy.begin(0);
+        busy.begin(0, Purpose::Visit);
         let first = thread(1, vec![noted(7, &busy, Signs::default())]);
         known.look(vec![first], &BTreeMap::new());
         let of_other = || thread(1, vec![noted(8, &other, Signs::default())]);
@@ -260,7 +261,7 @@ mod tests {
             instances.map(|instance| instance.incarnation).collect()
         };
         assert_eq!(incarnations(&loads), [8, 7]);
-        busy.end(0);
+        busy.end(0, Purpose::Visit);
         known.look(vec![of_other()], &BTreeMap::new());
         let loads = known.look(vec![of_other()], &BTreeMap::new());
         assert_eq!(incarnations(&loads), [8]);

@@ -117,6 +117,7 @@ fn route(id: i64) -> RouteFrame {
             depth: 1,
             timeout: Duration::from_secs(1),
         },
+        check_paths: [].into(),
     })
 }
 

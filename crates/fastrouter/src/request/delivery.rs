@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::cause::MAX_GATHERED_BYTES;
 use super::{Cause, Outcome, Record};
+use crate::gauge::Purpose;
 use crate::queue::{Place, QueueFull, Stance};
 use crate::worker::{Delivery, Exchange, Failure, Lease, NoLease, Reached, Upload};
 
@@ -51,11 +52,14 @@ impl Try {
 pub(super) async fn deliver(
     record: &mut Record,
     site: SiteId,
+    purpose: Purpose,
     mut upload: Upload,
 ) -> Result<Outcome, Cause> {
     let mut attempt = Try::First;
     loop {
-        let lease = lease(record, site, attempt).await?;
+        let Some(lease) = lease(record, site, purpose, attempt).await? else {
+            return Ok(Outcome::Asleep);
+        };
         let incarnation = lease.instance().incarnation;
         record.goes_to(incarnation);
         upload = framed_for(&lease, record, upload).await?;
@@ -120,8 +124,14 @@ async fn framed_for(lease: &Lease, record: &Record, upload: Upload) -> Result<Up
     }
 }
 
-/// Takes an instance of the site, waiting in the site's queue where none takes it yet.
-async fn lease(record: &mut Record, site: SiteId, attempt: Try) -> Result<Lease, Cause> {
+/// Takes an instance of the site, waiting in the site's queue where none takes it yet. `None`: the site
+/// sleeps, and is not woken for this.
+async fn lease(
+    record: &mut Record,
+    site: SiteId,
+    purpose: Purpose,
+    attempt: Try,
+) -> Result<Option<Lease>, Cause> {
     let thread = Rc::clone(&record.connection.thread);
     let mut avoid = match attempt {
         Try::First => None,
@@ -136,9 +146,9 @@ async fn lease(record: &mut Record, site: SiteId, attempt: Try) -> Result<Lease,
             Service::Ready(backends) => {
                 let lease = thread
                     .instances
-                    .lease(route, backends, avoid, place.as_ref());
+                    .lease(route, backends, purpose, avoid, place.as_ref());
                 match lease {
-                    Ok(lease) => return Ok(lease),
+                    Ok(lease) => return Ok(Some(lease)),
                     Err(NoLease::Busy) => {}
                     Err(NoLease::NoOther) => {
                         avoid = None;
@@ -154,7 +164,10 @@ async fn lease(record: &mut Record, site: SiteId, attempt: Try) -> Result<Lease,
                 }
             }
             Service::Waiting => {}
-            Service::Asleep { .. } => thread.shared.wakes.wish(route),
+            Service::Asleep => match purpose {
+                Purpose::Check => return Ok(None),
+                Purpose::Visit => thread.shared.wakes.wish(route),
+            },
             Service::Unavailable(why) => return Err(Cause::Unavailable(*why)),
         }
         let place = match &mut place {

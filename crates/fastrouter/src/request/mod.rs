@@ -20,12 +20,13 @@ use http_edge::forward::{self, Forwarded, connection_says};
 use http_edge::host::port_of;
 use http_edge::upstream::{AnswerHead, RequestBody, RequestHead, Upgrade};
 use hyper::body::{Body, Incoming};
-use site_model::{Match, Service, SiteRoute};
+use site_model::{Match, SiteRoute};
 
 pub(crate) use self::answer::Answer;
 pub(crate) use self::cause::Cause;
 pub(crate) use self::record::Record;
 use crate::client::{Connection, Refusal};
+use crate::gauge::Purpose;
 use crate::settings::Settings;
 use crate::worker::{Exchange, Upload};
 
@@ -79,21 +80,26 @@ async fn outcome(
         Match::Unknown => return Err(Cause::UnknownHost),
     };
     record.is_for(route.id);
-    if is_answered_asleep(&route.service, &record.head) {
-        return Ok(Outcome::Asleep);
+    let purpose = purpose(&route, &record.head);
+    match purpose {
+        Purpose::Visit => record.connection.thread.tallies.came(route.id),
+        Purpose::Check => {}
     }
-    record.connection.thread.tallies.came(route.id);
     let upload = upload(&record.head, body, &current.settings)?;
-    delivery::deliver(record, route.id, upload).await
+    delivery::deliver(record, route.id, purpose, upload).await
 }
 
-/// Whether a request is one of those that need not wake a site that sleeps.
-fn is_answered_asleep(service: &Service, head: &Parts) -> bool {
-    let Service::Asleep { answered } = service else {
-        return false;
-    };
+fn purpose(route: &SiteRoute, head: &Parts) -> Purpose {
     let path = head.uri.path();
-    matches!(head.method, Method::GET | Method::HEAD) && answered.iter().any(|known| known == path)
+    let is_check = route.check_paths.iter().any(|known| known == path)
+        && matches!(head.method, Method::GET | Method::HEAD)
+        // Whoever opens a tunnel there wants more than to know whether the site lives.
+        && matches!(upgrade(head, RequestBody::None), Upgrade::None);
+    if is_check {
+        Purpose::Check
+    } else {
+        Purpose::Visit
+    }
 }
 
 /// Where a redirecting alias leads: the canonical host, and all else as the client asked for it.

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::lease::{Candidate, Lease, NoLease, least_busy};
 use super::link::Link;
 use crate::deadline::{Alarm, Deadlines, Moment};
-use crate::gauge::Gauge;
+use crate::gauge::{Gauge, Purpose};
 use crate::order::InstanceFigures;
 use crate::queue::{Place, Queue};
 use crate::shared::Shared;
@@ -98,22 +98,23 @@ impl Instances {
         &self,
         route: &SiteRoute,
         backends: &[Backend],
+        purpose: Purpose,
         avoid: Option<Incarnation>,
         place: Option<&Place>,
     ) -> Result<Lease, NoLease> {
+        let candidate = |backend| Candidate::new(self.instance(route, backend), backend, purpose);
         if let [only] = backends {
             if avoid == Some(only.incarnation) {
                 return Err(NoLease::NoOther);
             }
-            return Candidate::new(self.instance(route, only), only).take(place);
+            return candidate(only).take(place);
         }
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
         let from = turn % backends.len().max(1);
         let in_turn = backends[from..].iter().chain(&backends[..from]);
         let others = in_turn.filter(|backend| avoid != Some(backend.incarnation));
-        let candidates = others.map(|other| Candidate::new(self.instance(route, other), other));
-        least_busy(candidates, place)
+        least_busy(others.map(candidate), place)
     }
 
     /// Lets go of what the table doesn't lead to any more. Requests in flight keep what they need.
@@ -243,15 +244,15 @@ impl Instances {
 
 impl Instance {
     /// A request begins here.
-    pub(super) fn begin(self: &Rc<Self>) {
-        self.gauge.begin(self.thread);
+    pub(super) fn begin(self: &Rc<Self>, purpose: Purpose) {
+        self.gauge.begin(self.thread, purpose);
         self.tallies.note(self);
     }
 
     /// A request ends here. Somebody may be waiting for the last one of an instance that is out of
     /// service.
-    pub(super) fn end(self: &Rc<Self>) {
-        self.gauge.end(self.thread);
+    pub(super) fn end(self: &Rc<Self>, purpose: Purpose) {
+        self.gauge.end(self.thread, purpose);
         self.tallies.note(self);
         if self.standing.get() == Standing::Retired {
             self.request_ended.notify_one();
@@ -282,6 +283,6 @@ pub(crate) fn leads_to(table: &RouteTable, site: SiteId, incarnation: Incarnatio
             let mut backends = backends.iter();
             backends.any(|backend| backend.incarnation == incarnation)
         }
-        Some(Service::Waiting | Service::Asleep { .. } | Service::Unavailable(_)) | None => false,
+        Some(Service::Waiting | Service::Asleep | Service::Unavailable(_)) | None => false,
     }
 }

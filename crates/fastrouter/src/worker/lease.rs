@@ -6,6 +6,7 @@ use std::rc::Rc;
 use site_model::Backend;
 
 use super::instance::Instance;
+use crate::gauge::Purpose;
 use crate::queue::Place;
 use crate::tally::Sign;
 
@@ -13,6 +14,7 @@ use crate::tally::Sign;
 #[derive(Debug)]
 pub(crate) struct Lease {
     instance: Rc<Instance>,
+    purpose: Purpose,
     /// Whether it has one of the places of a bounded instance.
     has_place: bool,
     /// Whether the request has become a tunnel.
@@ -33,6 +35,7 @@ pub(super) struct Candidate {
     instance: Rc<Instance>,
     /// How many requests it takes at a time.
     most: Option<NonZeroU32>,
+    purpose: Purpose,
 }
 
 /// Takes a place at the least busy. Other threads take places too, so what was found may be gone;
@@ -58,10 +61,11 @@ pub(super) fn least_busy(
 }
 
 impl Candidate {
-    pub(super) fn new(instance: Rc<Instance>, backend: &Backend) -> Self {
+    pub(super) fn new(instance: Rc<Instance>, backend: &Backend, purpose: Purpose) -> Self {
         Self {
             instance,
             most: backend.concurrency,
+            purpose,
         }
     }
 
@@ -83,20 +87,21 @@ impl Candidate {
         let taken = self
             .most
             .is_none_or(|most| self.instance.gauge.take_place(most));
-        taken.then(|| Lease::new(Rc::clone(&self.instance), self.most.is_some()))
+        taken.then(|| self.lease())
+    }
+
+    fn lease(&self) -> Lease {
+        self.instance.begin(self.purpose);
+        Lease {
+            instance: Rc::clone(&self.instance),
+            purpose: self.purpose,
+            has_place: self.most.is_some(),
+            is_tunnel: false,
+        }
     }
 }
 
 impl Lease {
-    fn new(instance: Rc<Instance>, has_place: bool) -> Self {
-        instance.begin();
-        Self {
-            instance,
-            has_place,
-            is_tunnel: false,
-        }
-    }
-
     /// The request has become a tunnel. An open one says nothing of whether the worker answers.
     #[must_use]
     pub(crate) fn into_tunnel(mut self) -> Self {
@@ -121,7 +126,7 @@ impl Drop for Lease {
         if self.is_tunnel {
             instance.close_tunnel();
         }
-        instance.end();
+        instance.end(self.purpose);
         if self.has_place {
             instance.gauge.leave_place();
             instance.queue.call();

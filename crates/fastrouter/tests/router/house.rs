@@ -295,6 +295,7 @@ pub(crate) fn route(id: i64, service: ServiceFrame) -> RouteFrame {
         service,
         queue_depth: 100,
         queue_timeout_ms: 10_000,
+        check_paths: vec!["/health".into()],
     }
 }
 

@@ -3,25 +3,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use wire::route::{FromRouter, ServiceFrame, ToRouter};
+use wire::route::{FromRouter, RouterStats, ServiceFrame, SiteLoad, ToRouter};
 
 use crate::client::Client;
 use crate::house::{House, ready, route};
-use crate::worker::Worker;
+use crate::worker::{Worker, next};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: site-1.example\r\n\r\n";
+const CHECK: &str = "GET /health HTTP/1.1\r\nHost: site-1.example\r\n\r\n";
 const WAKE: FromRouter = FromRouter::Wake { site_id: 1 };
-
-fn asleep() -> ServiceFrame {
-    ServiceFrame::Asleep {
-        answered: vec!["/health".into()],
-    }
-}
 
 #[tokio::test]
 async fn the_first_request_wakes_the_site_and_all_wait_for_it() {
     let mut house = House::new().await;
-    house.publish(route(1, asleep())).await;
+    house.publish(route(1, ServiceFrame::Asleep)).await;
     let mut clients = Vec::new();
     for _ in 0..10 {
         let mut client = house.client().await;
@@ -47,7 +42,7 @@ async fn the_first_request_wakes_the_site_and_all_wait_for_it() {
     for client in &mut clients {
         assert_eq!(client.reply().await.text(), "awake");
     }
-    house.publish(route(1, asleep())).await;
+    house.publish(route(1, ServiceFrame::Asleep)).await;
     clients[0].say(GET).await;
     assert_eq!(house.emperor.hear().await, WAKE, "it fell asleep once more");
 }
@@ -55,12 +50,15 @@ async fn the_first_request_wakes_the_site_and_all_wait_for_it() {
 #[tokio::test]
 async fn a_wish_is_said_again_to_the_next_emperor_as_long_as_a_request_waits() {
     let mut house = House::new().await;
-    house.publish(route(1, asleep())).await;
+    house.publish(route(1, ServiceFrame::Asleep)).await;
     let mut client = house.client().await;
     client.say(GET).await;
     assert_eq!(house.emperor.hear().await, WAKE);
     house.next_emperor().await;
-    house.emperor.whole_table(7, vec![route(1, asleep())]).await;
+    house
+        .emperor
+        .whole_table(7, vec![route(1, ServiceFrame::Asleep)])
+        .await;
     assert_eq!(house.emperor.hear().await, WAKE);
     drop(client);
     house
@@ -68,14 +66,17 @@ async fn a_wish_is_said_again_to_the_next_emperor_as_long_as_a_request_waits() {
         .stats_until(|stats| stats.in_flight == 0)
         .await;
     house.next_emperor().await;
-    house.emperor.whole_table(8, vec![route(1, asleep())]).await;
+    house
+        .emperor
+        .whole_table(8, vec![route(1, ServiceFrame::Asleep)])
+        .await;
     assert_eq!(house.emperor.stats().await.queues, [], "nobody waits");
 }
 
 #[tokio::test]
 async fn the_paths_of_health_checkers_are_answered_and_wake_nobody() {
     let mut house = House::new().await;
-    let mut full = route(1, asleep());
+    let mut full = route(1, ServiceFrame::Asleep);
     full.queue_depth = 0;
     house.publish(full).await;
     let mut client = house.client().await;
@@ -97,17 +98,88 @@ async fn the_paths_of_health_checkers_are_answered_and_wake_nobody() {
         .await;
     assert_eq!(client.reply_to(&http::Method::HEAD).await.status, 204);
     house.emperor.stats().await;
-    for request in ["GET /healthy", "GET /health/", "POST /health"] {
-        let reply = house
-            .client()
-            .await
-            .ask(format!(
-                "{request} HTTP/1.1\r\nHost: site-1.example\r\n\r\n"
-            ))
-            .await;
+    for request in [
+        "GET /healthy HTTP/1.1",
+        "GET /health/ HTTP/1.1",
+        "POST /health HTTP/1.1",
+        "GET /health HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket",
+    ] {
+        let request = format!("{request}\r\nHost: site-1.example\r\n\r\n");
+        let reply = house.client().await.ask(&request).await;
         assert_eq!(reply.status, 503, "{request} finds the queue full");
     }
     assert_eq!(house.emperor.hear().await, WAKE);
+}
+
+#[tokio::test]
+async fn a_check_keeps_no_site_awake_but_its_instance_until_it_is_answered() {
+    let mut house = House::new().await;
+    let (worker, mut connections) = Worker::by_hand(house.socket("w1"));
+    house
+        .publish(route(1, ready(&[(5, worker.socket.clone())])))
+        .await;
+    let (mut checker, mut visitor) = (house.client().await, house.client().await);
+    checker.say(CHECK).await;
+    let mut of_checker = next(&mut connections).await;
+    of_checker.head().await;
+    visitor.say(GET).await;
+    let mut of_visitor = next(&mut connections).await;
+    of_visitor.head().await;
+    let loads = house.emperor.loads_until(|loads| last(loads) == (2, 1));
+    assert_eq!(came(loads.await), 1, "the visitor alone");
+    of_visitor.answer("page").await;
+    visitor.reply().await;
+    house
+        .emperor
+        .loads_until(|loads| last(loads) == (2, 0))
+        .await;
+    house.publish(route(1, ServiceFrame::Asleep)).await;
+    let (site_id, incarnation) = (1, 5);
+    let question = ToRouter::AwaitIdle {
+        site_id,
+        incarnation,
+    };
+    house.emperor.say(&question).await;
+    // That the instance is idle would be heard instead.
+    house.emperor.router_has_looked().await;
+    let stats = house.emperor.stats().await;
+    assert_eq!(stats.instances[0].in_flight, 1);
+    of_checker.answer("well").await;
+    assert_eq!(checker.reply().await.text(), "well");
+    let idle = FromRouter::Idle {
+        site_id,
+        incarnation,
+    };
+    assert_eq!(house.emperor.hear().await, idle);
+    assert_eq!(checker.ask(CHECK).await.status, 204);
+}
+
+#[tokio::test]
+async fn a_check_that_waits_as_its_site_falls_asleep_does_not_wake_it() {
+    let mut house = House::new().await;
+    house.publish(route(1, ServiceFrame::Waiting)).await;
+    let mut checker = house.client().await;
+    checker.say(CHECK).await;
+    let is_waiting = |stats: &RouterStats| stats.queues.iter().any(|queue| queue.waiting == 1);
+    house.emperor.stats_until(is_waiting).await;
+    house.publish(route(1, ServiceFrame::Asleep)).await;
+    assert_eq!(checker.reply().await.status, 204);
+    // A wish would be heard instead.
+    house.emperor.router_has_looked().await;
+    assert_eq!(house.emperor.stats().await.queues, []);
+}
+
+/// Requests that were told as a reason to keep the site awake.
+fn came(loads: &[SiteLoad]) -> u64 {
+    loads.iter().map(|load| load.requests).sum()
+}
+
+/// What was told last: how many requests the one instance was given, and how many it has.
+fn last(loads: &[SiteLoad]) -> (u64, u64) {
+    let instances = loads.iter().flat_map(|load| &load.instances);
+    instances
+        .last()
+        .map_or((0, 0), |told| (told.requests, told.in_flight))
 }
 
 /// How often a site sleeps and wakes while it is asked.
@@ -129,7 +201,7 @@ async fn ask_on(mut client: Client, enough: Arc<AtomicBool>, asked: Arc<AtomicU6
 #[tokio::test]
 async fn no_request_is_lost_over_ten_thousand_sleeps() {
     let mut house = House::new().await;
-    house.publish(route(1, asleep())).await;
+    house.publish(route(1, ServiceFrame::Asleep)).await;
     let (enough, asked) = <(Arc<AtomicBool>, Arc<AtomicU64>)>::default();
     let mut clients = tokio::task::JoinSet::new();
     for _ in 0..CLIENTS {
@@ -142,7 +214,7 @@ async fn no_request_is_lost_over_ten_thousand_sleeps() {
         let instances = [(incarnation, worker.socket.clone())];
         house.publish(route(1, ready(&instances))).await;
         // One wish per route that says so: another one would be heard in place of what is awaited.
-        house.publish(route(1, asleep())).await;
+        house.publish(route(1, ServiceFrame::Asleep)).await;
         let site_id = 1;
         house
             .emperor

@@ -65,7 +65,18 @@ impl Lifecycle {
             hosts: address.hosts.clone(),
             service: self.service(),
             queue: address.queue,
+            check_paths: self.check_paths(),
         })
+    }
+
+    /// As is wanted now, like all that decides on sleep.
+    fn check_paths(&self) -> Arc<[String]> {
+        match &self.goal {
+            Goal::Run { rollout, .. } => Arc::clone(&rollout.spec.settings.idle.answered),
+            Goal::Rejected { .. } | Goal::Disabled(_) | Goal::Removed | Goal::Shutdown { .. } => {
+                Arc::default()
+            }
+        }
     }
 
     /// Where the site is reached: as the newest revision that serves has it, so that a domain
@@ -102,9 +113,7 @@ impl Lifecycle {
             return Service::Ready(serving);
         }
         match &self.goal {
-            Goal::Run { rollout, .. } if self.is_asleep() => Service::Asleep {
-                answered: Arc::clone(&rollout.spec.settings.idle.answered),
-            },
+            Goal::Run { .. } if self.is_asleep() => Service::Asleep,
             Goal::Run { .. } if self.is_hopeless() => Service::Unavailable(Unavailable::Failed),
             Goal::Rejected { fallback: None, .. } => Service::Unavailable(Unavailable::Rejected),
             Goal::Rejected { .. } if self.is_hopeless() => {

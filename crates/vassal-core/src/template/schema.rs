@@ -197,7 +197,7 @@ pub const KEYS: &[Key] = &[
         "idle.answer_without_waking",
         Kind::Targets(|draft| &mut draft.idle_answered),
         "[]",
-        "paths, those of health checkers, that are answered with 204 while the site sleeps, and don't wake it",
+        "paths, those of health checkers, that are answered with 204 while the site sleeps: they don't wake it, and don't keep it awake",
     ),
     new(
         "queue.depth",

@@ -308,7 +308,7 @@ impl Scene {
         let route = whole.routes.get(&site)?;
         Some(match &route.service {
             Service::Ready(backends) => backends.iter().map(|b| b.incarnation.get()).collect(),
-            Service::Waiting | Service::Asleep { .. } | Service::Unavailable(_) => Vec::new(),
+            Service::Waiting | Service::Asleep | Service::Unavailable(_) => Vec::new(),
         })
     }
 }

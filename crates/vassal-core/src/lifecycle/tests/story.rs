@@ -233,7 +233,7 @@ fn service(service: &Service) -> String {
             backends.collect::<Vec<_>>().join("+")
         }
         Service::Waiting => "waiting".to_owned(),
-        Service::Asleep { .. } => "asleep".to_owned(),
+        Service::Asleep => "asleep".to_owned(),
         Service::Unavailable(Unavailable::Failed) => "failed".to_owned(),
         Service::Unavailable(Unavailable::Rejected) => "rejected".to_owned(),
         Service::Unavailable(Unavailable::Disabled) => "disabled".to_owned(),

@@ -76,6 +76,7 @@ fn route(id: i64, incarnation: u64) -> SiteRoute {
             depth: 1,
             timeout: Duration::from_secs(1),
         },
+        check_paths: [].into(),
     }
 }
 

@@ -36,7 +36,7 @@ impl World {
         let route = self.visitors.table.get(&site).cloned();
         match route.map(|route| route.service.clone()) {
             Some(Service::Ready(_) | Service::Waiting) => load.waiting += 1,
-            Some(Service::Asleep { .. }) => {
+            Some(Service::Asleep) => {
                 load.waiting += 1;
                 self.send_surely(site, &Event::Wake, 100);
             }
@@ -71,7 +71,7 @@ impl World {
                 }
                 self.wait_no_more(site);
             }
-            Some(Service::Asleep { .. }) => self.send_surely(site, &Event::Wake, 100),
+            Some(Service::Asleep) => self.send_surely(site, &Event::Wake, 100),
             Some(Service::Waiting) => {}
             Some(Service::Unavailable(_)) | None => self.wait_no_more(site),
         }
