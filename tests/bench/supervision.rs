@@ -10,7 +10,9 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use support::House;
 use support::open_loop::{Ledger, Verdict};
-use support::scenario::{at, cold, kills, router, storm, update};
+use support::processes::Memory;
+use support::scenario::asleep::Costs;
+use support::scenario::{asleep, at, cold, kills, router, storm, update};
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -40,6 +42,14 @@ enum What {
         #[arg(long, default_value_t = 10_000)]
         rows: usize,
     },
+    /// Very many rows, nearly all asleep
+    Asleep {
+        #[arg(long, default_value_t = 100_000)]
+        rows: usize,
+        /// How many of them are edited, one after the other
+        #[arg(long, default_value_t = 200)]
+        edits: u32,
+    },
     /// One UPDATE of many rows that serve
     Update {
         #[arg(long, default_value_t = 5000)]
@@ -54,6 +64,7 @@ async fn main() {
         What::Router { kills } => measure_router(kills).await,
         What::Cold { rows } => measure_cold(rows).await,
         What::Storm { rows } => measure_storm(rows).await,
+        What::Asleep { rows, edits } => measure_asleep(rows, edits).await,
         What::Update { rows } => measure_update(rows).await,
     }
 }
@@ -115,6 +126,36 @@ async fn measure_storm(rows: usize) {
     times("control socket meanwhile", &storm.storm_pulse);
 }
 
+async fn measure_asleep(rows: usize, edits: u32) {
+    let mut house = House::open_with(asleep::CONFIG).await;
+    let asleep = asleep::let_sleep(&mut house, rows, edits).await;
+    println!("{rows} rows asleep");
+    figure("seconds until the last is routed", seconds(asleep.routed));
+    println!("{:<36}{:>9}{:>9}{:>9}", "", "both", "emperor", "router");
+    spent("CPU until then, milliseconds", asleep.routed_cpu);
+    held("memory, MB (PSS)", asleep.memory, |memory| {
+        memory.proportional
+    });
+    held("memory, MB (RSS)", asleep.memory, |memory| memory.resident);
+    spent("CPU of one edit, milliseconds", asleep.edit_cpu);
+    spent("CPU of an idle second, milliseconds", asleep.idle_cpu);
+    println!("{:<36}{:>9}{:>9}{:>9}", "milliseconds", "p50", "p99", "max");
+    times("from UPDATE to route", &asleep.edits);
+    figure("a sleeping site's page", milliseconds(asleep.woken));
+}
+
+fn spent(name: &str, costs: Costs<Duration>) {
+    let Costs { emperor, router } = costs;
+    let [both, emperor, router] = [emperor + router, emperor, router].map(milliseconds);
+    println!("{name:<36}{both:>9}{emperor:>9}{router:>9}");
+}
+
+fn held(name: &str, costs: Costs<Memory>, bytes: impl Fn(Memory) -> u64) {
+    let (emperor, router) = (bytes(costs.emperor), bytes(costs.router));
+    let [both, emperor, router] = [emperor + router, emperor, router].map(|n| n / 1_000_000);
+    println!("{name:<36}{both:>9}{emperor:>9}{router:>9}");
+}
+
 async fn measure_update(rows: usize) {
     let house = House::open_with("").await;
     let (calm, look) = (Duration::from_secs(20), Duration::from_secs(1));
@@ -148,6 +189,10 @@ fn times(name: &str, times: &[Duration]) {
 
 fn figure(name: &str, value: impl std::fmt::Display) {
     println!("{name:<36}{value:>9}");
+}
+
+fn seconds(span: Duration) -> String {
+    format!("{:.2}", span.as_secs_f64())
 }
 
 fn milliseconds(span: Duration) -> String {

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
+use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
@@ -12,6 +13,15 @@ use rustix::process::{PidfdFlags, pidfd_open};
 /// One running process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Process(i32);
+
+/// What a process holds in memory, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// All of its pages.
+    pub resident: u64,
+    /// The same, pages that others have too counted by its share of them.
+    pub proportional: u64,
+}
 
 /// Something mounted, as one process sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +112,26 @@ impl Process {
     /// A path below its folder in `/proc`: `root/etc` is the `/etc` that it sees.
     pub fn path(self, relative: &str) -> PathBuf {
         format!("/proc/{}/{relative}", self.0).into()
+    }
+
+    /// The processor time that it has taken, threads that have ended included.
+    pub fn cpu_time(self) -> Duration {
+        let clock = clock_getcpuclockid(Pid::from_raw(self.0)).unwrap();
+        clock.now().unwrap().into()
+    }
+
+    /// What it holds in memory.
+    pub fn memory(self) -> Memory {
+        let figures = String::from_utf8(self.read("smaps_rollup")).unwrap();
+        let kibibytes = |name: &str| -> u64 {
+            let line = figures.lines().find_map(|line| line.strip_prefix(name));
+            let figure = line.unwrap().trim().strip_suffix(" kB").unwrap();
+            figure.parse().unwrap()
+        };
+        Memory {
+            resident: 1024 * kibibytes("Rss:"),
+            proportional: 1024 * kibibytes("Pss:"),
+        }
     }
 
     /// What it sees mounted.

@@ -99,8 +99,16 @@ struct Follower {
     /// What is in force; nothing before the first whole table, and the threads were given none.
     table: Option<Arc<RouteTable>>,
     /// What is on its way, between [`ToRouter::TableBegin`] and [`ToRouter::TableEnd`].
-    arriving: Option<(Generation, Vec<RouteFrame>)>,
+    arriving: Option<Arriving>,
     standing: Standing,
+}
+
+/// A whole table on its way. Its parts become routes as they come, so that it doesn't stand in memory
+/// as text too.
+struct Arriving {
+    generation: Generation,
+    /// Or the first of them that is none.
+    routes: Result<Vec<SiteRoute>, BadRoute>,
 }
 
 /// How the table in force stands to the emperor's.
@@ -175,20 +183,20 @@ impl Follower {
         match message {
             ToRouter::Settings(settings) => self.take_settings(settings).await.map(|()| None),
             ToRouter::TableBegin { generation } => {
-                self.arriving = Some((Generation::new(generation), Vec::new()));
+                self.arriving = Some(Arriving {
+                    generation: Generation::new(generation),
+                    routes: Ok(Vec::new()),
+                });
                 Ok(None)
             }
             ToRouter::TablePart { routes } => {
-                self.arriving
-                    .as_mut()
-                    .ok_or(LinkError::StrayPart)?
-                    .1
-                    .extend(routes);
+                let arriving = self.arriving.as_mut();
+                arriving.ok_or(LinkError::StrayPart)?.take(routes);
                 Ok(None)
             }
             ToRouter::TableEnd => {
-                let (generation, routes) = self.arriving.take().ok_or(LinkError::StrayPart)?;
-                self.use_whole(self.whole(generation, routes)).await
+                let arriving = self.arriving.take().ok_or(LinkError::StrayPart)?;
+                self.use_whole(self.whole(arriving)).await
             }
             ToRouter::Change { .. } if self.standing == Standing::Asked => Ok(None),
             ToRouter::Change {
@@ -228,16 +236,9 @@ impl Follower {
         Ok(self.put_in_force(table).await?)
     }
 
-    fn whole(
-        &self,
-        generation: Generation,
-        routes: Vec<RouteFrame>,
-    ) -> Result<RouteTable, Unusable> {
-        let routes = routes
-            .into_iter()
-            .map(SiteRoute::try_from)
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(RouteTable::new(generation, routes)?.with_default_site(self.default_site.clone()))
+    fn whole(&self, arriving: Arriving) -> Result<RouteTable, Unusable> {
+        let Arriving { generation, routes } = arriving;
+        Ok(RouteTable::new(generation, routes?)?.with_default_site(self.default_site.clone()))
     }
 
     fn changed(
@@ -323,6 +324,28 @@ impl Follower {
             };
             Ok(FromRouter::Stats { token, stats })
         });
+    }
+}
+
+impl Arriving {
+    fn take(&mut self, frames: Vec<RouteFrame>) {
+        let Ok(routes) = &mut self.routes else {
+            return;
+        };
+        for frame in frames {
+            match SiteRoute::try_from(frame) {
+                Ok(mut route) => {
+                    if let Some(before) = routes.last() {
+                        route.share(before);
+                    }
+                    routes.push(route);
+                }
+                Err(bad) => {
+                    self.routes = Err(bad);
+                    return;
+                }
+            }
+        }
     }
 }
 

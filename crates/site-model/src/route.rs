@@ -74,6 +74,15 @@ pub enum Service {
     Unavailable(Unavailable),
 }
 
+impl SiteRoute {
+    /// Holds what is equal in another together with it: most sites have the same checkers.
+    pub fn share(&mut self, other: &Self) {
+        if self.check_paths == other.check_paths {
+            self.check_paths = Arc::clone(&other.check_paths);
+        }
+    }
+}
+
 /// Why a site answers nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Unavailable {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -65,7 +66,7 @@ pub enum RunAs {
 
 /// Name of a template: the stem of its file, in the characters of a file name that needs no care.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TemplateName(String);
+pub struct TemplateName(Arc<str>);
 
 /// A name was blank or held a character that it can't have.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -157,7 +158,7 @@ impl FromStr for TemplateName {
     type Err = BlankName;
 
     fn from_str(text: &str) -> Result<Self, BlankName> {
-        checked_name(text).map(Self)
+        checked_name(text).map(|name| Self(name.into()))
     }
 }
 

@@ -26,7 +26,7 @@ pub struct VassalSpec {
     /// Who its workers run as.
     pub run_as: RunAs,
     /// The rest of the settings.
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     /// What is rendered for each instance.
     pub recipe: Recipe,
     /// The hash of all of this.
@@ -34,9 +34,9 @@ pub struct VassalSpec {
 }
 
 impl VassalSpec {
-    /// What one instance is started with.
-    pub fn render(&self, instance: &InstanceContext) -> Result<Launch, RenderError> {
-        crate::resolve::render(self, instance)
+    /// Whether it runs only when a request wants it to.
+    pub fn begins_asleep(&self) -> bool {
+        !self.settings.idle.stop_after.is_zero()
     }
 }
 

@@ -15,8 +15,8 @@ pub enum Want {
     Disabled(Arc<Address>),
     /// It can't be run.
     Rejected {
-        /// Why.
-        reason: RejectionReason,
+        /// Why. Boxed, so that the many who are none of these pay nothing for it.
+        reason: Box<RejectionReason>,
         /// Where it would be reached, as far as its row could be read.
         address: Option<Arc<Address>>,
     },

@@ -371,20 +371,26 @@ impl TryFrom<RouteFrame> for SiteRoute {
                 detail: error.to_string(),
             }
         };
-        let parse_hosts = |texts: &[String], role| {
-            let parsed = texts
-                .iter()
-                .map(|text| Ok((HostPattern::parse(text)?, role)));
-            parsed.collect::<Result<Vec<_>, site_model::HostnameError>>()
-        };
-        let mut hosts = parse_hosts(&frame.serve, HostRole::Serve).map_err(|e| bad("serve")(&e))?;
-        hosts.extend(
-            parse_hosts(&frame.redirect, HostRole::Redirect).map_err(|e| bad("redirect")(&e))?,
-        );
+        let canonical = Hostname::parse(&frame.canonical).map_err(|e| bad("canonical")(&e))?;
+        // Just as many as there are: a table has one such list for each site.
+        let mut hosts = Vec::with_capacity(frame.serve.len() + frame.redirect.len());
+        for (texts, role, field) in [
+            (&frame.serve, HostRole::Serve, "serve"),
+            (&frame.redirect, HostRole::Redirect, "redirect"),
+        ] {
+            for text in texts {
+                let pattern = if text == canonical.as_str() {
+                    HostPattern::Exact(canonical.clone())
+                } else {
+                    HostPattern::parse(text).map_err(|error| bad(field)(&error))?
+                };
+                hosts.push((pattern, role));
+            }
+        }
         Ok(Self {
             id: SiteId::new(frame.id).map_err(|e| bad("id")(&e))?,
             slug: frame.slug.parse().map_err(|e| bad("slug")(&e))?,
-            canonical: Hostname::parse(&frame.canonical).map_err(|e| bad("canonical")(&e))?,
+            canonical,
             hosts,
             service: frame
                 .service

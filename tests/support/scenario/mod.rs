@@ -4,11 +4,13 @@
 //! | module | what happens |
 //! |---|---|
 //! | [`kills`] | workers are killed, again and again |
+//! | [`asleep`] | very many rows, nearly all asleep |
 //! | [`cold`] | an emperor starts with many rows, and visitors of all of them are there |
 //! | [`router`] | the router is killed, again and again |
 //! | [`storm`] | many rows whose workers end at once, beside some that serve |
 //! | [`update`] | one UPDATE over many rows that serve |
 
+pub mod asleep;
 pub mod cold;
 pub mod kills;
 pub mod pulse;

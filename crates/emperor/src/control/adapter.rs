@@ -19,7 +19,7 @@ use wire::route::{InstanceStats, RouterStats};
 use super::rollout::{self, Waits};
 use super::story::{self, rfc3339};
 use super::{Daemon, rows};
-use crate::daemon::process::resident_bytes;
+use crate::daemon::process::{off_the_loop, resident_bytes};
 use crate::daemon::router::keeper::RouterState;
 use crate::daemon::{
     Handle, Overview, Reread, RereadError, RouterOverview, Selection, SiteEntry, Stopping,
@@ -30,13 +30,19 @@ const EXAMPLE_NUMBER: u32 = 1;
 
 impl Daemon for Handle {
     async fn status(&self) -> StatusDocument {
-        let overview = self.overview().await;
-        document(&overview, &memory_of(&overview).await)
+        let (handle, router) = (self.clone(), self.router().await);
+        // Ten thousand sites are milliseconds of work: not on a thread that others wait for.
+        off_the_loop(move || {
+            let overview = handle.overview(router);
+            document(&overview, &memory_of(&overview))
+        })
+        .await
     }
 
     async fn site_status(&self, site: SiteId) -> Option<StatusDocument> {
         let overview = self.overview_of(site).await?;
-        Some(document(&overview, &memory_of(&overview).await))
+        // Reading every process's figures is disk-like work.
+        Some(off_the_loop(move || document(&overview, &memory_of(&overview))).await)
     }
 
     fn changes(&self) -> BoxStream<'static, ()> {
@@ -112,7 +118,7 @@ impl Daemon for Handle {
 }
 
 /// The memory of every process group, by its number; of none where nothing runs that is asked for.
-async fn memory_of(overview: &Overview) -> HashMap<u32, u64> {
+fn memory_of(overview: &Overview) -> HashMap<u32, u64> {
     let mut instances = overview
         .sites
         .iter()
@@ -120,9 +126,7 @@ async fn memory_of(overview: &Overview) -> HashMap<u32, u64> {
     if instances.all(|instance| instance.pid.is_none()) {
         return HashMap::new();
     }
-    // Reading every process's figures is disk-like work: not on a thread that others wait for.
-    let memory = tokio::task::spawn_blocking(resident_bytes).await;
-    memory.unwrap_or_default()
+    resident_bytes()
 }
 
 fn document(overview: &Overview, memory: &HashMap<u32, u64>) -> StatusDocument {

@@ -2,6 +2,7 @@
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::StatusCode;
@@ -19,6 +20,7 @@ use super::logs;
 use super::refusal::Refusal;
 use super::rows;
 use crate::daemon::Selection;
+use crate::daemon::process::off_the_loop;
 
 /// The largest document taken: a row with a very long overlay.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -114,8 +116,9 @@ async fn openapi() -> Json<utoipa::openapi::OpenApi> {
 
 /// The daemon, the router, and every site
 #[utoipa::path(get, path = "/v1/status", responses((status = 200, body = StatusDocument)))]
-async fn status<D: Daemon>(State(api): State<Api<D>>) -> Json<StatusDocument> {
-    Json(api.daemon.status().await)
+async fn status<D: Daemon>(State(api): State<Api<D>>) -> Response {
+    let status = api.daemon.status().await;
+    off_the_loop(move || Json(status).into_response()).await
 }
 
 /// The same with one site alone

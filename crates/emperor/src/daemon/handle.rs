@@ -132,10 +132,8 @@ impl Handle {
         }
     }
 
-    /// The daemon, the router, and every site; of their stories nothing. Waits for the router's
-    /// figures, 500 ms at most.
-    pub(crate) async fn overview(&self) -> Overview {
-        let router = self.router().await;
+    /// The daemon, the router as it was told, and every site; of their stories nothing.
+    pub(crate) fn overview(&self, router: RouterOverview) -> Overview {
         self.overview_with(router, self.shared.statuses.all(), |_| StoryTold::default())
     }
 

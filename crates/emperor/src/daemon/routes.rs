@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use site_model::{Generation, HostPattern, Incarnation, SiteId, SiteRoute};
+use site_model::{Generation, HostPattern, HostRole, Incarnation, SiteId, SiteRoute};
 
 use super::router::board::RouteBoard;
 use super::router::demand::DemandBoard;
@@ -24,20 +24,27 @@ pub(super) struct Routes {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whom the rows give a host.
-    owners: HashMap<HostPattern, SiteId>,
-    /// Who has it in the table.
-    holders: HashMap<HostPattern, SiteId>,
+    hosts: HashMap<HostPattern, Standing>,
     /// What each vassal wants, and has.
     routes: BTreeMap<SiteId, Wanted>,
 }
 
+/// Whose a host is.
+#[derive(Debug, Default, Clone, Copy)]
+struct Standing {
+    /// Whom the rows give it.
+    owner: Option<SiteId>,
+    /// Who has it in the table.
+    holder: Option<SiteId>,
+}
+
+/// What a vassal wants, and has: nearly always one and the same.
 #[derive(Debug)]
 struct Wanted {
     /// Its route as it wants it.
-    route: SiteRoute,
-    /// The hosts it has.
-    held: Vec<HostPattern>,
+    route: Arc<SiteRoute>,
+    /// The same, with the hosts that it has.
+    permitted: Arc<SiteRoute>,
 }
 
 impl Routes {
@@ -60,9 +67,9 @@ impl Routes {
     }
 
     /// Publishes the route of a site, and says which generation carries it.
-    pub(super) fn publish(&self, route: &SiteRoute) -> Generation {
+    pub(super) fn publish(&self, route: impl Into<Arc<SiteRoute>>) -> Generation {
         let mut state = self.lock();
-        let permitted = state.take_hosts(route.clone());
+        let permitted = state.take_hosts(route.into());
         self.board.publish(permitted)
     }
 
@@ -79,12 +86,11 @@ impl Routes {
         let mut state = self.lock();
         let mut losers = BTreeSet::new();
         for (host, owner) in changes {
-            let Some(owner) = owner else {
-                state.owners.remove(&host);
-                continue;
-            };
-            losers.extend(state.holders.get(&host).filter(|holder| **holder != owner));
-            state.owners.insert(host, owner);
+            let holder = state.set(host, |standing| {
+                standing.owner = owner;
+                standing.holder
+            });
+            losers.extend(holder.filter(|holder| owner.is_some_and(|owner| owner != *holder)));
         }
         for id in losers {
             if let Some(wanted) = state.release(id) {
@@ -117,31 +123,56 @@ impl Routes {
 
 impl State {
     /// The route with those of its hosts that are its own, which it holds from now on.
-    fn take_hosts(&mut self, route: SiteRoute) -> SiteRoute {
+    fn take_hosts(&mut self, route: Arc<SiteRoute>) -> Arc<SiteRoute> {
         self.release(route.id);
-        let mut permitted = route.clone();
-        let own = |owner: Option<&SiteId>| owner.is_none_or(|owner| *owner == route.id);
-        permitted
-            .hosts
-            .retain(|(host, _)| own(self.owners.get(host)) && own(self.holders.get(host)));
-        let held: Vec<_> = permitted
-            .hosts
-            .iter()
-            .map(|(host, _)| host.clone())
-            .collect();
-        for host in &held {
-            self.holders.insert(host.clone(), route.id);
+        let own = |(host, _): &(HostPattern, HostRole)| self.is_free(host, route.id);
+        let permitted = if route.hosts.iter().all(own) {
+            Arc::clone(&route)
+        } else {
+            let mut permitted = SiteRoute::clone(&route);
+            permitted.hosts.retain(own);
+            Arc::new(permitted)
+        };
+        let id = route.id;
+        for (host, _) in &permitted.hosts {
+            self.set(host.clone(), |standing| standing.holder = Some(id));
         }
-        self.routes.insert(route.id, Wanted { route, held });
+        let wanted = Wanted {
+            route,
+            permitted: Arc::clone(&permitted),
+        };
+        self.routes.insert(id, wanted);
         permitted
     }
 
     fn release(&mut self, id: SiteId) -> Option<Wanted> {
         let wanted = self.routes.remove(&id)?;
-        for host in &wanted.held {
-            self.holders.remove(host);
+        for (host, _) in &wanted.permitted.hosts {
+            self.set(host.clone(), |standing| standing.holder = None);
         }
         Some(wanted)
+    }
+
+    /// Whether nobody else has the host, nor is given it by the rows.
+    fn is_free(&self, host: &HostPattern, id: SiteId) -> bool {
+        self.hosts.get(host).is_none_or(|standing| {
+            let mut others = standing.owner.iter().chain(&standing.holder);
+            others.all(|other| *other == id)
+        })
+    }
+
+    /// Changes how a host stands; one that is nobody's any more is forgotten.
+    fn set<T>(&mut self, host: HostPattern, change: impl FnOnce(&mut Standing) -> T) -> T {
+        let mut standing = self.hosts.get(&host).copied().unwrap_or_default();
+        let changed = change(&mut standing);
+        match standing {
+            Standing {
+                owner: None,
+                holder: None,
+            } => drop(self.hosts.remove(&host)),
+            standing => drop(self.hosts.insert(host, standing)),
+        }
+        changed
     }
 }
 
@@ -149,7 +180,7 @@ impl State {
 mod tests {
     use std::time::Duration;
 
-    use site_model::{HostRole, QueueBounds, Service};
+    use site_model::{QueueBounds, Service};
 
     use super::*;
     use crate::daemon::router::settings::fixture::settings;
@@ -198,13 +229,13 @@ mod tests {
     fn a_host_goes_at_once_to_whom_the_rows_give_it() {
         let routes = Routes::new(Arc::new(RouteBoard::new(settings(""))));
         assign(&routes, "a.example", Some(1));
-        routes.publish(&route(1, &["a.example", "b.example"]));
+        routes.publish(route(1, &["a.example", "b.example"]));
         assert_eq!(table(&routes), "1: a.example b.example");
         assign(&routes, "a.example", Some(2));
         assert_eq!(table(&routes), "1: b.example");
-        routes.publish(&route(2, &["a.example"]));
+        routes.publish(route(2, &["a.example"]));
         // The old revision of the first, still serving, publishes again.
-        routes.publish(&route(1, &["a.example", "b.example"]));
+        routes.publish(route(1, &["a.example", "b.example"]));
         assert_eq!(table(&routes), "1: b.example, 2: a.example");
     }
 
@@ -212,13 +243,13 @@ mod tests {
     fn a_host_that_is_nobody_s_stays_with_whom_has_it() {
         let routes = Routes::new(Arc::new(RouteBoard::new(settings(""))));
         assign(&routes, "a.example", Some(2));
-        routes.publish(&route(1, &["a.example"]));
-        routes.publish(&route(2, &["a.example"]));
+        routes.publish(route(1, &["a.example"]));
+        routes.publish(route(2, &["a.example"]));
         assign(&routes, "a.example", None);
-        routes.publish(&route(1, &["a.example"]));
+        routes.publish(route(1, &["a.example"]));
         assert_eq!(table(&routes), "1: , 2: a.example");
         routes.withdraw(id(2));
-        routes.publish(&route(1, &["a.example"]));
+        routes.publish(route(1, &["a.example"]));
         assert_eq!(table(&routes), "1: a.example");
     }
 }

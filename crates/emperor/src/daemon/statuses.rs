@@ -19,14 +19,14 @@ use super::process::{Start, StartTold};
 /// Where statuses go on to.
 pub(crate) trait StatusOutlet: fmt::Debug + Send + Sync {
     /// A site has this status now. Must not wait.
-    fn report(&self, status: SiteStatus);
+    fn report(&self, status: Arc<SiteStatus>);
 
     /// A site is gone. Must not wait.
     fn forget(&self, site: SiteId);
 }
 
 impl StatusOutlet for RegistryHandle {
-    fn report(&self, status: SiteStatus) {
+    fn report(&self, status: Arc<SiteStatus>) {
         Self::report(self, status);
     }
 
@@ -137,8 +137,8 @@ impl StatusBoard {
     /// Replaces the status of a site.
     pub(crate) fn report(&self, status: SiteStatus, cause: Cause) {
         self.note(&status, cause);
-        self.outlet.report(status.clone());
         let status = Arc::new(status);
+        self.outlet.report(Arc::clone(&status));
         let before = self.lock().insert(status.id, Arc::clone(&status));
         if before.as_ref() != Some(&status) {
             self.tell();
@@ -262,7 +262,7 @@ mod tests {
     struct Nowhere;
 
     impl StatusOutlet for Nowhere {
-        fn report(&self, _: SiteStatus) {}
+        fn report(&self, _: Arc<SiteStatus>) {}
 
         fn forget(&self, _: SiteId) {}
     }

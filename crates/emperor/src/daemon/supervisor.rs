@@ -2,7 +2,7 @@
 //! the vassals. It never waits for a vassal: what it tells is a level that the vassal reads when it
 //! can.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -12,7 +12,7 @@ use site_registry::{Desired, Row};
 use tokio::sync::{mpsc, watch};
 use tracing::info;
 use vassal_core::lifecycle::Haste;
-use vassal_core::{Action, Address, Catalog, Resolution, Want, plan};
+use vassal_core::{Action, Address, Catalog, Resolution, VassalSpec, Want, plan};
 
 use super::handle::{Command, Selection};
 use super::process::Left;
@@ -23,8 +23,12 @@ use vassals::Vassals;
 mod inheritance;
 mod vassals;
 
-/// Rows that are resolved between two looks at everything else.
-const ROWS_AT_ONCE: usize = 256;
+/// Rows that are resolved, or told of, between two looks at everything else.
+const ROWS_AT_ONCE: usize = 64;
+
+/// Why sites can't run as users of the system, by name: asked once for all sites that are told of
+/// together.
+type Users = BTreeMap<String, Option<String>>;
 
 /// What the supervisor is connected to.
 #[derive(Debug)]
@@ -141,9 +145,7 @@ impl<S: Spawner> Supervisor<S> {
                 },
                 DiffItem::Remove(id, _) => self.resolution.remove(*id),
             }
-            if count % ROWS_AT_ONCE == ROWS_AT_ONCE - 1 {
-                tokio::task::yield_now().await;
-            }
+            pause_after(count).await;
         }
     }
 
@@ -162,42 +164,44 @@ impl<S: Spawner> Supervisor<S> {
     async fn tell(&mut self) {
         let wants = self.resolution.wants().clone();
         let actions = plan(&wants, &self.told).actions;
-        self.assign_hosts(&actions);
+        self.assign_hosts(&actions).await;
         self.announce(&actions).await;
         self.told = wants;
-        for (id, action) in actions {
+        let mut users = Users::new();
+        for (count, (id, action)) in actions.into_iter().enumerate() {
             match action {
                 Action::Start(want) | Action::Update(want) => {
-                    let want = self.admitted(id, want).await;
+                    let want = self.admitted(id, want, &mut users).await;
                     self.vassals.want(id, want);
                 }
                 Action::Remove => self.vassals.remove(id),
             }
+            pause_after(count).await;
         }
     }
 
-    /// Whoever gains or loses a host does so before anybody publishes a route.
-    fn assign_hosts(&self, actions: &[(SiteId, Action)]) {
-        let mut touched = BTreeSet::new();
-        for (id, action) in actions {
-            touched.extend(self.told.get(id).into_iter().flat_map(Want::hosts));
-            match action {
-                Action::Start(want) | Action::Update(want) => touched.extend(want.hosts()),
-                Action::Remove => {}
-            }
-        }
+    /// Whoever gains or loses a host does so before anybody who is told of it publishes a route.
+    async fn assign_hosts(&self, actions: &[(SiteId, Action)]) {
         let index = self.resolution.hosts();
-        let owners = touched.into_iter().map(|host| {
-            let owner = index.owner(&host);
-            (host, owner)
-        });
-        self.house.routes.assign(owners);
+        for (count, (id, action)) in actions.iter().enumerate() {
+            let before = self.told.get(id).into_iter().flat_map(Want::hosts);
+            let now = match action {
+                Action::Start(want) | Action::Update(want) => want.hosts(),
+                Action::Remove => Vec::new(),
+            };
+            let owners = before.chain(now).map(|host| {
+                let owner = index.owner(&host);
+                (host, owner)
+            });
+            self.house.routes.assign(owners);
+            pause_after(count).await;
+        }
     }
 
     async fn announce(&self, actions: &[(SiteId, Action)]) {
         let own_user = |(id, action): &(SiteId, Action)| match action {
             Action::Start(Want::Run(spec)) | Action::Update(Want::Run(spec)) => {
-                (spec.run_as == RunAs::Auto).then_some(*id)
+                (spec.run_as == RunAs::Auto && !spec.begins_asleep()).then_some(*id)
             }
             Action::Start(_) | Action::Update(_) | Action::Remove => None,
         };
@@ -208,21 +212,39 @@ impl<S: Spawner> Supervisor<S> {
     }
 
     /// What is wanted, or its rejection where this machine lacks the user.
-    async fn admitted(&mut self, id: SiteId, want: Want) -> Want {
+    async fn admitted(&mut self, id: SiteId, want: Want, users: &mut Users) -> Want {
         self.refused.remove(&id);
         let Want::Run(spec) = &want else {
             return want;
         };
-        match self.house.spawner.refusal(id, &spec.run_as).await {
+        let refusal = self.refusal(id, spec, users).await;
+        match refusal {
             None => want,
             Some(reason) => {
                 self.refused.insert(id);
                 Want::Rejected {
-                    reason: RejectionReason::RunAs(reason),
+                    reason: Box::new(RejectionReason::RunAs(reason)),
                     address: Some(Arc::new(Address::from(&**spec))),
                 }
             }
         }
+    }
+
+    /// Why this machine lacks the user of a site.
+    async fn refusal(&self, id: SiteId, spec: &VassalSpec, users: &mut Users) -> Option<String> {
+        let spawner = &self.house.spawner;
+        let name = match &spec.run_as {
+            // It gets a user of its own when it first wakes, as it may never do.
+            RunAs::Auto if spec.begins_asleep() => return None,
+            RunAs::Auto => return spawner.refusal(id, &spec.run_as).await,
+            RunAs::User(name) => name,
+        };
+        if let Some(known) = users.get(name) {
+            return known.clone();
+        }
+        let refusal = spawner.refusal(id, &spec.run_as).await;
+        users.insert(name.clone(), refusal.clone());
+        refusal
     }
 
     fn obey(&mut self, command: Command) {
@@ -270,6 +292,13 @@ impl<S: Spawner> Supervisor<S> {
                 Ok(()) = self.channels.shutdown.changed() => return Box::pin(self.end()).await,
             }
         }
+    }
+}
+
+/// Lets others have their turn after so many rows.
+async fn pause_after(count: usize) {
+    if count % ROWS_AT_ONCE == ROWS_AT_ONCE - 1 {
+        tokio::task::yield_now().await;
     }
 }
 

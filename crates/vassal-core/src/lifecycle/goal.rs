@@ -43,7 +43,7 @@ impl Goal {
             Want::Run(spec) => self.aim_at(spec, next),
             Want::Disabled(address) => Self::Disabled(address),
             Want::Rejected { reason, address } => Self::Rejected {
-                reason,
+                reason: *reason,
                 address,
                 fallback: self.into_proven(),
             },

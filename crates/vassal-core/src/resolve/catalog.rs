@@ -46,7 +46,7 @@ pub struct Catalog {
     templates: BTreeMap<TemplateName, Entry>,
     default_template: Option<TemplateName>,
     default_run_as: Option<RunAs>,
-    pub(super) policy: Policy,
+    policy: Policy,
     domains: Domains,
     privilege: Privilege,
 }
@@ -59,7 +59,7 @@ struct Entry {
 
 #[derive(Debug)]
 enum State {
-    Usable(Box<Prepared>),
+    Usable(Arc<Prepared>),
     Broken(Diagnostics),
 }
 
@@ -113,6 +113,7 @@ impl Catalog {
             .collect();
         let mut reader = Reader {
             vassal: &vassal,
+            policy: &input.policy,
             declared: BTreeSet::new(),
             found,
         };
@@ -156,7 +157,7 @@ impl Catalog {
     pub(super) fn prepared(
         &self,
         site: &Site,
-    ) -> Result<(&TemplateName, &Prepared), RejectionReason> {
+    ) -> Result<(&TemplateName, &Arc<Prepared>), RejectionReason> {
         let wanted = site.template.as_ref().or(self.default_template.as_ref());
         let wanted = wanted.ok_or_else(|| RejectionReason::Column {
             column: "template",
@@ -243,6 +244,7 @@ fn variables(draft: &Draft) -> Vec<VariableInfo<'_>> {
 
 struct Reader<'a> {
     vassal: &'a Layer,
+    policy: &'a Policy,
     /// Variables that at least one template has.
     declared: BTreeSet<Arc<str>>,
     /// What is wrong with the configuration's overlays.
@@ -264,9 +266,9 @@ impl Reader<'_> {
         found.extend(overlay.into_iter().flat_map(|overlay| draft.lay(overlay)));
         found.extend(draft.settings().err().into_iter().flatten());
         self.declared.extend(draft.vars.keys().cloned());
-        let prepared = Prepared::new(draft);
+        let prepared = Prepared::new(draft, self.policy.site_may_set.clone());
         let state = match prepared {
-            Ok(prepared) if found.is_empty() => State::Usable(Box::new(prepared)),
+            Ok(prepared) if found.is_empty() => State::Usable(Arc::new(prepared)),
             Ok(_) => self.blame(&source, found),
             Err(more) => {
                 found.extend(more);

@@ -5,53 +5,57 @@
 //! row among 100,000 costs what one row costs.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use imbl::HashMap;
 use site_model::{HostPattern, SiteId};
 
-/// Who claims which host.
+/// Who claims which host. What a site claims stands in its row, and isn't kept here once more.
 #[derive(Debug, Clone, Default)]
 pub struct HostIndex {
-    /// Sorted; never empty.
-    claims: HashMap<HostPattern, Vec<SiteId>>,
-    sites: HashMap<SiteId, Vec<HostPattern>>,
+    claims: HashMap<HostPattern, Claimants>,
+}
+
+/// Those who claim one host; nearly always it is one site.
+#[derive(Debug, Clone)]
+enum Claimants {
+    One(SiteId),
+    /// Sorted, two at least.
+    Several(Arc<[SiteId]>),
 }
 
 impl HostIndex {
     /// The site that has this host.
     pub fn owner(&self, host: &HostPattern) -> Option<SiteId> {
-        self.claims.get(host)?.first().copied()
+        self.claimants(host).first().copied()
     }
 
     /// The first of a site's hosts that another has, and who that is.
-    pub fn conflict(&self, site: SiteId) -> Option<(HostPattern, SiteId)> {
-        let hosts = self.sites.get(&site)?;
-        hosts.iter().find_map(|host| {
-            let owner = self.owner(host).filter(|owner| *owner != site)?;
-            Some((host.clone(), owner))
+    pub fn conflict(
+        &self,
+        site: SiteId,
+        hosts: impl IntoIterator<Item = HostPattern>,
+    ) -> Option<(HostPattern, SiteId)> {
+        hosts.into_iter().find_map(|host| {
+            let owner = self.owner(&host).filter(|owner| *owner != site)?;
+            Some((host, owner))
         })
     }
 
-    /// Sets what a site claims; nothing: it is gone. Yields the other sites for which
+    /// Sets what a site claims, from what it claimed before. Yields the other sites for which
     /// [`conflict`](Self::conflict) may answer differently now.
     pub fn claim(
         &mut self,
         site: SiteId,
-        hosts: impl IntoIterator<Item = HostPattern>,
+        had: &[HostPattern],
+        wanted: &[HostPattern],
     ) -> BTreeSet<SiteId> {
-        let wanted: Vec<_> = hosts.into_iter().collect();
-        let had = self.sites.get(&site).cloned().unwrap_or_default();
         let mut touched = BTreeSet::new();
         for host in had.iter().filter(|host| !wanted.contains(host)) {
             touched.extend(self.give_up(site, host));
         }
         for host in wanted.iter().filter(|host| !had.contains(host)) {
             touched.extend(self.take(site, host));
-        }
-        if wanted.is_empty() {
-            self.sites.remove(&site);
-        } else {
-            self.sites.insert(site, wanted);
         }
         touched.remove(&site);
         touched
@@ -60,7 +64,7 @@ impl HostIndex {
     /// Those who hold the host in common with a site that comes or goes; only where it is the
     /// first of them does anything change for the others.
     fn take(&mut self, site: SiteId, host: &HostPattern) -> Vec<SiteId> {
-        let mut claimants = self.claims.get(host).cloned().unwrap_or_default();
+        let mut claimants = self.claimants(host).to_vec();
         let Err(at) = claimants.binary_search(&site) else {
             return Vec::new();
         };
@@ -70,32 +74,49 @@ impl HostIndex {
         } else {
             Vec::new()
         };
-        self.claims.insert(host.clone(), claimants);
+        self.set(host, claimants);
         others
     }
 
     fn give_up(&mut self, site: SiteId, host: &HostPattern) -> Vec<SiteId> {
-        let mut claimants = self.claims.get(host).cloned().unwrap_or_default();
+        let mut claimants = self.claimants(host).to_vec();
         let Ok(at) = claimants.binary_search(&site) else {
             return Vec::new();
         };
         claimants.remove(at);
-        if claimants.is_empty() {
-            self.claims.remove(host);
-            return Vec::new();
-        }
         let others = if at == 0 {
             claimants.clone()
         } else {
             Vec::new()
         };
-        self.claims.insert(host.clone(), claimants);
+        self.set(host, claimants);
         others
+    }
+
+    fn claimants(&self, host: &HostPattern) -> &[SiteId] {
+        match self.claims.get(host) {
+            None => &[],
+            Some(Claimants::One(site)) => std::slice::from_ref(site),
+            Some(Claimants::Several(sites)) => sites,
+        }
+    }
+
+    fn set(&mut self, host: &HostPattern, claimants: Vec<SiteId>) {
+        match *claimants {
+            [] => self.claims.remove(host),
+            [site] => self.claims.insert(host.clone(), Claimants::One(site)),
+            [_, _, ..] => {
+                let several = Claimants::Several(claimants.into());
+                self.claims.insert(host.clone(), several)
+            }
+        };
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -108,20 +129,39 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn claim(index: &mut HostIndex, site: i64, hosts: &[&str]) -> Vec<i64> {
-        let hosts = hosts.iter().map(|text| host(text));
-        let touched = index.claim(id(site), hosts);
+    /// An index, and what each site claims.
+    #[derive(Default)]
+    struct House {
+        index: HostIndex,
+        rows: BTreeMap<i64, Vec<HostPattern>>,
+    }
+
+    impl House {
+        fn claim(&mut self, site: i64, hosts: &[HostPattern]) -> BTreeSet<SiteId> {
+            let had = self.rows.insert(site, hosts.to_vec()).unwrap_or_default();
+            self.index.claim(id(site), &had, hosts)
+        }
+
+        fn conflict(&self, site: i64) -> Option<(HostPattern, SiteId)> {
+            let hosts = self.rows.get(&site).cloned().unwrap_or_default();
+            self.index.conflict(id(site), hosts)
+        }
+    }
+
+    fn claim(house: &mut House, site: i64, hosts: &[&str]) -> Vec<i64> {
+        let hosts: Vec<_> = hosts.iter().map(|text| host(text)).collect();
+        let touched = house.claim(site, &hosts);
         touched.into_iter().map(SiteId::get).collect()
     }
 
-    fn check(index: &HostIndex, site: i64, expected: Option<(&str, i64)>) {
+    fn check(house: &House, site: i64, expected: Option<(&str, i64)>) {
         let expected = expected.map(|(text, owner)| (host(text), id(owner)));
-        assert_eq!(index.conflict(id(site)), expected, "site {site}");
+        assert_eq!(house.conflict(site), expected, "site {site}");
     }
 
     #[test]
     fn the_lower_id_keeps_a_host_whenever_it_comes() {
-        let mut index = HostIndex::default();
+        let mut index = House::default();
         assert!(claim(&mut index, 9, &["a.example", "b.example"]).is_empty());
         check(&index, 9, None);
         assert_eq!(claim(&mut index, 5, &["b.example"]), [9]);
@@ -137,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_wildcard_and_a_host_below_it_are_two() {
-        let mut index = HostIndex::default();
+        let mut index = House::default();
         claim(&mut index, 1, &["*.example.com"]);
         claim(&mut index, 2, &["www.example.com"]);
         check(&index, 2, None);
@@ -148,14 +188,14 @@ mod tests {
         fn what_is_reported_as_touched_is_all_that_changed(
             steps in prop::collection::vec((1_i64..6, prop::collection::btree_set(0_u8..4, 0..3)), 1..30)
         ) {
-            let mut index = HostIndex::default();
+            let mut index = House::default();
             for (site, hosts) in steps {
-                let verdicts = |index: &HostIndex| {
-                    (1..6).map(|site| index.conflict(id(site))).collect::<Vec<_>>()
+                let verdicts = |index: &House| {
+                    (1..6).map(|site| index.conflict(site)).collect::<Vec<_>>()
                 };
                 let before = verdicts(&index);
                 let hosts = hosts.iter().map(|n| host(&format!("h{n}.example")));
-                let touched = index.claim(id(site), hosts.collect::<Vec<_>>());
+                let touched = index.claim(site, &hosts.collect::<Vec<_>>());
                 let after = verdicts(&index);
                 for (at, number) in (1..6).enumerate() {
                     let told = touched.contains(&id(number)) || number == site;

@@ -22,15 +22,15 @@ pub use explain::{ExplainedSetting, Rendering};
 pub use host_index::HostIndex;
 pub use hosts::{Domains, FormatError, Rewrite};
 pub use names::RENDER_NAMES;
-pub(crate) use recipe::render;
 pub use recipe::{Recipe, RenderError};
 pub use resolution::Resolution;
 pub use run_as::Privilege;
 
 use crate::diagnostic::Diagnostics;
+use crate::overlay::SiteTables;
 use crate::template::Draft;
 
 /// Checks what is to be rendered in a template by itself.
 pub(crate) fn check_names(draft: Draft) -> Result<(), Diagnostics> {
-    prepared::Prepared::new(draft).map(drop)
+    prepared::Prepared::new(draft, SiteTables::default()).map(drop)
 }

@@ -3,21 +3,29 @@
 
 use std::sync::Arc;
 
+use site_model::Site;
+
 use super::engine::{Engine, Text};
 use super::names::{InstanceScope, Scope};
+use crate::Settings;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::overlay::{self, SiteTables};
 use crate::template::{Draft, Piece};
 
 /// A template that sites can use.
-#[derive(Debug, Clone)]
+#[derive(Debug, Default)]
 pub(super) struct Prepared {
     pub(super) draft: Draft,
-    pub(super) engine: Arc<Engine>,
+    pub(super) engine: Engine,
+    /// What rows may lay over it.
+    site_may_set: SiteTables,
+    /// What it says by itself: most of its sites have the same, and share it.
+    settings: Arc<Settings>,
 }
 
 impl Prepared {
     /// Compiles a draft's texts and checks the names in them.
-    pub(super) fn new(draft: Draft) -> Result<Self, Diagnostics> {
+    pub(super) fn new(draft: Draft, site_may_set: SiteTables) -> Result<Self, Diagnostics> {
         let mut engine = Engine::default();
         let mut found = Diagnostics::default();
         for (text, _) in texts(&draft) {
@@ -26,8 +34,32 @@ impl Prepared {
         found.extend(unknown_names(&engine, &draft));
         found.or_else_ok(())?;
         Ok(Self {
+            settings: Arc::new(draft.settings_unchecked()),
             draft,
-            engine: Arc::new(engine),
+            engine,
+            site_may_set,
+        })
+    }
+
+    /// The template's draft with a row laid over it.
+    pub(super) fn draft_of(&self, site: &Site) -> Result<Draft, Diagnostics> {
+        let mut draft = self.draft.clone();
+        if !site.extra_config.trim().is_empty() {
+            let source = overlay::row_source(site.id, &site.extra_config);
+            let layer = overlay::read_row(&source, &self.site_may_set)?;
+            draft.lay(&layer).or_else_ok(())?;
+        }
+        let missing: Diagnostics = draft.missing_variables().collect();
+        missing.or_else_ok(draft)
+    }
+
+    /// The settings of a draft that was made from this one.
+    pub(super) fn settings_of(&self, draft: &Draft) -> Result<Arc<Settings>, Diagnostics> {
+        let settings = draft.settings()?;
+        Ok(if settings == *self.settings {
+            Arc::clone(&self.settings)
+        } else {
+            Arc::new(settings)
         })
     }
 }

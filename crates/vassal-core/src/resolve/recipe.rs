@@ -9,26 +9,21 @@ use thiserror::Error;
 
 use super::engine::{Bound, Engine, Text};
 use super::names::{InstanceScope, Scope, table};
+use super::prepared::Prepared;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::spec::{InstanceContext, Launch, ListenMode, Reach, RenderedFile, VassalSpec};
-use crate::template::{Draft, Named, Piece, ReachPieces, VarValue, Variable};
+use crate::template::{Draft, Piece, ReachPieces, VarValue};
 
 /// The descriptor of an inherited socket, the first of `sd_listen_fds(3)`.
 const SOCKET_FD: u32 = 3;
 
-/// What is rendered for each instance of a vassal.
+/// What is rendered for each instance of a vassal: its template. What the row lays over that is read
+/// again for each, so that a site which rests, as most of very many do, costs the text of its row and
+/// nothing that was made of it.
 ///
 /// Opaque: [`VassalSpec::render`] uses it. The default is an empty one, which renders nothing.
 #[derive(Debug, Clone, Default)]
-pub struct Recipe {
-    pub(super) engine: Arc<Engine>,
-    pub(super) command: Arc<Vec<Piece>>,
-    pub(super) working_dir: Option<Piece>,
-    pub(super) env: Arc<Named<Piece>>,
-    pub(super) files: Arc<Named<Piece>>,
-    pub(super) vars: Arc<Named<Variable>>,
-    pub(super) reach: ReachPieces,
-}
+pub struct Recipe(Arc<Prepared>);
 
 /// A vassal's texts yield nothing that could be started.
 ///
@@ -45,30 +40,35 @@ pub enum RenderError {
 }
 
 impl Recipe {
-    pub(super) fn new(engine: Arc<Engine>, draft: &Draft) -> Self {
-        Self {
-            engine,
-            command: Arc::clone(&draft.command),
-            working_dir: draft.working_dir.clone(),
-            env: Arc::clone(&draft.env),
-            files: Arc::clone(&draft.files),
-            vars: Arc::clone(&draft.vars),
-            reach: draft.reach.clone(),
-        }
+    pub(super) fn new(template: Arc<Prepared>) -> Self {
+        Self(template)
     }
 }
 
-/// Renders everything for one instance.
-pub(crate) fn render(spec: &VassalSpec, instance: &InstanceContext) -> Result<Launch, RenderError> {
-    let recipe = &spec.recipe;
+impl VassalSpec {
+    /// What one instance is started with.
+    pub fn render(&self, instance: &InstanceContext) -> Result<Launch, RenderError> {
+        let draft = self.recipe.0.draft_of(&self.site)?;
+        render(self, &draft, instance)
+    }
+}
+
+/// Renders everything for one instance of a specification that was made from a draft.
+pub(super) fn render(
+    spec: &VassalSpec,
+    draft: &Draft,
+    instance: &InstanceContext,
+) -> Result<Launch, RenderError> {
+    let engine = &spec.recipe.0.engine;
     let mut found = Diagnostics::default();
-    let vars: Vec<_> = recipe.vars.keys().map(AsRef::as_ref).collect();
-    let files: Vec<_> = recipe.files.keys().map(AsRef::as_ref).collect();
+    let vars: Vec<_> = draft.vars.keys().map(AsRef::as_ref).collect();
+    let files: Vec<_> = draft.files.keys().map(AsRef::as_ref).collect();
     let base = base_values(spec, instance);
-    let values = rendered_vars(recipe, &table(base.clone()), &mut found);
-    let paths = file_paths(recipe, &instance.dir);
+    let values = rendered_vars(engine, draft, &table(base.clone()), &mut found);
+    let paths = file_paths(draft, &instance.dir);
     let renderer = Renderer {
-        recipe,
+        engine,
+        draft,
         private: &instance.dir,
         scope: Scope {
             vars: Some(&vars),
@@ -132,17 +132,22 @@ fn path_value(path: &Path) -> Value {
     Value::from(path.to_string_lossy().into_owned())
 }
 
-fn file_paths(recipe: &Recipe, dir: &Path) -> Vec<(Arc<str>, Value)> {
-    let names = recipe.files.keys();
+fn file_paths(draft: &Draft, dir: &Path) -> Vec<(Arc<str>, Value)> {
+    let names = draft.files.keys();
     names
         .map(|name| (name.clone(), path_value(&dir.join(&**name))))
         .collect()
 }
 
 /// The variables, with the names in their own texts filled in.
-fn rendered_vars(recipe: &Recipe, base: &Value, found: &mut Diagnostics) -> Vec<(Arc<str>, Value)> {
+fn rendered_vars(
+    engine: &Engine,
+    draft: &Draft,
+    base: &Value,
+    found: &mut Diagnostics,
+) -> Vec<(Arc<str>, Value)> {
     let mut rendered = Vec::new();
-    for (name, variable) in &*recipe.vars {
+    for (name, variable) in &*draft.vars {
         let Some((value, origin)) = &variable.value else {
             continue;
         };
@@ -151,9 +156,7 @@ fn rendered_vars(recipe: &Recipe, base: &Value, found: &mut Diagnostics) -> Vec<
                 text,
                 place: &origin.place,
             };
-            let rendered = recipe
-                .engine
-                .render(text, base, &Scope::default(), Bound::Argument);
+            let rendered = engine.render(text, base, &Scope::default(), Bound::Argument);
             rendered.unwrap_or_else(|wrong| {
                 found.push(wrong);
                 String::new()
@@ -184,7 +187,8 @@ pub(super) fn plain_value(value: &VarValue) -> Value {
 }
 
 struct Renderer<'a> {
-    recipe: &'a Recipe,
+    engine: &'a Engine,
+    draft: &'a Draft,
     /// The instance's private folder.
     private: &'a Path,
     scope: Scope<'a>,
@@ -202,19 +206,19 @@ impl Renderer<'_> {
             files: Vec::new(),
             reach: Reach::default(),
         };
-        for (at, piece) in self.recipe.command.iter().enumerate() {
+        for (at, piece) in self.draft.command.iter().enumerate() {
             take(self.arguments(piece, at, &mut launch.argv));
         }
-        for (name, piece) in &*self.recipe.env {
+        for (name, piece) in &*self.draft.env {
             let value = self.argument(piece, name.len() + 1);
             take(value.map(|value| launch.env.push((name.to_string(), value))));
         }
-        for (name, piece) in &*self.recipe.files {
+        for (name, piece) in &*self.draft.files {
             let text = self.text(piece, Bound::File);
             let name = name.to_string();
             take(text.map(|text| launch.files.push(RenderedFile { name, text })));
         }
-        if let Some(piece) = &self.recipe.working_dir {
+        if let Some(piece) = &self.draft.working_dir {
             let folder = self.path(piece, "a working folder is an absolute path");
             take(folder.map(|folder| launch.working_dir = Some(folder)));
         }
@@ -222,7 +226,7 @@ impl Renderer<'_> {
             writable,
             readable,
             inaccessible,
-        } = &self.recipe.reach;
+        } = &self.draft.reach;
         for (pieces, paths) in [
             (writable, &mut launch.reach.writable),
             (readable, &mut launch.reach.readable),
@@ -300,9 +304,7 @@ impl Renderer<'_> {
             text: &piece.text,
             place: &piece.origin.place,
         };
-        self.recipe
-            .engine
-            .render(text, &self.values, &self.scope, bound)
+        self.engine.render(text, &self.values, &self.scope, bound)
     }
 }
 

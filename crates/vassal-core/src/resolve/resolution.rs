@@ -1,6 +1,5 @@
 //! All rows against one catalog, kept up to date row by row.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -22,17 +21,22 @@ pub struct Resolution {
     wants: OrdMap<SiteId, Want>,
 }
 
-/// A row, and what comes of it without regard to the others.
+/// A row, and what comes of it without regard to the others. One pointer each: there may be 100,000.
 #[derive(Debug, Clone)]
 enum Row {
-    /// It became a site.
-    Site {
-        site: Arc<Site>,
-        hosts: Option<SiteHosts>,
-        outcome: Result<Arc<VassalSpec>, RejectionReason>,
-    },
-    /// It became none.
-    Rejected(RejectionReason),
+    /// It can be run.
+    Good(Arc<VassalSpec>),
+    /// It is a site that can't be run.
+    Bad(Arc<BadSite>),
+    /// It became no site.
+    Rejected(Arc<RejectionReason>),
+}
+
+#[derive(Debug)]
+struct BadSite {
+    site: Arc<Site>,
+    hosts: Option<SiteHosts>,
+    reason: RejectionReason,
 }
 
 impl Resolution {
@@ -52,8 +56,11 @@ impl Resolution {
         let mut other = Self::new(catalog);
         for (id, row) in &self.rows {
             match row {
-                Row::Site { site, .. } => other.set_site(site),
-                Row::Rejected(reason) => other.set_rejected(*id, reason.clone()),
+                Row::Good(spec) => other.set_site(&spec.site),
+                Row::Bad(bad) => other.set_site(&bad.site),
+                Row::Rejected(reason) => {
+                    other.set(*id, Some(Row::Rejected(Arc::clone(reason))));
+                }
             }
         }
         other
@@ -76,32 +83,35 @@ impl Resolution {
 
     /// A row is new or differs.
     pub fn set_site(&mut self, site: &Arc<Site>) {
-        let hosts = self.catalog.hosts(site).ok();
-        let row = Row::Site {
-            site: Arc::clone(site),
-            outcome: self.catalog.resolve(site).map(Arc::new),
-            hosts: hosts.clone(),
+        let row = match self.catalog.resolve(site) {
+            Ok(spec) => Row::Good(Arc::new(spec)),
+            Err(reason) => Row::Bad(Arc::new(BadSite {
+                site: Arc::clone(site),
+                hosts: self.catalog.hosts(site).ok(),
+                reason,
+            })),
         };
-        let patterns = hosts.iter().flat_map(SiteHosts::patterns);
-        self.set(site.id, Some(row), patterns.collect());
+        self.set(site.id, Some(row));
     }
 
     /// A row can't be read as a site.
     pub fn set_rejected(&mut self, id: SiteId, reason: RejectionReason) {
-        self.set(id, Some(Row::Rejected(reason)), Vec::new());
+        self.set(id, Some(Row::Rejected(Arc::new(reason))));
     }
 
     /// A row is gone.
     pub fn remove(&mut self, id: SiteId) {
-        self.set(id, None, Vec::new());
+        self.set(id, None);
     }
 
-    fn set(&mut self, id: SiteId, row: Option<Row>, hosts: Vec<HostPattern>) {
-        let mut touched: BTreeSet<_> = self.hosts.claim(id, hosts);
-        match row {
+    fn set(&mut self, id: SiteId, row: Option<Row>) {
+        let wanted = row.as_ref().map(Row::patterns).unwrap_or_default();
+        let before = match row {
             Some(row) => self.rows.insert(id, row),
             None => self.rows.remove(&id),
         };
+        let had = before.as_ref().map(Row::patterns).unwrap_or_default();
+        let mut touched = self.hosts.claim(id, &had, &wanted);
         touched.insert(id);
         for id in touched {
             match self.rows.get(&id).map(|row| self.want(id, row)) {
@@ -112,38 +122,30 @@ impl Resolution {
     }
 
     fn want(&self, id: SiteId, row: &Row) -> Want {
-        let (site, hosts, outcome) = match row {
-            Row::Site {
-                site,
-                hosts,
-                outcome,
-            } => (site, hosts.as_ref(), outcome),
+        let (site, queue) = match row {
+            Row::Good(spec) => (&spec.site, spec.settings.queue),
+            Row::Bad(bad) => (&bad.site, Settings::default().queue),
             Row::Rejected(reason) => {
-                let (reason, address) = (reason.clone(), None);
+                let (reason, address) = (Box::new(RejectionReason::clone(reason)), None);
                 return Want::Rejected { reason, address };
             }
         };
-        let queue = match outcome {
-            Ok(spec) => spec.settings.queue,
-            Err(_) => Settings::default().queue,
-        };
         let address = || {
-            let address = Address::new(site.slug.clone(), hosts?, queue);
+            let address = Address::new(site.slug.clone(), row.hosts()?, queue);
             self.kept(id, address).map(Arc::new)
         };
         if let (false, Some(address)) = (site.enabled, address()) {
             return Want::Disabled(address);
         }
-        match (self.hosts.conflict(id), outcome) {
-            (Some((host, owner)), _) => Want::Rejected {
-                reason: RejectionReason::HostTaken { host, owner },
-                address: address(),
-            },
-            (None, Err(reason)) => Want::Rejected {
-                reason: reason.clone(),
-                address: address(),
-            },
-            (None, Ok(spec)) => Want::Run(Arc::clone(spec)),
+        let rejected = |reason| Want::Rejected {
+            reason: Box::new(reason),
+            address: address(),
+        };
+        match (self.hosts.conflict(id, row.patterns()), row) {
+            (Some((host, owner)), _) => rejected(RejectionReason::HostTaken { host, owner }),
+            (None, Row::Bad(bad)) => rejected(bad.reason.clone()),
+            (None, Row::Rejected(reason)) => rejected(RejectionReason::clone(reason)),
+            (None, Row::Good(spec)) => Want::Run(Arc::clone(spec)),
         }
     }
 
@@ -152,5 +154,23 @@ impl Resolution {
         let hosts = &mut address.hosts;
         hosts.retain(|(host, _)| self.hosts.owner(host) == Some(id));
         (!hosts.is_empty()).then_some(address)
+    }
+}
+
+impl Row {
+    fn hosts(&self) -> Option<&SiteHosts> {
+        match self {
+            Self::Good(spec) => Some(&spec.hosts),
+            Self::Bad(bad) => bad.hosts.as_ref(),
+            Self::Rejected(_) => None,
+        }
+    }
+
+    /// What it claims.
+    fn patterns(&self) -> Vec<HostPattern> {
+        self.hosts()
+            .into_iter()
+            .flat_map(SiteHosts::patterns)
+            .collect()
     }
 }

@@ -8,15 +8,15 @@ use crate::settings::{
     Cache, Health, Idle, Instances, Limits, Probe, Ready, Recycle, Restart, Sandbox, Settings, Stop,
 };
 use crate::spec::VassalSpec;
-use crate::template::{Piece, ReachPieces, VarValue, Word};
+use crate::template::{Draft, Piece, ReachPieces, VarValue, Word};
 
 /// Raised when the encoding below changes its meaning.
 const ENCODING: u64 = 1;
 
-/// Hashes a specification; its own `revision` is not looked at.
+/// Hashes a specification and the draft that it was made from; its own `revision` is not looked at.
 ///
 /// Every struct is taken apart field by field, so that a field that is added can't be forgotten.
-pub(super) fn of(spec: &VassalSpec) -> Revision {
+pub(super) fn of(spec: &VassalSpec, draft: &Draft) -> Revision {
     let VassalSpec {
         site,
         hosts,
@@ -25,7 +25,8 @@ pub(super) fn of(spec: &VassalSpec) -> Revision {
         listen,
         run_as,
         settings,
-        recipe,
+        // What it renders is in the draft.
+        recipe: _,
         revision: _,
     } = spec;
     let mut encoder = Encoder::default();
@@ -50,23 +51,23 @@ pub(super) fn of(spec: &VassalSpec) -> Revision {
         RunAs::User(name) => Some(name),
     });
     encoder.settings(settings);
-    encoder.list(&*recipe.command, Encoder::piece);
-    encoder.list(&recipe.working_dir, Encoder::piece);
+    encoder.list(&*draft.command, Encoder::piece);
+    encoder.list(&draft.working_dir, Encoder::piece);
     let ReachPieces {
         writable,
         readable,
         inaccessible,
-    } = &recipe.reach;
+    } = &draft.reach;
     for paths in [writable, readable, inaccessible] {
         encoder.list(&**paths, Encoder::piece);
     }
-    for pieces in [&recipe.env, &recipe.files] {
+    for pieces in [&draft.env, &draft.files] {
         encoder.list(&**pieces, |encoder, (name, piece)| {
             encoder.text(name);
             encoder.piece(piece);
         });
     }
-    encoder.list(&*recipe.vars, |encoder, (name, variable)| {
+    encoder.list(&*draft.vars, |encoder, (name, variable)| {
         encoder.text(name);
         encoder.list(&variable.value, |encoder, (value, _)| {
             encoder.variable(value);

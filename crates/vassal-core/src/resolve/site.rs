@@ -11,8 +11,7 @@ use super::engine::{Bound, Engine, Text};
 use super::names::{InstanceScope, Scope, table};
 use super::recipe::{self, Recipe};
 use super::revision;
-use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::overlay;
+use crate::diagnostic::Diagnostic;
 use crate::spec::{ListenMode, VassalSpec};
 use crate::template::{Draft, Piece, Word, unknown_word};
 
@@ -31,10 +30,10 @@ impl Catalog {
         let (template, prepared) = self.prepared(site)?;
         let run_as = self.run_as(site)?;
         let hosts = self.hosts(site)?;
-        let draft = self
-            .draft(site, &prepared.draft)
-            .map_err(|found| configuration(&found))?;
-        let settings = draft.settings().map_err(|found| configuration(&found))?;
+        let draft = prepared.draft_of(site);
+        let draft = draft.map_err(|found| configuration(&found))?;
+        let settings = prepared.settings_of(&draft);
+        let settings = settings.map_err(|found| configuration(&found))?;
         let mut spec = VassalSpec {
             site: Arc::clone(site),
             hosts,
@@ -43,7 +42,7 @@ impl Catalog {
             listen: ListenMode::Fd,
             run_as,
             settings,
-            recipe: Recipe::new(Arc::clone(&prepared.engine), &draft),
+            recipe: Recipe::new(Arc::clone(prepared)),
             revision: Revision::from_bytes([0; 16]),
         };
         let early = Early::new(&spec, &draft, &prepared.engine);
@@ -51,22 +50,10 @@ impl Catalog {
         let listen = early.word(draft.listen.as_ref(), spec.listen);
         spec.protocol = protocol.map_err(|wrong| configuration(&wrong))?;
         spec.listen = listen.map_err(|wrong| configuration(&wrong))?;
-        spec.render(&recipe::trial_instance())
+        recipe::render(&spec, &draft, &recipe::trial_instance())
             .map_err(|error| configuration(&error))?;
-        spec.revision = revision::of(&spec);
+        spec.revision = revision::of(&spec, &draft);
         Ok((draft, spec))
-    }
-
-    /// The template's draft with the row laid over it.
-    fn draft(&self, site: &Site, template: &Draft) -> Result<Draft, Diagnostics> {
-        let mut draft = template.clone();
-        if !site.extra_config.trim().is_empty() {
-            let source = overlay::row_source(site.id, &site.extra_config);
-            let layer = overlay::read_row(&source, &self.policy.site_may_set)?;
-            draft.lay(&layer).or_else_ok(())?;
-        }
-        let missing: Diagnostics = draft.missing_variables().collect();
-        missing.or_else_ok(draft)
     }
 }
 

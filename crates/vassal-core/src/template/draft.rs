@@ -145,7 +145,8 @@ impl Draft {
         found.or_else_ok(self.settings_unchecked())
     }
 
-    fn settings_unchecked(&self) -> Settings {
+    /// The settings, whether they fit together or not.
+    pub(crate) fn settings_unchecked(&self) -> Settings {
         Settings {
             ready: Ready {
                 probe: self.probe(),

@@ -24,9 +24,9 @@ pub(crate) use kind::unknown_word;
 pub(crate) use layer::{Layer, Permitted, read as read_layer};
 pub use names::RESERVED_ENV;
 pub use piece::{LayerKind, Origin};
-pub(crate) use piece::{Named, Piece, ReachPieces, is_literal};
+pub(crate) use piece::{Piece, ReachPieces, is_literal};
 pub use vars::VarValue;
-pub(crate) use vars::{Assignment, VarEntry, Variable};
+pub(crate) use vars::{Assignment, VarEntry};
 pub(crate) use words::Word;
 
 /// A template's text and name.

@@ -320,7 +320,9 @@ impl Tools {
 }
 
 /// Does what blocks on a thread for that.
-async fn off_the_loop<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn off_the_loop<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
     match spawn_blocking(work)
         .await
         .map_err(JoinError::try_into_panic)

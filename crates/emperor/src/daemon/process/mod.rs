@@ -60,7 +60,7 @@ mod worker_socket;
 
 pub(crate) use failure::{PrepareError, SpawnFailure};
 pub(crate) use identity::MEETING_PLACE;
-pub(crate) use launcher::{FastrouterOrder, Launcher, LauncherOptions};
+pub(crate) use launcher::{FastrouterOrder, Launcher, LauncherOptions, off_the_loop};
 pub(crate) use left::{Left, LeftFastrouter, LeftInstance, TakenOver};
 pub(crate) use memory::SiteMemory;
 pub(crate) use probe::ProbeFailure;

@@ -114,17 +114,14 @@ impl RouteBoard {
     }
 
     /// Puts a site's route up, and says which generation carries it.
-    pub(crate) fn publish(&self, route: SiteRoute) -> Generation {
-        let mut state = self.state();
-        if state
-            .routes
-            .get(&route.id)
-            .is_some_and(|known| **known == route)
-        {
-            return state.carrier_of(route.id);
-        }
+    pub(crate) fn publish(&self, route: impl Into<Arc<SiteRoute>>) -> Generation {
+        let route = route.into();
         let id = route.id;
-        state.routes.insert(id, Arc::new(route));
+        let mut state = self.state();
+        if state.routes.get(&id) == Some(&route) {
+            return state.carrier_of(id);
+        }
+        state.routes.insert(id, route);
         self.mark(state, id)
     }
 

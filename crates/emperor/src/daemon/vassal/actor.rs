@@ -269,7 +269,7 @@ impl<S: Spawner> Actor<S> {
             }
             Effect::Probe { incarnation, spec } => children.probe(incarnation, &spec),
             Effect::Publish(route) => {
-                let generation = house.routes.publish(&route);
+                let generation = house.routes.publish(route);
                 children.published();
                 return Some(Event::Published(generation));
             }

@@ -10,7 +10,7 @@ use crate::daemon::statuses::Cause;
 pub(in crate::daemon) fn rest<S>(life: &Lifecycle, slug: Option<&Slug>, house: &House<S>) {
     let status = life.status();
     match life.route() {
-        Some(route) => drop(house.routes.publish(&route)),
+        Some(route) => drop(house.routes.publish(route)),
         None => drop(house.routes.withdraw(status.id)),
     }
     witness::tell_of_rest(&status, slug);

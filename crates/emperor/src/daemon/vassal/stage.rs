@@ -249,9 +249,9 @@ impl Worker for Played {
 pub(in crate::daemon) struct Watched(watch::Sender<BTreeMap<SiteId, SiteStatus>>);
 
 impl StatusOutlet for Watched {
-    fn report(&self, status: SiteStatus) {
+    fn report(&self, status: Arc<SiteStatus>) {
         self.0
-            .send_modify(|known| drop(known.insert(status.id, status)));
+            .send_modify(|known| drop(known.insert(status.id, SiteStatus::clone(&status))));
     }
 
     fn forget(&self, site: SiteId) {

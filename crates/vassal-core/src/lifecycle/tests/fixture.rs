@@ -44,7 +44,7 @@ pub(crate) fn spec(id: i64, revision: u8, instances: u32) -> Arc<VassalSpec> {
         protocol: Protocol::Http,
         listen: ListenMode::Fd,
         run_as: RunAs::Auto,
-        settings: settings(instances),
+        settings: Arc::new(settings(instances)),
         recipe: Recipe::default(),
         revision: Revision::from_bytes([revision; 16]),
     })
@@ -53,22 +53,22 @@ pub(crate) fn spec(id: i64, revision: u8, instances: u32) -> Arc<VassalSpec> {
 /// The same, put to sleep after [`STOP_AFTER`] without a request.
 pub(crate) fn sleepy(id: i64, revision: u8, instances: u32) -> Arc<VassalSpec> {
     let mut spec = VassalSpec::clone(&spec(id, revision, instances));
-    spec.settings.idle.stop_after = STOP_AFTER;
+    Arc::make_mut(&mut spec.settings).idle.stop_after = STOP_AFTER;
     Arc::new(spec)
 }
 
 /// The same, with so many more while they are replaced.
 pub(crate) fn surging(spec: &VassalSpec, max_surge: u32) -> Arc<VassalSpec> {
     let mut spec = spec.clone();
-    spec.settings.instances.max_surge = max_surge;
+    Arc::make_mut(&mut spec.settings).instances.max_surge = max_surge;
     Arc::new(spec)
 }
 
 /// The same, with up to three instances, each of which takes two requests at once.
 pub(crate) fn scaled(id: i64, revision: u8, least: u32) -> Arc<VassalSpec> {
     let mut spec = VassalSpec::clone(&spec(id, revision, least));
-    spec.settings.instances.max = 3;
-    spec.settings.instances.concurrency = 2;
+    Arc::make_mut(&mut spec.settings).instances.max = 3;
+    Arc::make_mut(&mut spec.settings).instances.concurrency = 2;
     Arc::new(spec)
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn recycled(
     max_age: Duration,
 ) -> Arc<VassalSpec> {
     let mut spec = VassalSpec::clone(&spec(id, revision, instances));
-    spec.settings.recycle = Recycle {
+    Arc::make_mut(&mut spec.settings).recycle = Recycle {
         max_requests: 100,
         max_memory_bytes: 100 << 20,
         max_age,
@@ -91,15 +91,15 @@ pub(crate) fn recycled(
 /// The same, probed every ten seconds, and unwell after two failures.
 pub(crate) fn probed(id: i64, revision: u8, instances: u32) -> Arc<VassalSpec> {
     let mut spec = VassalSpec::clone(&spec(id, revision, instances));
-    spec.settings.health.interval = Duration::from_secs(10);
-    spec.settings.health.failures = 2;
+    Arc::make_mut(&mut spec.settings).health.interval = Duration::from_secs(10);
+    Arc::make_mut(&mut spec.settings).health.failures = 2;
     Arc::new(spec)
 }
 
 /// The same, with a watchdog of half a minute besides.
 pub(crate) fn watched(id: i64, revision: u8, instances: u32) -> Arc<VassalSpec> {
     let mut spec = VassalSpec::clone(&probed(id, revision, instances));
-    spec.settings.health.watchdog = Duration::from_secs(30);
+    Arc::make_mut(&mut spec.settings).health.watchdog = Duration::from_secs(30);
     Arc::new(spec)
 }
 
@@ -109,7 +109,7 @@ pub(crate) fn disabled(id: i64) -> Want {
 
 pub(crate) fn rejected(id: i64) -> Want {
     Want::Rejected {
-        reason: RejectionReason::Configuration("line 1: no such key".into()),
+        reason: Box::new(RejectionReason::Configuration("line 1: no such key".into())),
         address: Some(Address::from(&*spec(id, 0, 1)).into()),
     }
 }

@@ -95,12 +95,18 @@ impl Assigned {
 
     /// A site's uid: the lowest that was free at its first start.
     pub(super) fn to_site(&self, site: SiteId) -> Result<u32, IdentityError> {
-        self.to_sites(&[site])?;
-        let uid = self.lock().sites.get(&site.get()).copied();
-        uid.map_or_else(
+        if self.known(site).is_none() {
+            self.to_sites(&[site])?;
+        }
+        self.known(site).map_or_else(
             || Err(IdentityError::Exhausted(self.range.clone())),
             |uid| self.in_range(uid),
         )
+    }
+
+    /// The uid that a site has, whatever the range is now.
+    fn known(&self, site: SiteId) -> Option<u32> {
+        self.lock().sites.get(&site.get()).copied()
     }
 
     /// Uids for all of these, as far as the range reaches, in one writing.
