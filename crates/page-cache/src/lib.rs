@@ -1,0 +1,65 @@
+//! Pages kept until they expire or are purged.
+//!
+//! Nothing here opens a socket or reads a clock: heads go in, decisions and answers come out, and
+//! `now` is an argument. The fastrouter asks, waits and sends; this crate says what may be shared, with
+//! whom and for how long, and keeps it.
+//!
+//! A request's way through the cache: [`CacheRequest::read`] → [`PageCache::look_up`] →
+//! [`Hit::answer`], or [`PageCache::begin`] → [`FillPermit::prepare`] → [`FillPermit::answer`] →
+//! [`Recorder::finish`]. `docs/CACHE.md` has the rules as operators meet them.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`policy`] | what a site wants of the cache |
+//! | [`key`] | what tells one page from another |
+//! | [`request`] | a request as the cache sees it |
+//! | [`directives`] | `Cache-Control` and its like |
+//! | [`freshness`] | how old a page is, and how old it may become |
+//! | [`conditional`], [`range`] | 304 and parts, from a stored whole |
+//! | [`lookup`], [`permit`], [`fill`] | what a request finds, and who asks the worker |
+//! | [`revalidation`] | what other answers say about a stored page |
+//! | [`purge`], [`sweep`] | what is no longer true, and how pages learn of it |
+//! | [`page`], [`cache`] | what is stored, and the whole put together |
+//! | [`serving`] | answers made of stored pages |
+//! | [`reason`], [`cache_status`], [`counters`], [`show`] | what is told about all that |
+
+pub mod cache;
+pub mod cache_status;
+pub mod conditional;
+pub mod counters;
+pub mod directives;
+pub mod fill;
+pub mod freshness;
+mod head;
+pub mod key;
+pub mod lookup;
+mod moment;
+pub mod page;
+pub mod permit;
+pub mod policy;
+pub mod purge;
+pub mod range;
+pub mod reason;
+pub mod request;
+pub mod revalidation;
+pub mod serving;
+pub mod show;
+mod site;
+mod store;
+mod storing;
+pub mod sweep;
+
+pub use cache::{Begin, Fullness, PageCache};
+pub use cache_status::{CacheStatus, Forwarded};
+pub use fill::{Outcome, Ticket};
+pub use key::Scheme;
+pub use lookup::{Ask, Lookup};
+pub use moment::Moment;
+pub use page::Page;
+pub use permit::{Answered, FillPermit, Recorder};
+pub use policy::{Mode, Policy, PolicyError, Settings};
+pub use purge::{Purge, PurgeSequence};
+pub use reason::BypassReason;
+pub use request::{Asked, CacheRequest};
+pub use serving::{Answer, Hit};
+pub use site::SiteCache;

@@ -1,0 +1,392 @@
+//! A fill from its beginning to its end: the right to ask, the answer's head, the body, the page.
+//!
+//! A permit carries the number of the site's last purge from before the worker was asked. The page
+//! that comes of it counts as compared up to that number, so a purge that was heard meanwhile and names
+//! the page keeps it out, however the steps of both fall together.
+
+use std::sync::Arc;
+
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, SET_COOKIE};
+use http::{HeaderName, StatusCode};
+
+use crate::cache::PageCache;
+use crate::counters::count;
+use crate::directives::Fields;
+use crate::fill::{Claim, Outcome};
+use crate::freshness::{FOREVER, Freshness, Timing};
+use crate::head;
+use crate::key;
+use crate::moment::Moment;
+use crate::page::Page;
+use crate::policy::Policy;
+use crate::purge::PurgeSequence;
+use crate::reason::BypassReason;
+use crate::request::CacheRequest;
+use crate::revalidation::{confirms, is_head_of, prepare};
+use crate::serving::Hit;
+use crate::site::SiteCache;
+use crate::storing::{Storable, dated};
+
+/// How long it is remembered that an answer could not be kept. Nobody waits for others meanwhile, and
+/// an answer that can be kept is, so a long time harms nobody.
+const UNCACHEABLE_SECONDS: u32 = 120;
+
+/// The most that is reserved for a body because its answer announced it.
+const MOST_RESERVED: u64 = 1 << 20;
+
+/// The right, and the duty, to ask the worker. Dropped, it lets those who wait begin again.
+#[derive(Debug)]
+pub struct FillPermit {
+    pub(crate) site: Arc<SiteCache>,
+    pub(crate) key: Vec<u8>,
+    pub(crate) claim: Option<Claim>,
+    pub(crate) began: PurgeSequence,
+    pub(crate) asked: Moment,
+    pub(crate) previous: Option<Arc<Page>>,
+}
+
+/// What becomes of a worker's answer.
+#[derive(Debug)]
+pub enum Answered {
+    /// Pass it on, and its body to the recorder too.
+    Record(Box<Recorder>),
+    /// Pass it on; it is not kept.
+    Refused(BypassReason),
+    /// The stored page is still good: serve it, and drop the answer.
+    Validated(Hit),
+    /// The worker fails, and the stored page may be served instead (RFC 5861 §4).
+    Rescued(Hit),
+    /// A 304 that means nothing here: ask again with this permit, which asks for no validation.
+    AskAgain(FillPermit),
+}
+
+impl FillPermit {
+    /// The number of the site's last purge before this fill.
+    pub fn began(&self) -> PurgeSequence {
+        self.began
+    }
+
+    /// Whether others wait for this fill, or may come to.
+    pub fn is_shared(&self) -> bool {
+        self.claim.is_some()
+    }
+
+    /// Makes of the client's headers those that the worker gets.
+    pub fn prepare(&self, headers: &mut HeaderMap) {
+        prepare(headers, self.previous.as_deref());
+    }
+
+    /// Takes the head of the worker's answer.
+    pub fn answer(
+        self,
+        cache: &PageCache,
+        policy: &Policy,
+        request: &CacheRequest<'_>,
+        status: StatusCode,
+        headers: &HeaderMap,
+        now: Moment,
+    ) -> Answered {
+        let timing = Timing {
+            asked: self.asked,
+            received: now,
+        };
+        if status == StatusCode::NOT_MODIFIED {
+            return self.not_modified(cache, policy, request, headers, timing);
+        }
+        let failed = [500, 502, 503, 504].contains(&status.as_u16());
+        if failed && let Some(hit) = self.rescue(request, now) {
+            return Answered::Rescued(hit);
+        }
+        if request.head_only {
+            self.compare_head(cache, policy, request, status, headers, timing);
+            return Answered::Refused(BypassReason::Method);
+        }
+        let storable = Storable::judge(request, policy.settings(), status, headers, timing);
+        match storable {
+            Ok(storable) => self.record(cache, policy, request, storable, headers, now),
+            Err(reason) => self.refuse(cache, reason, now),
+        }
+    }
+
+    /// What is served though the worker could not be asked or broke off, if something may be.
+    pub fn failed(self, request: &CacheRequest<'_>, now: Moment) -> Option<Hit> {
+        self.rescue(request, now)
+    }
+
+    fn rescue(&self, request: &CacheRequest<'_>, now: Moment) -> Option<Hit> {
+        let page = self.previous.as_ref()?;
+        let freshness = page.freshness();
+        let permitted = match request.directives.stale_if_error {
+            Some(asked) if !page.marks().strict => freshness.if_error.max(asked),
+            Some(_) | None => freshness.if_error,
+        };
+        let usable = freshness.is_within(permitted, now) && page.is_current();
+        usable.then(|| {
+            count(&self.site.counters().stale);
+            Hit::new(Arc::clone(page), now)
+        })
+    }
+
+    /// RFC 9111 §4.3.4.
+    fn not_modified(
+        self,
+        cache: &PageCache,
+        policy: &Policy,
+        request: &CacheRequest<'_>,
+        headers: &HeaderMap,
+        timing: Timing,
+    ) -> Answered {
+        let Some(page) = self.previous.clone() else {
+            // Nobody asked for it, so there is nothing to be done but to pass it on.
+            return self.refuse(cache, BypassReason::Status, timing.received);
+        };
+        let usable =
+            page.is_current() && confirms(&page, headers) && !headers.contains_key(SET_COOKIE);
+        let freshened = usable.then(|| self.freshened(policy, request, &page, headers, timing));
+        let Some(Ok(freshened)) = freshened else {
+            cache.store().remove(&page);
+            return Answered::AskAgain(Self {
+                previous: None,
+                ..self
+            });
+        };
+        count(&self.site.counters().revalidations);
+        let fresh = Arc::new(freshened);
+        // A purge that came meanwhile keeps it out; to this request, which came before, it is true.
+        let outcome = match keep(cache, &fresh) {
+            Ok(()) => Outcome::Stored,
+            Err(_) => Outcome::Abandoned,
+        };
+        self.end(outcome);
+        Answered::Validated(Hit::new(fresh, timing.received))
+    }
+
+    fn freshened(
+        &self,
+        policy: &Policy,
+        request: &CacheRequest<'_>,
+        page: &Arc<Page>,
+        headers: &HeaderMap,
+        timing: Timing,
+    ) -> Result<Page, BypassReason> {
+        let mut merged = page.headers();
+        head::update(&mut merged, &dated(headers, &Fields::None, timing));
+        // `Age` isn't stored; the newer head's counts for the newer times.
+        let age = headers.get(http::header::AGE);
+        merged.extend(age.map(|age| (http::header::AGE, age.clone())));
+        let mut storable =
+            Storable::judge(request, policy.settings(), page.status(), &merged, timing)?;
+        storable.shareable &= page.marks().shareable || !request.authorized;
+        Ok(page.freshened(&storable, self.began.get()))
+    }
+
+    /// RFC 9111 §4.3.5: what HEAD says of the page that GET stored.
+    fn compare_head(
+        &self,
+        cache: &PageCache,
+        policy: &Policy,
+        request: &CacheRequest<'_>,
+        status: StatusCode,
+        headers: &HeaderMap,
+        timing: Timing,
+    ) {
+        let Some(page) = self
+            .previous
+            .as_ref()
+            .filter(|page| page.status() == status)
+        else {
+            return;
+        };
+        if !is_head_of(page, headers) {
+            cache.store().remove(page);
+            return;
+        }
+        if let Ok(freshened) = self.freshened(policy, request, page, headers, timing) {
+            // Refused where a purge came meanwhile, and then nothing is to be updated.
+            let _refused = keep(cache, &Arc::new(freshened)).err();
+        }
+    }
+
+    fn record(
+        self,
+        cache: &PageCache,
+        policy: &Policy,
+        request: &CacheRequest<'_>,
+        storable: Storable,
+        headers: &HeaderMap,
+        now: Moment,
+    ) -> Answered {
+        let announced = headers.get(CONTENT_LENGTH).and_then(length_of);
+        let room = cache
+            .most_page_bytes()
+            .min(policy.settings().max_page as u64);
+        if announced.is_some_and(|length| length > room) {
+            return self.refuse(cache, BypassReason::TooLarge, now);
+        }
+        let variant = key::secondary(self.primary(), &storable.vary, request.headers);
+        let reserved = announced.unwrap_or(0).min(MOST_RESERVED);
+        Answered::Record(Box::new(Recorder {
+            body: Vec::with_capacity(usize::try_from(reserved).unwrap_or(0)),
+            room: usize::try_from(room).unwrap_or(usize::MAX),
+            announced,
+            variant,
+            storable,
+            permit: self,
+        }))
+    }
+
+    /// The key without what an earlier answer's `Vary` added.
+    fn primary(&self) -> &[u8] {
+        key::primary_of(&self.key)
+    }
+
+    /// Lets those who wait go, and remembers why nothing was kept where that is likely to last.
+    fn refuse(self, cache: &PageCache, reason: BypassReason, now: Moment) -> Answered {
+        self.forgo(cache, reason, now);
+        Answered::Refused(reason)
+    }
+
+    fn forgo(self, cache: &PageCache, reason: BypassReason, now: Moment) {
+        self.site.counters().refused(reason);
+        if lasts(reason) && self.claim.is_some() {
+            let freshness = place_times(now, UNCACHEABLE_SECONDS);
+            let place =
+                Page::uncacheable(&self.site, &self.key, reason, freshness, self.began.get());
+            cache.store().insert(&Arc::new(place));
+        }
+        self.end(Outcome::NotShared);
+    }
+
+    fn end(self, outcome: Outcome) {
+        if let Some(claim) = self.claim {
+            claim.end(outcome);
+        }
+    }
+}
+
+/// Stores a page, unless a purge named it since this fill began.
+fn keep(cache: &PageCache, page: &Arc<Page>) -> Result<(), BypassReason> {
+    if cache.is_away() {
+        return Err(BypassReason::InvalidationAway);
+    }
+    if !page.is_current() {
+        return Err(BypassReason::PurgedMeanwhile);
+    }
+    cache.store().insert(page);
+    Ok(())
+}
+
+/// Whether the next answer is likely to be refused for the same reason.
+fn lasts(reason: BypassReason) -> bool {
+    match reason {
+        BypassReason::SetCookie
+        | BypassReason::NoStore
+        | BypassReason::Private
+        | BypassReason::NoCache
+        | BypassReason::Vary
+        | BypassReason::Status
+        | BypassReason::PartialContent
+        | BypassReason::NoFreshness
+        | BypassReason::TooLarge => true,
+        BypassReason::Off
+        | BypassReason::Ignored
+        | BypassReason::InvalidationAway
+        | BypassReason::Method
+        | BypassReason::Authorization
+        | BypassReason::RequestCookie
+        | BypassReason::RequestNoStore
+        | BypassReason::Range
+        | BypassReason::Precondition
+        | BypassReason::Upgrade
+        | BypassReason::KeyTooLong
+        | BypassReason::WorkerError
+        | BypassReason::Incomplete
+        | BypassReason::PurgedMeanwhile => false,
+    }
+}
+
+fn place_times(now: Moment, lifetime: u32) -> Freshness {
+    Freshness {
+        received: now,
+        initial_age: 0,
+        lifetime,
+        while_revalidate: 0,
+        if_error: 0,
+    }
+}
+
+fn length_of(value: &HeaderValue) -> Option<u64> {
+    value.to_str().ok()?.parse().ok()
+}
+
+/// Takes down the body of an answer that is to be kept. Dropped before its end, nothing is kept.
+#[derive(Debug)]
+pub struct Recorder {
+    permit: FillPermit,
+    storable: Storable,
+    /// The key with what this answer's `Vary` adds.
+    variant: Vec<u8>,
+    announced: Option<u64>,
+    room: usize,
+    body: Vec<u8>,
+}
+
+impl Recorder {
+    /// Takes the next bytes of the body. `None`: the page is too large, and nobody waits any more.
+    pub fn push(mut self, cache: &PageCache, bytes: &[u8], now: Moment) -> Option<Self> {
+        if self.body.len() + bytes.len() > self.room {
+            self.permit.forgo(cache, BypassReason::TooLarge, now);
+            return None;
+        }
+        self.body.extend_from_slice(bytes);
+        Some(self)
+    }
+
+    /// The body ended as it should: stores the page.
+    ///
+    /// # Errors
+    /// The reason why it was not kept.
+    pub fn finish(self, cache: &PageCache, now: Moment) -> Result<Arc<Page>, BypassReason> {
+        match self.stored(cache, now) {
+            Ok(page) => {
+                count(&self.permit.site.counters().fills);
+                self.permit.end(Outcome::Stored);
+                Ok(page)
+            }
+            Err(reason) => {
+                self.permit.site.counters().refused(reason);
+                self.permit.end(Outcome::Abandoned);
+                Err(reason)
+            }
+        }
+    }
+
+    fn stored(&self, cache: &PageCache, now: Moment) -> Result<Arc<Page>, BypassReason> {
+        if self
+            .announced
+            .is_some_and(|length| length != self.body.len() as u64)
+        {
+            return Err(BypassReason::Incomplete);
+        }
+        let (site, began) = (&self.permit.site, self.permit.began.get());
+        let page = Page::whole(site, &self.variant, &self.storable, &self.body, began);
+        let page = Arc::new(page);
+        keep(cache, &page)?;
+        let names = &self.storable.vary;
+        if !names.is_empty() && !self.is_known(cache, names) {
+            let times = place_times(now, FOREVER);
+            let place = Page::variants(site, self.permit.primary(), names, times, began);
+            keep(cache, &Arc::new(place))?;
+        }
+        Ok(page)
+    }
+
+    /// Whether the place of the variants already names these headers.
+    fn is_known(&self, cache: &PageCache, names: &[HeaderName]) -> bool {
+        let place = cache.store().peek(self.permit.primary());
+        place.is_some_and(|place| {
+            let same_site = std::ptr::eq(place.site(), &raw const *self.permit.site);
+            same_site && place.vary() == names && place.is_current()
+        })
+    }
+}

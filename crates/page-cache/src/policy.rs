@@ -1,0 +1,243 @@
+//! What a site wants of the cache: its `[cache]` table, compiled once for each revision.
+
+use std::time::Duration;
+
+use regex::RegexSet;
+use thiserror::Error;
+
+/// How pages of a site, or of a path of it, are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mode {
+    /// Not at all.
+    Off,
+    /// As RFC 9111 has it for a shared cache.
+    Http,
+    /// Until an invalidation names them.
+    UntilPurged,
+}
+
+impl Mode {
+    /// The mode of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Off, Self::Http, Self::UntilPurged]
+            .into_iter()
+            .find(|mode| mode.name() == name)
+    }
+
+    /// As it is written in configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Http => "http",
+            Self::UntilPurged => "until-purged",
+        }
+    }
+}
+
+/// The `[cache]` table as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The mode where no path says otherwise.
+    pub mode: Mode,
+    /// Modes of paths: the first pattern that matches decides.
+    pub paths: Vec<(String, Mode)>,
+    /// Patterns of paths that are never kept.
+    pub ignore: Vec<String>,
+    /// `until-purged`: no page is kept longer. `None`: no ceiling.
+    pub max_age: Option<Duration>,
+    /// Names of query parameters that don't tell pages apart; `utm_*` stands for all that begin so.
+    pub ignore_query: Vec<String>,
+    /// Whether `?a=1&b=2` and `?b=2&a=1` are one page.
+    pub sort_query: bool,
+    /// Cookies that tell pages apart. A request with any other goes to the worker.
+    pub cookies: Vec<String>,
+    /// How long an expired page is served while it is refreshed, where the answer doesn't say.
+    pub stale_while_revalidate: Duration,
+    /// How long an expired page is served while workers fail, where the answer doesn't say.
+    pub stale_if_error: Duration,
+    /// The largest page, in bytes of head and body.
+    pub max_page: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Http,
+            paths: Vec::new(),
+            ignore: vec!["^/admin/".to_owned()],
+            max_age: None,
+            ignore_query: Vec::new(),
+            sort_query: false,
+            cookies: Vec::new(),
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            max_page: 8 << 20,
+        }
+    }
+}
+
+/// A `[cache]` table can't be used.
+#[derive(Debug, Clone, Error)]
+pub enum PolicyError {
+    /// A pattern of `ignore` or `path` is no regular expression.
+    #[error("cache.{key}: {pattern:?} is no regular expression")]
+    Pattern {
+        /// The key it stands in.
+        key: &'static str,
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        #[source]
+        source: Box<regex::Error>,
+    },
+    /// A cookie's name has a character that it can't have, or none at all.
+    #[error("cache.cookies: {0:?} is no name of a cookie")]
+    Cookie(String),
+    /// A name in `ignore_query` has a `*` elsewhere than at its end, or is empty.
+    #[error("cache.ignore_query: {0:?} is no name of a parameter; a '*' may stand at the end")]
+    Parameter(String),
+}
+
+/// A site's wishes, compiled.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    settings: Settings,
+    ignore: RegexSet,
+    paths: RegexSet,
+}
+
+impl Policy {
+    /// Compiles the patterns and checks the names.
+    pub fn compile(settings: Settings) -> Result<Self, PolicyError> {
+        let ignore = patterns("ignore", settings.ignore.iter())?;
+        let paths = patterns("path", settings.paths.iter().map(|(pattern, _)| pattern))?;
+        if let Some(name) = settings.cookies.iter().find(|name| !is_token(name)) {
+            return Err(PolicyError::Cookie(name.clone()));
+        }
+        let wrong = |name: &&String| name.trim_end_matches('*').contains('*') || name.is_empty();
+        if let Some(name) = settings.ignore_query.iter().find(wrong) {
+            return Err(PolicyError::Parameter(name.clone()));
+        }
+        Ok(Self {
+            settings,
+            ignore,
+            paths,
+        })
+    }
+
+    /// How pages of this path are kept. The path is the one of the key.
+    pub fn mode(&self, path: &str) -> Mode {
+        if self.settings.paths.is_empty() {
+            return self.settings.mode;
+        }
+        let first = self.paths.matches(path).iter().next();
+        first.map_or(self.settings.mode, |index| self.settings.paths[index].1)
+    }
+
+    /// Whether this path is never kept.
+    pub fn ignores(&self, path: &str) -> bool {
+        self.ignore.is_match(path)
+    }
+
+    /// What was written.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whether a query parameter doesn't tell pages apart.
+    pub(crate) fn ignores_parameter(&self, name: &str) -> bool {
+        let mut names = self.settings.ignore_query.iter();
+        names.any(|ignored| match ignored.strip_suffix('*') {
+            Some(beginning) => name.starts_with(beginning),
+            None => name == ignored,
+        })
+    }
+}
+
+fn patterns<'a>(
+    key: &'static str,
+    texts: impl Iterator<Item = &'a String> + Clone,
+) -> Result<RegexSet, PolicyError> {
+    for pattern in texts.clone() {
+        regex::Regex::new(pattern).map_err(|source| PolicyError::Pattern {
+            key,
+            pattern: pattern.clone(),
+            source: Box::new(source),
+        })?;
+    }
+    // Each compiled alone, so all that can fail now is their sum being too large.
+    RegexSet::new(texts).map_err(|source| PolicyError::Pattern {
+        key,
+        pattern: "(all of them together)".to_owned(),
+        source: Box::new(source),
+    })
+}
+
+fn is_token(name: &str) -> bool {
+    let is_token_byte =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_token_byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(change: impl FnOnce(&mut Settings)) -> Result<Policy, PolicyError> {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        Policy::compile(settings)
+    }
+
+    #[test]
+    fn the_admin_is_ignored_where_nothing_else_is_said() {
+        let policy = policy(|_| {}).unwrap();
+        assert!(policy.ignores("/admin/login/"));
+        assert!(!policy.ignores("/blog/admin/"));
+        assert_eq!(policy.mode("/"), Mode::Http);
+    }
+
+    #[test]
+    fn the_first_path_that_matches_decides() {
+        let policy = policy(|settings| {
+            settings.mode = Mode::UntilPurged;
+            settings.paths = vec![
+                ("^/api/v2/".into(), Mode::Http),
+                ("^/api/".into(), Mode::Off),
+            ];
+        });
+        let policy = policy.unwrap();
+        assert_eq!(policy.mode("/api/v2/x"), Mode::Http);
+        assert_eq!(policy.mode("/api/v1/x"), Mode::Off);
+        assert_eq!(policy.mode("/"), Mode::UntilPurged);
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_key() {
+        let check = |change: fn(&mut Settings), part: &str| {
+            let error = policy(change).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        };
+        check(|to| to.ignore = vec!["(".into()], "cache.ignore: \"(\"");
+        check(
+            |to| to.paths = vec![("[".into(), Mode::Off)],
+            "cache.path: \"[\"",
+        );
+        check(
+            |to| to.cookies = vec!["a b".into()],
+            "cache.cookies: \"a b\"",
+        );
+        check(
+            |to| to.ignore_query = vec!["a*b".into()],
+            "cache.ignore_query",
+        );
+    }
+
+    #[test]
+    fn modes_are_read_as_they_are_written() {
+        for mode in [Mode::Off, Mode::Http, Mode::UntilPurged] {
+            assert_eq!(Mode::parse(mode.name()), Some(mode));
+        }
+        assert_eq!(Mode::parse("on"), None);
+    }
+}
