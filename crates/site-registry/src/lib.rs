@@ -14,6 +14,7 @@
 //! | `reading`, `snapshot` | rows from PostgreSQL, rows from disk |
 //! | `edit`, `configured`, `board`, `report` | what goes the other way |
 //! | `link` | URL, TLS, sessions, notifications, causes |
+//! | [`purges`] | what caches have to drop |
 //! | `schema` | migrations and rights |
 //! | [`cluster`] | a private PostgreSQL, where no URL is given |
 //!
@@ -51,6 +52,7 @@ mod desired;
 mod edit;
 mod ledger;
 mod link;
+pub mod purges;
 mod reading;
 mod registry;
 mod report;
@@ -66,5 +68,6 @@ pub use link::{ConnectionState, ConnectionStatus, DatabaseTarget, Doing, LinkErr
 pub use reading::{read_rows, row_from_text, row_text};
 pub use registry::{ConfiguredRow, Registry, RegistryHandle, RegistryOptions};
 pub use schema::{
-    DAEMON_GRANTS, EDITOR_GRANTS, SchemaStatus, WATCHER_GRANTS, migrate, schema_status,
+    DAEMON_GRANTS, EDITOR_GRANTS, PURGER_GRANTS, SchemaStatus, WATCHER_GRANTS, migrate,
+    schema_status,
 };

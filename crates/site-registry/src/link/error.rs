@@ -28,6 +28,8 @@ pub enum Doing {
     Reporting,
     /// Carrying out an operator's change.
     Editing,
+    /// Following purges.
+    Purging,
 }
 
 impl fmt::Display for Doing {
@@ -40,6 +42,7 @@ impl fmt::Display for Doing {
             Self::Reading => "reading the rows",
             Self::Reporting => "writing emperor.site_status",
             Self::Editing => "changing rows",
+            Self::Purging => "following purges",
         })
     }
 }
@@ -171,7 +174,8 @@ impl LinkError {
                 | Doing::Configuring
                 | Doing::Reading
                 | Doing::Reporting
-                | Doing::Editing => "grant this role the rights of a daemon, see docs/SQL.md",
+                | Doing::Editing
+                | Doing::Purging => "grant this role the rights of a daemon, see docs/SQL.md",
             },
             Self::Statement { .. } => "",
         }
@@ -219,7 +223,8 @@ impl LinkError {
             | Doing::Configuring
             | Doing::Reading
             | Doing::Reporting
-            | Doing::Editing => Self::SessionEnded { doing, message },
+            | Doing::Editing
+            | Doing::Purging => Self::SessionEnded { doing, message },
         }
     }
 }

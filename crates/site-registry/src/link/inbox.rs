@@ -33,6 +33,7 @@ pub(crate) struct Inbox {
 struct State {
     stale: Option<Stale>,
     probe: Option<u64>,
+    purges: bool,
 }
 
 impl Inbox {
@@ -41,6 +42,7 @@ impl Inbox {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match payload {
             Payload::Probe(nonce) => state.probe = Some(nonce),
+            Payload::Purges => state.purges = true,
             Payload::Everything => state.stale = Some(Stale::Everything),
             Payload::Ids(ids) => {
                 state.stale = Some(match state.stale.take() {
@@ -60,6 +62,12 @@ impl Inbox {
     /// Waits for rows to read, and takes them. Cancel safe: they stay until they are taken.
     pub(crate) async fn stale(&self) -> Stale {
         self.wait_for(|state| state.stale.take()).await
+    }
+
+    /// Waits until there are purges to read. Cancel safe.
+    pub(crate) async fn purges(&self) {
+        self.wait_for(|state| std::mem::take(&mut state.purges).then_some(()))
+            .await;
     }
 
     /// Waits for a probe that the emperor sent to itself. Cancel safe.

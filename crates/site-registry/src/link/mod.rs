@@ -13,7 +13,8 @@ mod tls;
 
 pub(crate) use backoff::Backoff;
 pub use error::{Doing, LinkError};
-pub(crate) use inbox::Stale;
+pub(crate) use inbox::{Inbox, Stale};
+pub(crate) use payload::PURGES;
 pub(crate) use session::{Link, STATEMENT_TIMEOUT, Session, bounded, bounded_by};
 pub(crate) use status::QUEUE_WARNING;
 pub use status::{ConnectionState, ConnectionStatus};

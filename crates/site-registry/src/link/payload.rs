@@ -3,9 +3,13 @@
 //! `3,17` names rows to read again, `*` means all, `probe 81…` is an emperor that tries whether it
 //! hears itself. Anything else is of a newer schema or of a person at a prompt: reading everything
 //! is right then too.
+//!
+//! On the channel `emperor_purges` a notification says that there are purges to read, and no more.
 
 /// The channel.
 pub(crate) const CHANNEL: &str = "emperor";
+/// The channel that tells of purges.
+pub(crate) const PURGES: &str = "emperor_purges";
 
 /// One parsed notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +20,8 @@ pub(crate) enum Payload {
     Everything,
     /// A probe with its nonce.
     Probe(u64),
+    /// Read the purges that are new.
+    Purges,
 }
 
 impl Payload {

@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::error::{Doing, LinkError};
 use super::inbox::Inbox;
-use super::payload::{CHANNEL, Payload};
+use super::payload::{CHANNEL, PURGES, Payload};
 use super::target::{DatabaseTarget, HostTarget};
 use super::tls;
 
@@ -49,6 +49,18 @@ impl Session {
     pub(crate) async fn open(target: &DatabaseTarget) -> Result<Self, LinkError> {
         first_host(target, |host, tls| async move {
             connect(&host, tls.as_ref(), None).await
+        })
+        .await
+    }
+
+    /// Opens a session at the first host that takes writes, whose notifications go to an inbox.
+    pub(crate) async fn open_with(
+        target: &DatabaseTarget,
+        inbox: &Arc<Inbox>,
+    ) -> Result<Self, LinkError> {
+        first_host(target, |host, tls| {
+            let inbox = Some(Arc::clone(inbox));
+            async move { connect(&host, tls.as_ref(), inbox).await }
         })
         .await
     }
@@ -246,10 +258,13 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     while let Some(message) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
-        if let (AsyncMessage::Notification(said), Some(inbox)) = (message?, &inbox)
-            && said.channel() == CHANNEL
-        {
-            inbox.note(Payload::parse(said.payload()));
+        if let (AsyncMessage::Notification(said), Some(inbox)) = (message?, &inbox) {
+            match said.channel() {
+                CHANNEL => inbox.note(Payload::parse(said.payload())),
+                PURGES => inbox.note(Payload::Purges),
+                // Nothing else was subscribed to.
+                _ => {}
+            }
         }
     }
     Ok(())

@@ -6,7 +6,7 @@
 
 mod rights;
 
-pub use rights::{DAEMON_GRANTS, EDITOR_GRANTS, WATCHER_GRANTS};
+pub use rights::{DAEMON_GRANTS, EDITOR_GRANTS, PURGER_GRANTS, WATCHER_GRANTS};
 
 use tokio_postgres::Client;
 
@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0002_host_claims.sql"),
     include_str!("0003_notifications.sql"),
     include_str!("0004_reloads.sql"),
+    include_str!("0005_purges.sql"),
 ];
 /// Oldest server: transition tables, `EXECUTE FUNCTION` and `DELETE` in one; older ones get no
 /// fixes any more.

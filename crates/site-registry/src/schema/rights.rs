@@ -12,6 +12,14 @@ GRANT SELECT ON emperor.schema_version, emperor.reloads TO emperor_daemon;
 GRANT SELECT, INSERT, UPDATE, DELETE ON emperor.sites, emperor.domains TO emperor_daemon;
 GRANT SELECT, INSERT, UPDATE, DELETE ON emperor.site_status TO emperor_daemon;
 GRANT EXECUTE ON FUNCTION emperor.reload(bigint) TO emperor_daemon;
+GRANT SELECT ON emperor.purges, emperor.purges_forgotten TO emperor_daemon;
+GRANT SELECT, INSERT, UPDATE, DELETE ON emperor.purge_readers TO emperor_daemon;
+GRANT SELECT, INSERT ON emperor.purge_dead_letters TO emperor_daemon;
+GRANT EXECUTE ON FUNCTION emperor.purge(bigint, text[]), emperor.purge_prefix(bigint, text),
+    emperor.purge_tags(bigint, text[]), emperor.purge_site(bigint),
+    emperor.forget_purges(interval, interval, bigint), emperor.server_identity(),
+    emperor.purge_lease(), emperor.watches(), emperor.explain_watches(regclass, jsonb)
+    TO emperor_daemon;
 ";
 
 /// For whoever writes rows, and no more. Leave the last line out to withhold reloads.
@@ -22,10 +30,21 @@ GRANT SELECT ON emperor.site_status TO emperor_editor;
 GRANT EXECUTE ON FUNCTION emperor.reload(bigint) TO emperor_editor;
 ";
 
+/// For whoever purges pages by name, and no more.
+pub const PURGER_GRANTS: &str = "\
+GRANT USAGE ON SCHEMA emperor TO emperor_purger;
+GRANT EXECUTE ON FUNCTION emperor.purge(bigint, text[]), emperor.purge_prefix(bigint, text),
+    emperor.purge_tags(bigint, text[]), emperor.purge_site(bigint),
+    emperor.purge_wait(bigint, interval) TO emperor_purger;
+";
+
 /// For whoever has tables watched; the tables have to be its own. Who writes to them needs nothing.
 pub const WATCHER_GRANTS: &str = "\
 GRANT USAGE ON SCHEMA emperor TO emperor_watcher;
 GRANT EXECUTE ON FUNCTION emperor.reload_on_change(regclass, text, text[]),
-    emperor.unwatch(regclass), emperor.find_sites_to_reload(), emperor.request_found_reloads()
+    emperor.purge_on_change(regclass, text, text, text, text[]), emperor.unwatch(regclass),
+    emperor.find_sites_to_reload(), emperor.request_found_reloads(),
+    emperor.find_pages_to_purge(), emperor.record_found_purges(),
+    emperor.watches(), emperor.explain_watches(regclass, jsonb)
     TO emperor_watcher;
 ";

@@ -10,6 +10,10 @@ mod guard;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod purge_feed;
+#[cfg(test)]
+mod purges;
+#[cfg(test)]
 mod reloads;
 #[cfg(test)]
 mod rights;

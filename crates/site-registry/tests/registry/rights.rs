@@ -1,7 +1,8 @@
 //! What each role may do, and that it is enough and no more.
 
+use site_registry::purges::{DeadLetter, News, PurgeFeed, PurgeOptions, Reader};
 use site_registry::{
-    DAEMON_GRANTS, DatabaseTarget, EDITOR_GRANTS, LinkError, WATCHER_GRANTS, migrate,
+    DAEMON_GRANTS, DatabaseTarget, EDITOR_GRANTS, LinkError, PURGER_GRANTS, WATCHER_GRANTS, migrate,
 };
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -255,4 +256,132 @@ async fn a_database_that_does_not_exist_is_named() {
     let error = loss(&database, &url, true).await;
     assert!(matches!(error, LinkError::NoDatabase(_)), "{error:?}");
     assert!(error.to_string().contains("no_such_database"));
+}
+
+#[tokio::test]
+async fn who_writes_to_a_watched_table_purges_its_pages_and_nothing_else() {
+    let database = Database::new().await;
+    let admin = database.client().await;
+    let (owner, owner_url) = role(&database, &admin, "page_owner").await;
+    let (writer, writer_url) = role(&database, &admin, "page_writer").await;
+    grant(&admin, WATCHER_GRANTS, "emperor_watcher", &owner).await;
+    let prepare = format!(
+        "INSERT INTO emperor.sites (id, slug) VALUES (7, 'b'), (8, 'c');
+         CREATE TABLE public.page (site_id int, path text);
+         ALTER TABLE public.page OWNER TO {owner};
+         CREATE TABLE public.of_another (site_id int)"
+    );
+    admin.batch_execute(&prepare).await.unwrap();
+    let watcher = connect(&owner_url).await;
+    let watch = format!(
+        "SELECT emperor.purge_on_change('page', 'row.site_id', 'VALUES (row.path)');
+         GRANT INSERT, UPDATE, TRUNCATE ON page TO {writer}"
+    );
+    watcher.batch_execute(&watch).await.unwrap();
+    let writer = connect(&writer_url).await;
+    let setting = "SELECT replace(t.tgname, '_request', '') FROM pg_trigger t
+        WHERE t.tgname LIKE 'emperor%request'";
+    let setting: String = admin.query_one(setting, &[]).await.unwrap().get(0);
+    let setting = setting.replacen('_', ".", 1);
+    // What the session itself puts where the pages are kept between two triggers is no request.
+    let write = format!(
+        "SET {setting} = '[[8, [\"/forged\"], null]]'; INSERT INTO page VALUES (7, '/a');
+         TRUNCATE page"
+    );
+    writer.batch_execute(&write).await.unwrap();
+    let recorded = "SELECT array_agg(concat_ws(' ', site_id, kind, names) ORDER BY id)
+        FROM emperor.purges";
+    let recorded: Vec<String> = admin.query_one(recorded, &[]).await.unwrap().get(0);
+    // Who may not read the table can't tell what it emptied it of.
+    assert_eq!(recorded, ["7 path {/a}", "site {}"]);
+    let borrow = "CREATE TEMP TABLE mine (site_id int); CREATE TRIGGER mine AFTER INSERT ON mine
+        FOR EACH STATEMENT EXECUTE FUNCTION emperor.record_found_purges('x')";
+    for (client, forbidden) in [
+        (
+            &watcher,
+            "SELECT emperor.purge_on_change('of_another', '7', 'VALUES (''/'')')",
+        ),
+        (&watcher, "SELECT emperor.purge(7, '/')"),
+        (&watcher, "SELECT emperor.record_purge(7, 'site', '{}')"),
+        (&writer, "SELECT emperor.unwatch('page')"),
+        (&writer, "SELECT emperor.purge(7, '/')"),
+        (&writer, "SELECT emperor.reload(7)"),
+        (&writer, "INSERT INTO emperor.purges (kind) VALUES ('site')"),
+        (&writer, "SELECT emperor.purge_wait(NULL)"),
+        (&writer, borrow),
+    ] {
+        let error = client.batch_execute(forbidden).await.unwrap_err();
+        let code = error.code();
+        assert_eq!(
+            code,
+            Some(&SqlState::INSUFFICIENT_PRIVILEGE),
+            "{forbidden}: {error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_may_purge_needs_no_right_on_anything_else() {
+    let database = Database::new().await;
+    let admin = database.client().await;
+    let (role, url) = role(&database, &admin, "purger").await;
+    grant(&admin, PURGER_GRANTS, "emperor_purger", &role).await;
+    let sites = "INSERT INTO emperor.sites (id, slug) VALUES (7, 'b')";
+    admin.batch_execute(sites).await.unwrap();
+    let purger = connect(&url).await;
+    let allowed = "SELECT emperor.purge(7, '/'); SELECT emperor.purge_prefix(7, '/a');
+        SELECT emperor.purge_tags(NULL, 'a'); SELECT emperor.purge_site(7)";
+    purger.batch_execute(allowed).await.unwrap();
+    let wait = "SELECT emperor.purge_wait(NULL)";
+    purger.batch_execute(wait).await.unwrap();
+    for forbidden in [
+        "TABLE emperor.purges",
+        "TABLE emperor.purge_readers",
+        "SELECT emperor.forget_purges('0 s', '0 s', 0)",
+        "SELECT emperor.reload(7)",
+    ] {
+        let error = purger.batch_execute(forbidden).await.unwrap_err();
+        assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE));
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_without_the_schema_follows_purges_with_the_grants_that_are_told() {
+    let database = Database::new().await;
+    let admin = database.client().await;
+    let (role, url) = role(&database, &admin, "follower").await;
+    grant(&admin, DAEMON_GRANTS, "emperor_daemon", &role).await;
+    let sites = "INSERT INTO emperor.sites (id, slug) VALUES (7, 'b')";
+    admin.batch_execute(sites).await.unwrap();
+    let mut feed = PurgeFeed::start(PurgeOptions {
+        target: DatabaseTarget::parse(&url).unwrap(),
+        cluster: None,
+        node: "node1".into(),
+        targets: vec!["front".into()],
+        look_interval: std::time::Duration::from_millis(20),
+    });
+    let handle = feed.handle();
+    let all = site_registry::purges::Purge::Everything;
+    let mut batches = 0;
+    while batches < 3 {
+        match soon("the next news", feed.next()).await.unwrap() {
+            News::Batch(batch) => {
+                handle.acknowledge(batch.reader.unwrap_or(Reader::Cache), batch.mark);
+                batches += 1;
+            }
+            News::Lost(cause) => panic!("{cause}"),
+        }
+        if batches == 2 {
+            handle.purge(None, all.clone()).await.unwrap();
+        }
+    }
+    handle.dead_letter(DeadLetter {
+        target: "front".into(),
+        site: None,
+        what: all,
+        reason: "refused".into(),
+    });
+    let kept = "SELECT EXISTS (SELECT FROM emperor.purge_dead_letters)";
+    crate::support::until_true(&admin, kept).await;
+    feed.shutdown().await;
 }

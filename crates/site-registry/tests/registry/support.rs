@@ -289,6 +289,15 @@ pub(crate) async fn until_true(client: &Client, query: &str) {
 
 /// The payloads that one statement is notified with.
 pub(crate) async fn payloads_of(database: &Database, statement: &str) -> Vec<String> {
+    payloads_on(database, "emperor", statement).await
+}
+
+/// The payloads on one channel that one statement is notified with.
+pub(crate) async fn payloads_on(
+    database: &Database,
+    channel: &str,
+    statement: &str,
+) -> Vec<String> {
     let (client, mut connection) = tokio_postgres::connect(&database.url, NoTls).await.unwrap();
     let (sender, mut receiver) = tokio::sync::mpsc::channel(1_000);
     let driver = tokio::spawn(async move {
@@ -298,9 +307,11 @@ pub(crate) async fn payloads_of(database: &Database, statement: &str) -> Vec<Str
             }
         }
     });
-    client.batch_execute("LISTEN emperor").await.unwrap();
+    let listen = format!("LISTEN {channel}");
+    client.batch_execute(&listen).await.unwrap();
     client.batch_execute(statement).await.unwrap();
-    client.batch_execute("NOTIFY emperor, 'end'").await.unwrap();
+    let end = format!("NOTIFY {channel}, 'end'");
+    client.batch_execute(&end).await.unwrap();
     let mut payloads = Vec::new();
     while let Some(payload) = receiver.recv().await.filter(|payload| payload != "end") {
         payloads.push(payload);

@@ -1,0 +1,98 @@
+//! The beginning of a link: telling what was committed while there was none.
+
+use super::event::{Position, PurgeEvent};
+use super::feed::{FeedState, Reader};
+use super::reading;
+use super::task::{End, FeedTask, Following};
+use crate::link::LinkError;
+
+/// What a reading found, and up to where.
+#[derive(Debug)]
+pub(super) struct CaughtUp {
+    pub(super) position: Position,
+    pub(super) missed: bool,
+    pub(super) events: Vec<PurgeEvent>,
+}
+
+impl FeedTask {
+    /// Tells what was committed while there was no link. The subscription came first, so nothing falls
+    /// in between.
+    pub(super) async fn catch_up(&mut self, link: &mut Following) -> Result<(), End> {
+        reading::check_subscription(&link.session.client).await?;
+        match self.told.clone() {
+            Some(told) => {
+                let caught_up = self.read_since(link, &told.position).await?;
+                self.tell(link, None, caught_up).await?;
+            }
+            None => {
+                if let Err(end) = self.begin(link).await {
+                    // Perhaps not every reader was told: the next link begins anew.
+                    self.told = None;
+                    return Err(end);
+                }
+            }
+        }
+        self.lost = false;
+        self.channels.state.send_replace(FeedState::Following);
+        tracing::debug!("purges are followed");
+        Ok(())
+    }
+
+    /// The first link of this process: each reader goes on where it was.
+    async fn begin(&mut self, link: &mut Following) -> Result<(), End> {
+        // The readers' first batches lead to one and the same place.
+        self.readings += 1;
+        let client = &link.session.client;
+        let node = self.options.node.clone();
+        let cache = reading::remembered(client, &node, &Reader::Cache).await?;
+        let caught_up = if let Some(position) = cache {
+            self.read_since(link, &position).await?
+        } else {
+            // Nobody knows what the caches hold.
+            CaughtUp {
+                position: reading::present(client).await?,
+                missed: true,
+                events: vec![],
+            }
+        };
+        let present = caught_up.position.clone();
+        self.tell(link, Some(Reader::Cache), caught_up).await?;
+        for name in self.options.targets.clone() {
+            let target = Reader::Target(name);
+            let client = &link.session.client;
+            // A new target begins with the present: nothing was promised for what it holds.
+            let past = reading::remembered(client, &node, &target).await?;
+            let past = past.unwrap_or_else(|| present.clone());
+            let up_to = Some(present.snapshot.as_str());
+            let (_, events) = reading::new_events(client, &past.snapshot, up_to).await?;
+            let missed = reading::missed(client, &past).await?;
+            reading::advance(client, &node, [(&target, &past)].into_iter()).await?;
+            let caught_up = CaughtUp {
+                position: present.clone(),
+                events: if missed { vec![] } else { events },
+                missed,
+            };
+            self.tell(link, Some(target), caught_up).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn read_since(
+        &self,
+        link: &Following,
+        past: &Position,
+    ) -> Result<CaughtUp, LinkError> {
+        let client = &link.session.client;
+        // Read before it is asked whether something is gone: what goes in between was read.
+        let (snapshot, events) = reading::new_events(client, &past.snapshot, None).await?;
+        let missed = reading::missed(client, past).await?;
+        Ok(CaughtUp {
+            position: Position {
+                snapshot,
+                server: link.server.clone(),
+            },
+            events: if missed { vec![] } else { events },
+            missed,
+        })
+    }
+}
