@@ -32,6 +32,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("page-cache", &["site-model"]),
         ("wire", &["site-model"]),
         ("site-registry", &["site-model", "vassal-core"]),
+        ("purge-targets", &["site-model"]),
         ("vassal-exec", &["site-model", "wire"]),
         ("fastrouter", &["site-model", "http-edge", "wire"]),
         (
@@ -42,6 +43,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
                 "http-edge",
                 "wire",
                 "site-registry",
+                "purge-targets",
             ],
         ),
         ("xtask", &["wire"]),

@@ -77,6 +77,8 @@ pub(crate) fn for_tests(workspace: &Workspace) -> Result<Fixtures, ProvisionErro
         Need::PgBouncer,
         Need::OpenSsl,
         Need::Systemd,
+        Need::NginxPurge,
+        Need::Varnish,
     ])?;
     for_packages()?;
     Ok(Fixtures {

@@ -30,7 +30,11 @@ pub(crate) enum Need {
     PgBouncer,
     /// nginx, to compare the fastrouter with.
     Nginx,
-    /// HAProxy, likewise.
+    /// Its module that purges pages: what purge targets are tried against.
+    NginxPurge,
+    /// Varnish, likewise.
+    Varnish,
+    /// HAProxy, to compare the fastrouter with.
     HaProxy,
     /// wrk, which makes load.
     Wrk,
@@ -57,6 +61,10 @@ impl Need {
             Self::Node => on_system_path("node").is_some(),
             Self::PgBouncer => Path::new("/usr/sbin/pgbouncer").is_file(),
             Self::Nginx => Path::new("/usr/sbin/nginx").is_file(),
+            Self::NginxPurge => {
+                Path::new("/usr/lib/nginx/modules/ngx_http_cache_purge_module.so").is_file()
+            }
+            Self::Varnish => Path::new("/usr/sbin/varnishd").is_file(),
             Self::HaProxy => Path::new("/usr/sbin/haproxy").is_file(),
             Self::Wrk => on_system_path("wrk").is_some(),
             Self::Strace => on_system_path("strace").is_some(),
@@ -77,6 +85,8 @@ impl Need {
             Self::Node => &["nodejs"],
             Self::PgBouncer => &["pgbouncer"],
             Self::Nginx => &["nginx"],
+            Self::NginxPurge => &["nginx", "libnginx-mod-http-cache-purge"],
+            Self::Varnish => &["varnish"],
             Self::HaProxy => &["haproxy"],
             Self::Wrk => &["wrk"],
             Self::Strace => &["strace"],
@@ -98,6 +108,8 @@ impl fmt::Display for Need {
             Self::Node => "node",
             Self::PgBouncer => "pgbouncer",
             Self::Nginx => "nginx",
+            Self::NginxPurge => "nginx's cache-purge module",
+            Self::Varnish => "Varnish",
             Self::HaProxy => "HAProxy",
             Self::Wrk => "wrk",
             Self::Strace => "strace",
