@@ -79,8 +79,9 @@ impl Lifecycle {
         }
     }
 
-    /// Where the site is reached: as the newest revision that serves has it, so that a domain
-    /// moves at the moment its new worker answers; else as is wanted.
+    /// Where the site is reached: as the newest revision that serves has it, so that a domain moves at
+    /// the moment its new worker answers, and not while the router may still ask the old one; else as
+    /// is wanted.
     pub(super) fn address(&self) -> Option<Arc<Address>> {
         if let Some(instance) = self.newest_serving() {
             return Some(Address::from(&*instance.spec).into());
@@ -136,7 +137,7 @@ impl Lifecycle {
     fn newest_serving(&self) -> Option<&Instance> {
         let serving = self.instances.iter();
         let serving = serving.filter(|instance| instance.role() == Role::Serving);
-        serving.max_by_key(|instance| instance.rollout)
+        serving.max_by_key(|instance| (instance.is_ready(), instance.rollout))
     }
 
     fn serving_revision(&self) -> Option<Revision> {
