@@ -11,10 +11,13 @@
 //! | [`exec`] | emperor → `vassal-exec` |
 //! | [`route`] | emperor ↔ fastrouter |
 //! | [`control`] | emperor ↔ command line and other clients of `control.sock` |
+//! | `log` | a program of ours → whoever keeps its log: the emperor, the journal |
 
 #[cfg(feature = "codec")]
 pub mod codec;
 pub mod control;
 pub mod exec;
 pub mod frame;
+#[cfg(feature = "log")]
+pub mod log;
 pub mod route;
