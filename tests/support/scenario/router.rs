@@ -6,7 +6,7 @@ use super::{all_ready, insert_many, steady_vars};
 use crate::client::{Client, NoAnswer};
 use crate::open_loop::Ledger;
 use crate::processes::Process;
-use crate::wait::eventually;
+use crate::wait::{eventually, undisturbed};
 use crate::{House, OpenLoop, PATIENCE, Traffic};
 
 const SITES: usize = 5;
@@ -38,7 +38,7 @@ pub async fn kill_routers(house: &House, times: usize) -> RouterKills {
     });
     let (mut back, mut refused) = (Vec::new(), 0);
     for _ in 0..times {
-        tokio::time::sleep(LIFE).await;
+        undisturbed(LIFE).await;
         let (began, _) = router(house).await.killed().await;
         refused += visit(house).await;
         back.push(began.elapsed());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use site_model::Incarnation;
 
 use super::event::Effect;
-use super::instance::{Instance, Phase, Role};
+use super::instance::{Instance, Role};
 use super::reason::{Failure, StopReason};
 use super::{InstanceLoad, Lifecycle, later};
 
@@ -102,11 +102,9 @@ impl Instance {
     /// When it is to be probed, or its probe must have been answered.
     pub(super) fn checkup_at(&self) -> Option<Instant> {
         let interval = self.spec.settings.health.interval;
-        let Phase::Ready { since, .. } = &self.phase else {
-            return None;
-        };
+        let since = self.ready_since()?;
         (!interval.is_zero()).then(|| match self.probe {
-            Probe::First => later(*since, interval),
+            Probe::First => later(since, interval),
             Probe::At(at) | Probe::Until(at) => at,
         })
     }
@@ -145,16 +143,7 @@ impl Instance {
     }
 
     fn failure(&self, now: Instant) -> Failure {
-        let since = match &self.phase {
-            Phase::Ready { since, .. } => *since,
-            Phase::Queued { .. }
-            | Phase::Spawning { .. }
-            | Phase::Probing { .. }
-            | Phase::Publishing { .. }
-            | Phase::Draining { .. }
-            | Phase::Stopping { .. }
-            | Phase::Killed { .. } => now,
-        };
+        let since = self.ready_since().unwrap_or(now);
         Failure::Unwell {
             found: self.condition.unwell().unwrap_or_default().to_owned(),
             after: now.saturating_duration_since(since),

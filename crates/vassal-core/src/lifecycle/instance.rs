@@ -143,9 +143,23 @@ impl Instance {
 
     /// In the route, and every thread of the router knows.
     pub(super) fn is_ready(&self) -> bool {
-        matches!(self.phase, Phase::Ready { .. })
+        self.ready_since().is_some()
     }
 
+    pub(super) fn ready_since(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Ready { since, .. } => Some(*since),
+            Phase::Queued { .. }
+            | Phase::Spawning { .. }
+            | Phase::Probing { .. }
+            | Phase::Publishing { .. }
+            | Phase::Draining { .. }
+            | Phase::Stopping { .. }
+            | Phase::Killed { .. } => None,
+        }
+    }
+
+    /// Of its process, or of the one that is being made.
     pub(super) fn incarnation(&self) -> Option<Incarnation> {
         match &self.phase {
             Phase::Queued { .. } => None,

@@ -106,23 +106,7 @@ impl Lifecycle {
             | Goal::Removed
             | Goal::Shutdown { .. } => 0,
         };
-        let processes = self.instances.iter().filter(|i| i.has_process());
+        let processes = self.instances.iter().filter_map(Instance::incarnation);
         processes.count().saturating_sub(wanted)
-    }
-}
-
-impl Instance {
-    /// It has a process, or one is being made.
-    fn has_process(&self) -> bool {
-        match &self.phase {
-            Phase::Queued { .. } => false,
-            Phase::Spawning { .. }
-            | Phase::Probing { .. }
-            | Phase::Publishing { .. }
-            | Phase::Ready { .. }
-            | Phase::Draining { .. }
-            | Phase::Stopping { .. }
-            | Phase::Killed { .. } => true,
-        }
     }
 }

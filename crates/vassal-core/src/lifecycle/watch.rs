@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use site_model::Incarnation;
 
 use super::event::Effect;
-use super::instance::{Instance, Phase};
+use super::instance::Instance;
 use super::{InstanceLoad, Lifecycle, later};
 
 /// A process that was stopped may be let go on within that long. Longer than a machine that swaps
@@ -121,16 +121,7 @@ impl Lifecycle {
 impl Instance {
     /// When somebody has to look at it.
     pub(super) fn looks_at(&self) -> Option<Instant> {
-        match &self.phase {
-            Phase::Ready { .. } => self.watch.due(),
-            Phase::Queued { .. }
-            | Phase::Spawning { .. }
-            | Phase::Probing { .. }
-            | Phase::Publishing { .. }
-            | Phase::Draining { .. }
-            | Phase::Stopping { .. }
-            | Phase::Killed { .. } => None,
-        }
+        self.ready_since().and_then(|_| self.watch.due())
     }
 
     /// Begins its watchdog where it is ready, and sends somebody to look whose time has come.

@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::event::Effect;
-use super::instance::{Instance, Phase};
+use super::instance::Instance;
 use super::{Lifecycle, later};
 use crate::settings::Recycle;
 
@@ -111,17 +111,7 @@ impl Instance {
 
     /// `None` where it doesn't, or is worn out already.
     fn serves_since(&self) -> Option<Instant> {
-        match &self.phase {
-            Phase::Ready { since, .. } if !self.is_worn() => Some(*since),
-            Phase::Queued { .. }
-            | Phase::Spawning { .. }
-            | Phase::Probing { .. }
-            | Phase::Publishing { .. }
-            | Phase::Ready { .. }
-            | Phase::Draining { .. }
-            | Phase::Stopping { .. }
-            | Phase::Killed { .. } => None,
-        }
+        self.ready_since().filter(|_| !self.is_worn())
     }
 
     fn wear_out(&mut self, requests: u64, now: Instant) {
