@@ -32,7 +32,7 @@ const NEVER_EMPTIED: [&str; 20] = [
 ];
 
 /// A cache that stands in front.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// Its name in logs, in status, and in the database.
     pub name: String,
@@ -43,7 +43,7 @@ pub struct Target {
 }
 
 /// How a target is purged.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// Bans over Varnish's command-line protocol.
     Varnish(VarnishTarget),
@@ -130,7 +130,7 @@ impl fmt::Debug for Secret {
 }
 
 /// `kind = "varnish"`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VarnishTarget {
     /// Where its command line listens (`-T`).
     pub address: Address,
@@ -141,7 +141,7 @@ pub struct VarnishTarget {
 }
 
 /// `kind = "nginx"`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NginxTarget {
     /// Where to send requests.
     pub url: Uri,
@@ -165,7 +165,7 @@ impl NginxTarget {
 }
 
 /// `kind = "http"`: a request for each thing the interface can purge.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HttpTarget {
     /// One page.
     pub path: Option<Request>,
@@ -191,7 +191,7 @@ impl HttpTarget {
 }
 
 /// A request with names in braces: `{host}`, and `{path}`, `{prefix}` or `{tag}`.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Request {
     pub(crate) method: Method,
     pub(crate) url: String,

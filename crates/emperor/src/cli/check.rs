@@ -46,6 +46,7 @@ struct Problem {
 enum Kind {
     Configuration,
     Template,
+    PurgeTarget,
     Database,
     Site,
 }
@@ -85,6 +86,11 @@ async fn look(file: Option<&Path>) -> Report {
 
 async fn look_further(report: &mut Report, config: &Config, catalog: Catalog) {
     look_at_templates(report, &catalog);
+    for target in &config.purge_targets {
+        if let Some(absent) = config::purge::absent(target) {
+            report.add(Kind::PurgeTarget, &target.name, absent);
+        }
+    }
     if db::private_socket(config).is_err() {
         return note_private_cluster(report, config);
     }
@@ -159,6 +165,7 @@ fn problems(problems: &[Problem]) -> String {
         let title = match problem.kind {
             Kind::Configuration => "configuration",
             Kind::Template => "template",
+            Kind::PurgeTarget => "purge target",
             Kind::Database => "database",
             Kind::Site => "site",
         };

@@ -31,6 +31,7 @@ impl Config {
             ("spawn", self.spawn == before.spawn),
             ("rollout", self.rollout == before.rollout),
             ("logs", *logs == before.logs),
+            ("purge", self.purge_targets == before.purge_targets),
             ("site", self.sites == before.sites),
         ];
         let differing = same.into_iter().filter(|(_, is_same)| !is_same);

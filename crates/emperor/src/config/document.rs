@@ -103,6 +103,11 @@ impl<'a> Section<'a> {
         self.findings
     }
 
+    /// Whether the file has this table.
+    pub(super) fn is_there(&self) -> bool {
+        self.table.is_some()
+    }
+
     /// Where the table stands.
     pub(super) fn span(&self) -> Range<usize> {
         self.span.clone()
@@ -168,6 +173,17 @@ impl<'a> Section<'a> {
         };
         let texts = items.iter().filter_map(|item| self.as_text(name, item));
         Some(texts.filter_map(|t| self.accept(&t, &parse)).collect())
+    }
+
+    /// A table of texts under names of the author's own.
+    pub(super) fn texts(&mut self, name: &'static str) -> Vec<(Text<'a>, Text<'a>)> {
+        let value = self.value(name);
+        let table = value.and_then(|value| self.as_table(name, value));
+        let pairs = table.into_iter().flatten().filter_map(|(key, value)| {
+            let (text, span) = (key.get_ref().as_ref(), key.span());
+            Some((Text { text, span }, self.as_text(name, value)?))
+        });
+        pairs.collect()
     }
 
     /// `true` or `false`.
@@ -270,7 +286,11 @@ impl<'a> Section<'a> {
             return Vec::new();
         };
         let DeValue::Array(items) = value.get_ref() else {
-            self.wrong_type(name, value, "one or more tables, each headed by [[site]]");
+            let due = format!(
+                "one or more tables, each headed by [[{}]]",
+                self.full_name(name)
+            );
+            self.wrong_type(name, value, &due);
             return Vec::new();
         };
         let section = |item: &'a Spanned<DeValue<'a>>| {

@@ -7,6 +7,7 @@ mod database;
 mod document;
 pub(crate) mod model;
 mod overlay;
+pub(crate) mod purge;
 mod reader;
 pub(crate) mod rollout;
 mod secret;

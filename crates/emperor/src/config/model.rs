@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use purge_targets::Target;
 use site_model::{Hostname, RunAs, SiteId, Slug, TemplateName};
 use vassal_core::diagnostic::Place;
 
@@ -48,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) rollout: Rollout,
     /// `[logs]`
     pub(crate) logs: Logs,
+    /// `[[purge.target]]`
+    pub(crate) purge_targets: Vec<Target>,
     /// `[[site]]`
     pub(crate) sites: Vec<ConfiguredSite>,
 }

@@ -19,7 +19,7 @@ use super::model::{
     RequestLimits, Router, Spawn,
 };
 use super::surroundings::Surroundings;
-use super::{overlay, rollout, secret, values};
+use super::{overlay, purge, rollout, secret, values};
 
 /// Longest name below `runtime_dir` that every installation has.
 const SOCKET_NAME: &str = "/fastrouter.sock";
@@ -70,6 +70,7 @@ fn read_root(document: &Spanned<DeTable<'_>>, context: Context<'_>, findings: &F
         spawn: read_spawn(root.section("spawn")),
         rollout: rollout::read(root.section("rollout")),
         logs: read_logs(root.section("logs")),
+        purge_targets: purge::read(root.section("purge"), &base, surroundings),
         sites: read_sites(root.sections("site")),
     };
     root.finish();
@@ -364,7 +365,9 @@ mod tests {
     const DOCUMENTATION: &str = include_str!("../../../../docs/CONFIGURATION.md");
 
     fn known_keys() -> BTreeSet<String> {
-        let text = "[[site]]\nslug = 'a'\n[templates]\n";
+        let text = "[[site]]\nslug = 'a'\n[templates]\n\
+            [[purge.target]]\nkind = 'varnish'\n[[purge.target]]\nkind = 'nginx'\n\
+            [[purge.target]]\nkind = 'http'\n[[purge.target]]\nkind = 'directory'\n";
         let surroundings = Surroundings::of_this_process();
         let context = Context {
             file: None,
