@@ -1,5 +1,6 @@
 //! The revision of a specification: a hash over everything that decides how it runs and is reached.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use site_model::{AliasKind, QueueBounds, Revision, RunAs};
@@ -10,8 +11,12 @@ use crate::settings::{
 use crate::spec::VassalSpec;
 use crate::template::{Draft, Piece, ReachPieces, VarValue, Word};
 
-/// Raised when the encoding below changes its meaning.
-const ENCODING: u64 = 1;
+/// Raised when the encoding below changes its meaning, or a built-in default becomes another that what
+/// runs can't be told of: each instance is replaced then.
+const ENCODING: u64 = 2;
+
+/// What holds where nothing is said.
+static UNSAID: LazyLock<Settings> = LazyLock::new(Settings::default);
 
 /// Hashes a specification and the draft that it was made from; its own `revision` is not looked at.
 ///
@@ -50,17 +55,9 @@ pub(super) fn of(spec: &VassalSpec, draft: &Draft) -> Revision {
         RunAs::Auto => None,
         RunAs::User(name) => Some(name),
     });
-    encoder.settings(settings);
+    encoder.settings(settings, &draft.reach);
     encoder.list(&*draft.command, Encoder::piece);
     encoder.list(&draft.working_dir, Encoder::piece);
-    let ReachPieces {
-        writable,
-        readable,
-        inaccessible,
-    } = &draft.reach;
-    for paths in [writable, readable, inaccessible] {
-        encoder.list(&**paths, Encoder::piece);
-    }
     for pieces in [&draft.env, &draft.files] {
         encoder.list(&**pieces, |encoder, (name, piece)| {
             encoder.text(name);
@@ -134,42 +131,79 @@ impl Encoder {
         }
     }
 
-    fn settings(&mut self, settings: &Settings) {
+    /// A value under its name, unless it is what holds where nothing is said: so a setting that did not
+    /// exist before, and that nobody has set yet, moves no revision.
+    fn setting<T: PartialEq>(
+        &mut self,
+        name: &str,
+        value: &T,
+        unsaid: &T,
+        write: impl FnOnce(&mut Self, &T),
+    ) {
+        if value != unsaid {
+            self.text(name);
+            write(self, value);
+        }
+    }
+
+    fn whole(&mut self, name: &str, value: impl Into<u64>, unsaid: impl Into<u64>) {
+        self.setting(name, &value.into(), &unsaid.into(), |encoder, number| {
+            encoder.number(*number);
+        });
+    }
+
+    fn span(&mut self, name: &str, value: Duration, unsaid: Duration) {
+        self.setting(name, &value, &unsaid, |encoder, span| {
+            encoder.duration(*span);
+        });
+    }
+
+    fn choice<W: Word>(&mut self, name: &str, value: W, unsaid: W) {
+        self.setting(name, &value, &unsaid, |encoder, word| encoder.word(*word));
+    }
+
+    /// Settings by name, and an empty name, which none has, after the last.
+    fn settings(&mut self, settings: &Settings, reach: &ReachPieces) {
+        let unsaid = &*UNSAID;
         let Settings {
             ready: Ready { probe, timeout },
             health,
             instances,
-            idle: Idle {
-                stop_after,
-                answered,
-            },
-            queue,
+            idle,
+            queue:
+                QueueBounds {
+                    depth,
+                    timeout: patience,
+                },
             restart,
             stop: Stop { signal, grace },
             recycle,
             limits,
             sandbox,
-            cache,
+            cache: Cache { mode, ignore },
         } = settings;
-        self.probe(probe);
-        self.duration(*timeout);
-        self.health(health);
-        self.instances(instances);
-        self.duration(*stop_after);
-        self.list(&**answered, |encoder, path| encoder.text(path));
-        self.queue(queue);
-        let Restart {
-            backoff_initial,
-            backoff_max,
-        } = restart;
-        self.duration(*backoff_initial);
-        self.duration(*backoff_max);
-        self.word(*signal);
-        self.duration(*grace);
-        self.recycle(recycle);
-        self.limits(limits);
-        self.sandbox(sandbox);
-        self.cache(cache);
+        self.setting("ready.probe", probe, &unsaid.ready.probe, Self::probe);
+        self.span("ready.timeout", *timeout, unsaid.ready.timeout);
+        self.health(health, &unsaid.health);
+        self.instances(instances, &unsaid.instances);
+        self.idle(idle, &unsaid.idle);
+        self.whole("queue.depth", *depth, unsaid.queue.depth);
+        self.span("queue.timeout", *patience, unsaid.queue.timeout);
+        self.restart(restart, &unsaid.restart);
+        self.choice("stop.signal", *signal, unsaid.stop.signal);
+        self.span("stop.grace", *grace, unsaid.stop.grace);
+        self.recycle(recycle, &unsaid.recycle);
+        self.limits(limits, &unsaid.limits);
+        self.sandbox(sandbox, &unsaid.sandbox);
+        self.reach(reach);
+        self.choice("cache.mode", *mode, unsaid.cache.mode);
+        self.setting(
+            "cache.ignore",
+            ignore,
+            &unsaid.cache.ignore,
+            |encoder, patterns| encoder.list(patterns, |encoder, pattern| encoder.text(pattern)),
+        );
+        self.text("");
     }
 
     fn probe(&mut self, probe: &Probe) {
@@ -187,7 +221,7 @@ impl Encoder {
         }
     }
 
-    fn health(&mut self, health: &Health) {
+    fn health(&mut self, health: &Health, unsaid: &Health) {
         let Health {
             interval,
             probe,
@@ -196,47 +230,64 @@ impl Encoder {
             successes,
             watchdog,
         } = health;
-        self.duration(*interval);
-        self.probe(probe);
-        self.duration(*timeout);
-        self.number(u64::from(*failures));
-        self.number(u64::from(*successes));
-        self.duration(*watchdog);
+        self.span("health.interval", *interval, unsaid.interval);
+        self.setting("health.probe", probe, &unsaid.probe, Self::probe);
+        self.span("health.timeout", *timeout, unsaid.timeout);
+        self.whole("health.failures", *failures, unsaid.failures);
+        self.whole("health.successes", *successes, unsaid.successes);
+        self.span("health.watchdog", *watchdog, unsaid.watchdog);
     }
 
-    fn instances(&mut self, instances: &Instances) {
+    fn instances(&mut self, instances: &Instances, unsaid: &Instances) {
         let Instances {
             min,
             max,
             concurrency,
             max_surge,
         } = instances;
-        for number in [min, max, concurrency, max_surge] {
-            self.number(u64::from(*number));
-        }
+        self.whole("instances.min", *min, unsaid.min);
+        self.whole("instances.max", *max, unsaid.max);
+        self.whole("instances.concurrency", *concurrency, unsaid.concurrency);
+        self.whole("instances.max_surge", *max_surge, unsaid.max_surge);
     }
 
-    fn queue(&mut self, queue: &QueueBounds) {
-        let QueueBounds { depth, timeout } = queue;
-        self.number(u64::from(*depth));
-        self.duration(*timeout);
+    fn idle(&mut self, idle: &Idle, unsaid: &Idle) {
+        let Idle {
+            stop_after,
+            answered,
+        } = idle;
+        self.span("idle.stop_after", *stop_after, unsaid.stop_after);
+        let name = "idle.answer_without_waking";
+        self.setting(name, answered, &unsaid.answered, |encoder, paths| {
+            encoder.list(&**paths, |encoder, path| encoder.text(path));
+        });
     }
 
-    fn recycle(&mut self, recycle: &Recycle) {
+    fn restart(&mut self, restart: &Restart, unsaid: &Restart) {
+        let Restart {
+            backoff_initial: initial,
+            backoff_max: max,
+        } = restart;
+        self.span("restart.backoff_initial", *initial, unsaid.backoff_initial);
+        self.span("restart.backoff_max", *max, unsaid.backoff_max);
+    }
+
+    fn recycle(&mut self, recycle: &Recycle, unsaid: &Recycle) {
         let Recycle {
             max_requests,
             max_memory_bytes,
             max_age,
         } = recycle;
-        self.number(*max_requests);
-        self.number(*max_memory_bytes);
-        self.duration(*max_age);
+        self.whole("recycle.max_requests", *max_requests, unsaid.max_requests);
+        let (max, name) = (*max_memory_bytes, "recycle.max_memory");
+        self.whole(name, max, unsaid.max_memory_bytes);
+        self.span("recycle.max_age", *max_age, unsaid.max_age);
     }
 
-    fn limits(&mut self, limits: &Limits) {
+    fn limits(&mut self, limits: &Limits, unsaid: &Limits) {
         let Limits {
-            memory_max_bytes,
-            memory_high_bytes,
+            memory_max_bytes: max,
+            memory_high_bytes: high,
             swap_max_bytes,
             cpu_max_percent,
             cpu_weight,
@@ -244,41 +295,89 @@ impl Encoder {
             pids_max,
             nofile,
         } = limits;
-        for number in [memory_max_bytes, memory_high_bytes, pids_max, nofile] {
-            self.number(*number);
-        }
-        for number in [cpu_max_percent, cpu_weight, io_weight] {
-            self.number(u64::from(*number));
-        }
-        self.list(swap_max_bytes, |encoder, bytes| encoder.number(*bytes));
+        self.whole("limits.memory_max", *max, unsaid.memory_max_bytes);
+        self.whole("limits.memory_high", *high, unsaid.memory_high_bytes);
+        let (swap, name) = (swap_max_bytes, "limits.swap_max");
+        self.setting(name, swap, &unsaid.swap_max_bytes, |encoder, swap| {
+            encoder.list(swap, |encoder, bytes| encoder.number(*bytes));
+        });
+        self.whole("limits.cpu_max", *cpu_max_percent, unsaid.cpu_max_percent);
+        self.whole("limits.cpu_weight", *cpu_weight, unsaid.cpu_weight);
+        self.whole("limits.io_weight", *io_weight, unsaid.io_weight);
+        self.whole("limits.pids_max", *pids_max, unsaid.pids_max);
+        self.whole("limits.nofile", *nofile, unsaid.nofile);
     }
 
-    fn sandbox(&mut self, sandbox: &Sandbox) {
+    fn sandbox(&mut self, sandbox: &Sandbox, unsaid: &Sandbox) {
         let Sandbox {
             required,
             private_tmp,
             tmp_size_bytes,
-            read_only_system,
+            read_only_system: read_only,
             syscalls,
             capabilities,
         } = sandbox;
-        for switch in [required, private_tmp, read_only_system] {
-            self.number(u64::from(*switch));
-        }
-        self.number(*tmp_size_bytes);
-        self.word(*syscalls);
-        self.number(capabilities.bits());
+        self.whole("sandbox.required", *required, unsaid.required);
+        self.whole("sandbox.private_tmp", *private_tmp, unsaid.private_tmp);
+        self.whole("sandbox.tmp_size", *tmp_size_bytes, unsaid.tmp_size_bytes);
+        let name = "sandbox.read_only_system";
+        self.whole(name, *read_only, unsaid.read_only_system);
+        self.choice("sandbox.syscalls", *syscalls, unsaid.syscalls);
+        let (bits, unsaid) = (capabilities.bits(), unsaid.capabilities.bits());
+        self.whole("sandbox.capabilities", bits, unsaid);
     }
 
-    fn cache(&mut self, cache: &Cache) {
-        let Cache { mode, ignore } = cache;
-        self.word(*mode);
-        self.list(ignore, |encoder, pattern| encoder.text(pattern));
+    fn reach(&mut self, reach: &ReachPieces) {
+        let ReachPieces {
+            writable,
+            readable,
+            inaccessible,
+        } = reach;
+        let named = [
+            ("sandbox.writable", writable),
+            ("sandbox.readable", readable),
+            ("sandbox.inaccessible", inaccessible),
+        ];
+        for (name, paths) in named {
+            if !paths.is_empty() {
+                self.text(name);
+                self.list(&**paths, Self::piece);
+            }
+        }
     }
 
     fn finish(&self) -> Revision {
         let hash = self.0.finalize();
         let half = hash.as_bytes().first_chunk();
         Revision::from_bytes(*half.expect("a hash has 32 bytes"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(settings: &Settings) -> blake3::Hash {
+        let mut encoder = Encoder::default();
+        encoder.settings(settings, &ReachPieces::default());
+        encoder.0.finalize()
+    }
+
+    #[test]
+    fn a_setting_that_nobody_has_set_is_not_written() {
+        let mut nothing = Encoder::default();
+        nothing.text("");
+        assert_eq!(written(&Settings::default()), nothing.0.finalize());
+    }
+
+    #[test]
+    fn a_setting_that_is_set_is_written_by_its_name_and_alone() {
+        let mut settings = Settings::default();
+        settings.health.watchdog = Duration::from_secs(7);
+        let mut alone = Encoder::default();
+        alone.text("health.watchdog");
+        alone.duration(Duration::from_secs(7));
+        alone.text("");
+        assert_eq!(written(&settings), alone.0.finalize());
     }
 }

@@ -37,6 +37,20 @@ fn what_is_said_again_doesn_t_move_it() {
     assert_eq!(of_row(""), of_row("vars.workers = 1\nstop.grace = '10s'\n"));
 }
 
+/// Every house that is upgraded resolves its rows anew, and replaces each instance whose revision is
+/// another. Where this has to change, raise the number of the encoding, and tell operators.
+#[test]
+fn a_new_version_doesn_t_move_it() {
+    let set = "health.watchdog = '7s'\nsandbox.writable = ['/srv']\nlimits.swap_max = '1MiB'";
+    let set = of_template(&format!("{set}\n{APP}"));
+    let revisions = [of_row(""), set].map(|revision| revision.to_string());
+    let expected = [
+        "eebc33f21a87c628bdcf11ada1ba0314",
+        "96f1462c52c4cd66b9d97dbd974f878f",
+    ];
+    assert_eq!(revisions, expected);
+}
+
 #[test]
 fn the_layer_a_value_is_from_doesn_t_move_it() {
     let overlaid = catalog(CatalogInput {
