@@ -8,9 +8,11 @@ use futures_util::stream::FuturesUnordered;
 use site_model::{Incarnation, RouteTable, SiteId};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
+use wire::cache::CacheStats;
 use wire::route::{InstanceStats, QueueStats, RouterStats};
 
 use crate::order::{Backlog, Order, ThreadStats};
+use crate::pages::SitesPages;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::tally::ThreadLoad;
@@ -41,9 +43,14 @@ impl Fleet {
     }
 
     /// Gives every thread a table, and returns once all have it in force.
-    pub(crate) async fn put_in_force(&self, table: &Arc<RouteTable>) -> Result<(), ThreadLost> {
+    pub(crate) async fn put_in_force(
+        &self,
+        table: &Arc<RouteTable>,
+        pages: &SitesPages,
+    ) -> Result<(), ThreadLost> {
         let order = |in_force| Order::Table {
             table: Arc::clone(table),
+            pages: pages.clone(),
             in_force,
         };
         self.ask_all(order).await.map(drop)
@@ -159,7 +166,7 @@ impl Fleet {
     }
 }
 
-/// The generation and the queues are filled in by those who know them.
+/// The generation, the queues and the cache are filled in by those who know them.
 fn sum(threads: Vec<ThreadStats>) -> RouterStats {
     let mut all = ThreadStats::default();
     for thread in threads {
@@ -191,6 +198,7 @@ fn on_the_wire(all: ThreadStats) -> RouterStats {
         generation: 0,
         instances: instances.collect(),
         queues: Vec::new(),
+        cache: CacheStats::default(),
     }
 }
 

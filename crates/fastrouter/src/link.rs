@@ -4,7 +4,9 @@
 //! on with the last table they were given; on the next connection the emperor says everything
 //! again. Nothing here touches a request.
 
+mod cache;
 mod load;
+mod questions;
 
 use std::convert::Infallible;
 use std::path::Path;
@@ -18,7 +20,7 @@ use site_model::{
 use thiserror::Error;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 use tokio_util::codec::Framed;
 use tracing::{info, warn};
@@ -27,6 +29,7 @@ use wire::route::{BadRoute, FromRouter, PROTOCOL_VERSION, RouteFrame, ToRouter, 
 
 use self::load::LOAD_BOUND;
 use crate::fleet::{Fleet, ThreadLost};
+use crate::pages::PageKeeper;
 use crate::settings::{Settings, SettingsError};
 
 /// Pause before the first new try to connect, and the longest one.
@@ -71,6 +74,10 @@ pub(crate) async fn follow(path: &Path, fleet: Fleet) -> ThreadLost {
     let mut follower = Follower {
         fleet,
         default_site: None,
+        pages: PageKeeper::default(),
+        purged: 0,
+        sweeping: None,
+        unswept: 0,
         table: None,
         arriving: None,
         standing: Standing::Following,
@@ -80,7 +87,10 @@ pub(crate) async fn follow(path: &Path, fleet: Fleet) -> ThreadLost {
         match UnixStream::connect(path).await {
             Ok(stream) => {
                 pause = FIRST_PAUSE;
-                match follower.session(stream).await {
+                let ended = follower.session(stream).await;
+                // From here on nobody tells of purges.
+                follower.pages.hears(false);
+                match ended {
                     LinkError::ThreadLost(lost) => return lost,
                     error => warn!(%error, "the link ended; the last table stays in force"),
                 }
@@ -96,6 +106,12 @@ pub(crate) async fn follow(path: &Path, fleet: Fleet) -> ThreadLost {
 struct Follower {
     fleet: Fleet,
     default_site: Option<Slug>,
+    pages: PageKeeper,
+    /// The number of the last purge of the emperor's.
+    purged: u64,
+    sweeping: Option<JoinHandle<()>>,
+    /// Purges since the last sweep was thought of.
+    unswept: usize,
     /// What is in force; nothing before the first whole table, and the threads were given none.
     table: Option<Arc<RouteTable>>,
     /// What is on its way, between [`ToRouter::TableBegin`] and [`ToRouter::TableEnd`].
@@ -134,7 +150,7 @@ impl Follower {
     /// One connection, and why it ended.
     async fn session(&mut self, stream: UnixStream) -> LinkError {
         let mut frames = Frames::new(stream, FrameCodec::default());
-        if let Err(error) = frames.send(&hello()).await {
+        if let Err(error) = frames.send(&hello(self.purged)).await {
             return error.into();
         }
         info!("connected to the emperor");
@@ -164,6 +180,7 @@ impl Follower {
                     }
                 }
                 Some(load) = loads.recv() => frames.send(&load).await?,
+                () = shared.purged.notified() => self.sweep_after(1),
                 site = shared.wakes.next() => {
                     frames.send(&FromRouter::Wake { site_id: site.get() }).await?;
                 }
@@ -183,10 +200,7 @@ impl Follower {
         match message {
             ToRouter::Settings(settings) => self.take_settings(settings).await.map(|()| None),
             ToRouter::TableBegin { generation } => {
-                self.arriving = Some(Arriving {
-                    generation: Generation::new(generation),
-                    routes: Ok(Vec::new()),
-                });
+                self.arriving = Some(Arriving::new(generation));
                 Ok(None)
             }
             ToRouter::TablePart { routes } => {
@@ -203,23 +217,36 @@ impl Follower {
                 generation,
                 upserts,
                 removals,
-            } => {
-                let table = self.changed(generation, upserts, &removals);
-                self.use_or_ask(table).await.map(Some)
-            }
+            } => self.change(generation, upserts, &removals).await.map(Some),
             ToRouter::AwaitIdle {
                 site_id,
                 incarnation,
             } => {
-                self.await_idle(
-                    SiteId::new(site_id)?,
-                    Incarnation::new(incarnation),
-                    answers,
-                );
+                let (site, incarnation) = (SiteId::new(site_id)?, Incarnation::new(incarnation));
+                self.await_idle(site, incarnation, answers);
                 Ok(None)
             }
             ToRouter::AskStats { token } => {
                 self.ask_stats(token, answers);
+                Ok(None)
+            }
+            ToRouter::Purge { sequence, sites } => {
+                self.pages.purge(&sites);
+                self.sweep_after(sites.iter().map(|site| site.purges.len()).sum());
+                Ok(Some(self.has_purged(sequence)))
+            }
+            ToRouter::PurgeAll { sequence } => {
+                self.pages.purge_all();
+                Ok(Some(self.has_purged(sequence)))
+            }
+            ToRouter::SuspendCache => Ok(self.hears(false)),
+            ToRouter::ResumeCache => Ok(self.hears(true)),
+            ToRouter::AskCache {
+                token,
+                site_id,
+                path,
+            } => {
+                self.ask_cache(token, SiteId::new(site_id)?, path, answers);
                 Ok(None)
             }
         }
@@ -229,11 +256,34 @@ impl Follower {
         let settings = Arc::new(Settings::try_from(settings)?);
         self.fleet.set(&settings).await?;
         self.default_site.clone_from(&settings.default_site);
+        self.pages.set_memory(settings.cache_memory_bytes);
         let Some(table) = self.table.take() else {
             return Ok(());
         };
         let table = Arc::unwrap_or_clone(table).with_default_site(self.default_site.clone());
+        self.pages.follow(&table);
         Ok(self.put_in_force(table).await?)
+    }
+
+    fn hears(&mut self, is_heard: bool) -> Option<FromRouter> {
+        self.pages.hears(is_heard);
+        None
+    }
+
+    async fn change(
+        &mut self,
+        generation: u64,
+        upserts: Vec<RouteFrame>,
+        removals: &[i64],
+    ) -> Result<FromRouter, LinkError> {
+        let concerned = upserts.iter().map(|route| route.id);
+        let concerned: Vec<_> = concerned.chain(removals.iter().copied()).collect();
+        let table = self.changed(generation, upserts, removals);
+        if let Ok(table) = &table {
+            let ids = concerned.into_iter().filter_map(|id| SiteId::new(id).ok());
+            ids.for_each(|id| self.pages.look_at(table, id));
+        }
+        self.use_or_ask(table).await
     }
 
     fn whole(&self, arriving: Arriving) -> Result<RouteTable, Unusable> {
@@ -263,7 +313,10 @@ impl Follower {
         table: Result<RouteTable, Unusable>,
     ) -> Result<Option<FromRouter>, LinkError> {
         match table {
-            Ok(table) => self.acknowledge(table).await.map(Some),
+            Ok(table) => {
+                self.pages.follow(&table);
+                self.acknowledge(table).await.map(Some)
+            }
             Err(error) => {
                 warn_unusable(&error);
                 self.standing = Standing::Refused;
@@ -296,38 +349,18 @@ impl Follower {
     async fn put_in_force(&mut self, table: RouteTable) -> Result<(), ThreadLost> {
         let table = Arc::new(table);
         self.table = Some(Arc::clone(&table));
-        self.fleet.put_in_force(&table).await
-    }
-
-    fn await_idle(&self, site: SiteId, incarnation: Incarnation, answers: &mut Answers) {
-        let fleet = self.fleet.clone();
-        answers.spawn(async move {
-            fleet.idle(site, incarnation).await?;
-            Ok(FromRouter::Idle {
-                site_id: site.get(),
-                incarnation: incarnation.get(),
-            })
-        });
-    }
-
-    fn ask_stats(&self, token: u64, answers: &mut Answers) {
-        let generation = self
-            .table
-            .as_ref()
-            .map_or(0, |table| table.generation().get());
-        let fleet = self.fleet.clone();
-        answers.spawn(async move {
-            let stats = fleet.stats().await?;
-            let stats = wire::route::RouterStats {
-                generation,
-                ..stats
-            };
-            Ok(FromRouter::Stats { token, stats })
-        });
+        self.fleet.put_in_force(&table, self.pages.sites()).await
     }
 }
 
 impl Arriving {
+    fn new(generation: u64) -> Self {
+        Self {
+            generation: Generation::new(generation),
+            routes: Ok(Vec::new()),
+        }
+    }
+
     fn take(&mut self, frames: Vec<RouteFrame>) {
         let Ok(routes) = &mut self.routes else {
             return;
@@ -353,11 +386,12 @@ fn warn_unusable(error: &Unusable) {
     warn!(%error, "a table that can't be used; the one before stays in force");
 }
 
-fn hello() -> FromRouter {
+fn hello(purged: u64) -> FromRouter {
     FromRouter::Hello {
         protocol: PROTOCOL_VERSION,
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        purged: Some(purged),
     }
 }
 

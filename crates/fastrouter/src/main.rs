@@ -11,6 +11,7 @@
 //! | [`client`] | the side of a client: guarded bytes to hyper |
 //! | [`request`] | the life of a request, phase by phase |
 //! | [`worker`] | the side of a worker: instances, connections, one exchange |
+//! | [`pages`] | the page cache: which site has which policy, purges |
 //! | [`shared`], [`gauge`], [`queue`], [`wakes`] | the little that threads share |
 
 mod client;
@@ -24,6 +25,7 @@ mod log;
 #[cfg(feature = "model")]
 mod model;
 mod order;
+mod pages;
 mod queue;
 mod request;
 mod settings;

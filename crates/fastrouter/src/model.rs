@@ -149,6 +149,7 @@ fn asleep(id: i64) -> Arc<SiteRoute> {
             timeout: Duration::from_secs(1),
         },
         check_paths: Arc::default(),
+        cache: None,
     })
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use site_model::{Incarnation, RouteTable, SiteId};
 use tokio::sync::oneshot;
 
+use crate::pages::SitesPages;
 use crate::settings::Settings;
 use crate::tally::ThreadLoad;
 
@@ -25,6 +26,8 @@ pub(crate) enum Order {
     Table {
         /// The table.
         table: Arc<RouteTable>,
+        /// What its sites have of the page cache.
+        pages: SitesPages,
         /// Told once no request of this thread begins with an older one any more.
         in_force: oneshot::Sender<()>,
     },

@@ -36,6 +36,10 @@ pub(crate) struct Settings {
     pub(crate) drain_timeout: Duration,
     /// How requests are logged; `None`: not at all.
     pub(crate) access_log: Option<AccessLogFormat>,
+    /// How many bytes the page cache may hold; 0: there is none.
+    pub(crate) cache_memory_bytes: u64,
+    /// Whose `PURGE` requests are obeyed.
+    pub(crate) purge_allow: TrustedProxies,
 }
 
 /// Settings that make no sense.
@@ -44,7 +48,9 @@ pub(crate) enum SettingsError {
     #[error("default_site: {0}")]
     DefaultSite(#[from] SlugError),
     #[error("trusted_proxies: {0}")]
-    Network(#[from] NoNetwork),
+    Network(NoNetwork),
+    #[error("purge_allow: {0}")]
+    PurgeAllow(NoNetwork),
 }
 
 impl TryFrom<wire::route::Settings> for Settings {
@@ -58,7 +64,7 @@ impl TryFrom<wire::route::Settings> for Settings {
         let proxies = wire.trusted_proxies.iter().map(String::as_str);
         Ok(Self {
             default_site,
-            trusted_proxies: TrustedProxies::parse(proxies)?,
+            trusted_proxies: TrustedProxies::parse(proxies).map_err(SettingsError::Network)?,
             head: HeadLimits {
                 head_bytes: (wire.max_head_bytes as usize).min(HEAD_CEILING),
                 target_bytes: wire.max_target_bytes as usize,
@@ -71,6 +77,9 @@ impl TryFrom<wire::route::Settings> for Settings {
             max_connections: u64::from(wire.max_connections),
             drain_timeout: Duration::from_millis(wire.drain_timeout_ms),
             access_log: wire.access_log.map(|log| log.format),
+            cache_memory_bytes: wire.cache_memory_bytes,
+            purge_allow: TrustedProxies::parse(wire.purge_allow.iter().map(String::as_str))
+                .map_err(SettingsError::PurgeAllow)?,
         })
     }
 }
@@ -93,6 +102,8 @@ impl Settings {
             max_connections: 10_000,
             drain_timeout: Duration::from_secs(30),
             access_log: None,
+            cache_memory_bytes: 0,
+            purge_allow: TrustedProxies::default(),
         }
     }
 }
@@ -115,6 +126,8 @@ pub(crate) mod tests {
             max_connections: 1_000,
             drain_timeout_ms: 30_000,
             access_log: None,
+            cache_memory_bytes: 64 << 20,
+            purge_allow: vec![],
         }
     }
 

@@ -8,6 +8,8 @@
 //! | which gauge, queue belongs to what | a lock around a map | yes, for gauges |
 //! | wishes to wake | a lock around a set, then a note to the link | yes, over a stand-in for the note |
 //! | `stirred` | the same note, and nothing but it: what was noted is asked of the thread itself | as the wishes |
+//! | `purged` | as `stirred` | as the wishes |
+//! | stored pages, who fills one | the locks of the crate `page-cache`, which tries its own orders | there |
 //! | open connections | one counter, added to and taken from; a bound that may be passed by one a thread needs no order | no: there is one step |
 //! | table, settings | not shared: each thread is given its own by an order, which it takes between two polls | no: one thread |
 //! | notes of load | not shared: plain cells, handed over by an order | no: one thread |
@@ -15,6 +17,7 @@
 use std::sync::Arc;
 
 use crate::gauge::Gauges;
+use crate::pages::Clock;
 use crate::queue::Queues;
 use crate::sync::Notify;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +29,9 @@ pub(crate) struct Shared {
     pub(crate) gauges: Gauges,
     pub(crate) queues: Queues,
     pub(crate) wakes: Wakes,
+    /// A path was purged by a client: the cache may want to be swept.
+    pub(crate) purged: Notify,
+    pub(crate) clock: Clock,
     /// A thread has noted something since it was last asked for its load.
     pub(crate) stirred: Notify,
     /// Open client connections over all threads.
@@ -38,6 +44,8 @@ impl Shared {
             gauges: Gauges::new(threads),
             queues: Queues::default(),
             wakes: Wakes::default(),
+            purged: Notify::new(),
+            clock: Clock::start(),
             stirred: Notify::new(),
             connections: AtomicU64::new(0),
         }

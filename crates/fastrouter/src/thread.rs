@@ -19,6 +19,7 @@ use crate::deadline::Deadlines;
 use crate::listeners::Listener;
 use crate::log::Lines;
 use crate::order::{Backlog, Order, ThreadStats};
+use crate::pages::SitesPages;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::tally::Tallies;
@@ -31,6 +32,8 @@ pub(crate) struct Current {
     /// `None` until the first one comes.
     pub(crate) table: Option<Arc<RouteTable>>,
     pub(crate) settings: Arc<Settings>,
+    /// What the sites of the table have of the page cache.
+    pub(crate) pages: SitesPages,
 }
 
 /// What the tasks of one thread share.
@@ -111,6 +114,7 @@ impl Thread {
             current: RefCell::new(Rc::new(Current {
                 table: None,
                 settings: Arc::new(Settings::before_any()),
+                pages: SitesPages::new(),
             })),
             begun: CancellationToken::new(),
             drain: CancellationToken::new(),
@@ -188,8 +192,12 @@ impl Thread {
 
     fn obey(&self, order: Order) {
         match order {
-            Order::Table { table, in_force } => {
-                self.put_in_force(Some(Arc::clone(&table)), None);
+            Order::Table {
+                table,
+                pages,
+                in_force,
+            } => {
+                self.put_table_in_force(&table, pages);
                 self.instances.retire(&table);
                 self.waiting.tell(&table);
                 self.begun.cancel();
@@ -197,7 +205,7 @@ impl Thread {
                 // may be gone; the table stays.
                 in_force.send(()).ok();
             }
-            Order::Settings(settings) => self.put_in_force(None, Some(settings)),
+            Order::Settings(settings) => self.put_settings_in_force(settings),
             Order::AwaitIdle {
                 site,
                 incarnation,
@@ -221,11 +229,21 @@ impl Thread {
         }
     }
 
-    fn put_in_force(&self, table: Option<Arc<RouteTable>>, settings: Option<Arc<Settings>>) {
+    fn put_table_in_force(&self, table: &Arc<RouteTable>, pages: SitesPages) {
+        let settings = Arc::clone(&self.current().settings);
+        self.current.replace(Rc::new(Current {
+            table: Some(Arc::clone(table)),
+            settings,
+            pages,
+        }));
+    }
+
+    fn put_settings_in_force(&self, settings: Arc<Settings>) {
         let before = self.current();
         self.current.replace(Rc::new(Current {
-            table: table.or_else(|| before.table.clone()),
-            settings: settings.unwrap_or_else(|| Arc::clone(&before.settings)),
+            table: before.table.clone(),
+            settings,
+            pages: before.pages.clone(),
         }));
     }
 

@@ -118,6 +118,7 @@ mod tests {
                 timeout: Duration::from_secs(1),
             },
             check_paths: [].into(),
+            cache: None,
         }
     }
 

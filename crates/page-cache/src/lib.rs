@@ -16,7 +16,7 @@
 //! | [`directives`] | `Cache-Control` and its like |
 //! | [`freshness`] | how old a page is, and how old it may become |
 //! | [`conditional`], [`range`] | 304 and parts, from a stored whole |
-//! | [`lookup`], [`permit`], [`fill`] | what a request finds, and who asks the worker |
+//! | [`lookup`], [`permit`], [`recorder`], [`fill`] | what a request finds, and who asks the worker |
 //! | [`revalidation`] | what other answers say about a stored page |
 //! | [`purge`], [`sweep`] | what is no longer true, and how pages learn of it |
 //! | [`page`], [`cache`] | what is stored, and the whole put together |
@@ -40,6 +40,7 @@ pub mod policy;
 pub mod purge;
 pub mod range;
 pub mod reason;
+mod recorder;
 pub mod request;
 pub mod revalidation;
 pub mod serving;
@@ -56,10 +57,11 @@ pub use key::Scheme;
 pub use lookup::{Ask, Lookup};
 pub use moment::Moment;
 pub use page::Page;
-pub use permit::{Answered, FillPermit, Recorder};
+pub use permit::{Answered, FillPermit};
 pub use policy::{Mode, Policy, PolicyError, Settings};
 pub use purge::{Purge, PurgeSequence};
 pub use reason::BypassReason;
+pub use recorder::Recorder;
 pub use request::{Asked, CacheRequest};
 pub use serving::{Answer, Hit};
 pub use site::SiteCache;

@@ -47,6 +47,17 @@ pub struct Ask {
     pub(crate) shared: bool,
 }
 
+impl Ask {
+    /// Asked without others waiting for the answer, and without waiting for another's.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        Self {
+            shared: false,
+            ..self
+        }
+    }
+}
+
 /// What is stored for a request.
 #[derive(Debug)]
 pub(crate) enum Found {

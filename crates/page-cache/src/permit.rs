@@ -1,4 +1,4 @@
-//! A fill from its beginning to its end: the right to ask, the answer's head, the body, the page.
+//! A fill up to its body: the right to ask, and what becomes of the head of the answer.
 //!
 //! A permit carries the number of the site's last purge from before the worker was asked. The page
 //! that comes of it counts as compared up to that number, so a purge that was heard meanwhile and names
@@ -6,14 +6,14 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, SET_COOKIE};
-use http::{HeaderName, StatusCode};
 
 use crate::cache::PageCache;
 use crate::counters::count;
 use crate::directives::Fields;
 use crate::fill::{Claim, Outcome};
-use crate::freshness::{FOREVER, Freshness, Timing};
+use crate::freshness::{Freshness, Timing};
 use crate::head;
 use crate::key;
 use crate::moment::Moment;
@@ -21,6 +21,7 @@ use crate::page::Page;
 use crate::policy::Policy;
 use crate::purge::PurgeSequence;
 use crate::reason::BypassReason;
+use crate::recorder::Recorder;
 use crate::request::CacheRequest;
 use crate::revalidation::{confirms, is_head_of, prepare};
 use crate::serving::Hit;
@@ -30,9 +31,6 @@ use crate::storing::{Storable, dated};
 /// How long it is remembered that an answer could not be kept. Nobody waits for others meanwhile, and
 /// an answer that can be kept is, so a long time harms nobody.
 const UNCACHEABLE_SECONDS: u32 = 120;
-
-/// The most that is reserved for a body because its answer announced it.
-const MOST_RESERVED: u64 = 1 << 20;
 
 /// The right, and the duty, to ask the worker. Dropped, it lets those who wait begin again.
 #[derive(Debug)]
@@ -111,6 +109,16 @@ impl FillPermit {
     /// What is served though the worker could not be asked or broke off, if something may be.
     pub fn failed(self, request: &CacheRequest<'_>, now: Moment) -> Option<Hit> {
         self.rescue(request, now)
+    }
+
+    /// The same while nobody was asked yet: where the worker sleeps, say. The permit goes on.
+    pub fn without_asking(&self, request: &CacheRequest<'_>, now: Moment) -> Option<Hit> {
+        self.rescue(request, now)
+    }
+
+    /// Doesn't keep the answer, for a reason that the cache itself can't see.
+    pub fn decline(self, cache: &PageCache, reason: BypassReason, now: Moment) {
+        self.forgo(cache, reason, now);
     }
 
     fn rescue(&self, request: &CacheRequest<'_>, now: Moment) -> Option<Hit> {
@@ -224,19 +232,12 @@ impl FillPermit {
             return self.refuse(cache, BypassReason::TooLarge, now);
         }
         let variant = key::secondary(self.primary(), &storable.vary, request.headers);
-        let reserved = announced.unwrap_or(0).min(MOST_RESERVED);
-        Answered::Record(Box::new(Recorder {
-            body: Vec::with_capacity(usize::try_from(reserved).unwrap_or(0)),
-            room: usize::try_from(room).unwrap_or(usize::MAX),
-            announced,
-            variant,
-            storable,
-            permit: self,
-        }))
+        let recorder = Recorder::new(self, storable, variant, announced, room);
+        Answered::Record(Box::new(recorder))
     }
 
     /// The key without what an earlier answer's `Vary` added.
-    fn primary(&self) -> &[u8] {
+    pub(crate) fn primary(&self) -> &[u8] {
         key::primary_of(&self.key)
     }
 
@@ -246,7 +247,7 @@ impl FillPermit {
         Answered::Refused(reason)
     }
 
-    fn forgo(self, cache: &PageCache, reason: BypassReason, now: Moment) {
+    pub(crate) fn forgo(self, cache: &PageCache, reason: BypassReason, now: Moment) {
         self.site.counters().refused(reason);
         if lasts(reason) && self.claim.is_some() {
             let freshness = place_times(now, UNCACHEABLE_SECONDS);
@@ -257,7 +258,7 @@ impl FillPermit {
         self.end(Outcome::NotShared);
     }
 
-    fn end(self, outcome: Outcome) {
+    pub(crate) fn end(self, outcome: Outcome) {
         if let Some(claim) = self.claim {
             claim.end(outcome);
         }
@@ -265,7 +266,7 @@ impl FillPermit {
 }
 
 /// Stores a page, unless a purge named it since this fill began.
-fn keep(cache: &PageCache, page: &Arc<Page>) -> Result<(), BypassReason> {
+pub(crate) fn keep(cache: &PageCache, page: &Arc<Page>) -> Result<(), BypassReason> {
     if cache.is_away() {
         return Err(BypassReason::InvalidationAway);
     }
@@ -287,7 +288,8 @@ fn lasts(reason: BypassReason) -> bool {
         | BypassReason::Status
         | BypassReason::PartialContent
         | BypassReason::NoFreshness
-        | BypassReason::TooLarge => true,
+        | BypassReason::TooLarge
+        | BypassReason::NoLength => true,
         BypassReason::Off
         | BypassReason::Ignored
         | BypassReason::InvalidationAway
@@ -299,13 +301,14 @@ fn lasts(reason: BypassReason) -> bool {
         | BypassReason::Precondition
         | BypassReason::Upgrade
         | BypassReason::KeyTooLong
+        | BypassReason::RequestBody
         | BypassReason::WorkerError
         | BypassReason::Incomplete
         | BypassReason::PurgedMeanwhile => false,
     }
 }
 
-fn place_times(now: Moment, lifetime: u32) -> Freshness {
+pub(crate) fn place_times(now: Moment, lifetime: u32) -> Freshness {
     Freshness {
         received: now,
         initial_age: 0,
@@ -317,76 +320,4 @@ fn place_times(now: Moment, lifetime: u32) -> Freshness {
 
 fn length_of(value: &HeaderValue) -> Option<u64> {
     value.to_str().ok()?.parse().ok()
-}
-
-/// Takes down the body of an answer that is to be kept. Dropped before its end, nothing is kept.
-#[derive(Debug)]
-pub struct Recorder {
-    permit: FillPermit,
-    storable: Storable,
-    /// The key with what this answer's `Vary` adds.
-    variant: Vec<u8>,
-    announced: Option<u64>,
-    room: usize,
-    body: Vec<u8>,
-}
-
-impl Recorder {
-    /// Takes the next bytes of the body. `None`: the page is too large, and nobody waits any more.
-    pub fn push(mut self, cache: &PageCache, bytes: &[u8], now: Moment) -> Option<Self> {
-        if self.body.len() + bytes.len() > self.room {
-            self.permit.forgo(cache, BypassReason::TooLarge, now);
-            return None;
-        }
-        self.body.extend_from_slice(bytes);
-        Some(self)
-    }
-
-    /// The body ended as it should: stores the page.
-    ///
-    /// # Errors
-    /// The reason why it was not kept.
-    pub fn finish(self, cache: &PageCache, now: Moment) -> Result<Arc<Page>, BypassReason> {
-        match self.stored(cache, now) {
-            Ok(page) => {
-                count(&self.permit.site.counters().fills);
-                self.permit.end(Outcome::Stored);
-                Ok(page)
-            }
-            Err(reason) => {
-                self.permit.site.counters().refused(reason);
-                self.permit.end(Outcome::Abandoned);
-                Err(reason)
-            }
-        }
-    }
-
-    fn stored(&self, cache: &PageCache, now: Moment) -> Result<Arc<Page>, BypassReason> {
-        if self
-            .announced
-            .is_some_and(|length| length != self.body.len() as u64)
-        {
-            return Err(BypassReason::Incomplete);
-        }
-        let (site, began) = (&self.permit.site, self.permit.began.get());
-        let page = Page::whole(site, &self.variant, &self.storable, &self.body, began);
-        let page = Arc::new(page);
-        keep(cache, &page)?;
-        let names = &self.storable.vary;
-        if !names.is_empty() && !self.is_known(cache, names) {
-            let times = place_times(now, FOREVER);
-            let place = Page::variants(site, self.permit.primary(), names, times, began);
-            keep(cache, &Arc::new(place))?;
-        }
-        Ok(page)
-    }
-
-    /// Whether the place of the variants already names these headers.
-    fn is_known(&self, cache: &PageCache, names: &[HeaderName]) -> bool {
-        let place = cache.store().peek(self.permit.primary());
-        place.is_some_and(|place| {
-            let same_site = std::ptr::eq(place.site(), &raw const *self.permit.site);
-            same_site && place.vary() == names && place.is_current()
-        })
-    }
 }

@@ -1,80 +1,8 @@
 //! What a site wants of the cache: its `[cache]` table, compiled once for each revision.
 
-use std::time::Duration;
-
 use regex::RegexSet;
+pub use site_model::{CacheMode as Mode, CacheSettings as Settings};
 use thiserror::Error;
-
-/// How pages of a site, or of a path of it, are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Mode {
-    /// Not at all.
-    Off,
-    /// As RFC 9111 has it for a shared cache.
-    Http,
-    /// Until an invalidation names them.
-    UntilPurged,
-}
-
-impl Mode {
-    /// The mode of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Off, Self::Http, Self::UntilPurged]
-            .into_iter()
-            .find(|mode| mode.name() == name)
-    }
-
-    /// As it is written in configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Http => "http",
-            Self::UntilPurged => "until-purged",
-        }
-    }
-}
-
-/// The `[cache]` table as it was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// The mode where no path says otherwise.
-    pub mode: Mode,
-    /// Modes of paths: the first pattern that matches decides.
-    pub paths: Vec<(String, Mode)>,
-    /// Patterns of paths that are never kept.
-    pub ignore: Vec<String>,
-    /// `until-purged`: no page is kept longer. `None`: no ceiling.
-    pub max_age: Option<Duration>,
-    /// Names of query parameters that don't tell pages apart; `utm_*` stands for all that begin so.
-    pub ignore_query: Vec<String>,
-    /// Whether `?a=1&b=2` and `?b=2&a=1` are one page.
-    pub sort_query: bool,
-    /// Cookies that tell pages apart. A request with any other goes to the worker.
-    pub cookies: Vec<String>,
-    /// How long an expired page is served while it is refreshed, where the answer doesn't say.
-    pub stale_while_revalidate: Duration,
-    /// How long an expired page is served while workers fail, where the answer doesn't say.
-    pub stale_if_error: Duration,
-    /// The largest page, in bytes of head and body.
-    pub max_page: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            mode: Mode::Http,
-            paths: Vec::new(),
-            ignore: vec!["^/admin/".to_owned()],
-            max_age: None,
-            ignore_query: Vec::new(),
-            sort_query: false,
-            cookies: Vec::new(),
-            stale_while_revalidate: Duration::ZERO,
-            stale_if_error: Duration::ZERO,
-            max_page: 8 << 20,
-        }
-    }
-}
 
 /// A `[cache]` table can't be used.
 #[derive(Debug, Clone, Error)]

@@ -30,6 +30,8 @@ pub enum BypassReason {
     Upgrade,
     /// The target is too long to be a key.
     KeyTooLong,
+    /// The request has a body, which no key tells of.
+    RequestBody,
     /// The answer sets a cookie.
     SetCookie,
     /// `no-store` in the answer.
@@ -52,13 +54,15 @@ pub enum BypassReason {
     TooLarge,
     /// The body ended before its end, or nobody was left to take it.
     Incomplete,
+    /// The body ends with its connection, so nobody can tell whether it is whole.
+    NoLength,
     /// A purge named the page while it was on its way.
     PurgedMeanwhile,
 }
 
 impl BypassReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Off,
         Self::Ignored,
         Self::InvalidationAway,
@@ -70,6 +74,7 @@ impl BypassReason {
         Self::Precondition,
         Self::Upgrade,
         Self::KeyTooLong,
+        Self::RequestBody,
         Self::SetCookie,
         Self::NoStore,
         Self::Private,
@@ -81,6 +86,7 @@ impl BypassReason {
         Self::NoFreshness,
         Self::TooLarge,
         Self::Incomplete,
+        Self::NoLength,
         Self::PurgedMeanwhile,
     ];
 
@@ -98,6 +104,7 @@ impl BypassReason {
             Self::Precondition => "precondition",
             Self::Upgrade => "upgrade",
             Self::KeyTooLong => "key-too-long",
+            Self::RequestBody => "request-body",
             Self::SetCookie => "set-cookie",
             Self::NoStore => "no-store",
             Self::Private => "private",
@@ -109,6 +116,7 @@ impl BypassReason {
             Self::NoFreshness => "no-freshness",
             Self::TooLarge => "too-large",
             Self::Incomplete => "incomplete",
+            Self::NoLength => "no-length",
             Self::PurgedMeanwhile => "purged-meanwhile",
         }
     }
@@ -137,6 +145,7 @@ impl BypassReason {
             }
             Self::Upgrade => "the request asks for another protocol on its connection",
             Self::KeyTooLong => "the target and its headers are too long to be a key",
+            Self::RequestBody => "the request has a body, and the page may depend on it",
             Self::SetCookie => "the answer sets a cookie, which belongs to one visitor",
             Self::NoStore => "the answer says Cache-Control: no-store",
             Self::Private => "the answer says Cache-Control: private",
@@ -152,6 +161,9 @@ impl BypassReason {
             }
             Self::TooLarge => "the page is larger than cache.max_page",
             Self::Incomplete => "the answer was cut off, or nobody was left to take it",
+            Self::NoLength => {
+                "the answer ends with its connection, so a cut-off one would look whole; Content-Length or chunks would tell"
+            }
             Self::PurgedMeanwhile => "a purge named the page while the worker still answered",
         }
     }

@@ -5,6 +5,7 @@
 //! and nothing here knows how a value travels: encodings live in the `wire` crate, SQL in
 //! `site-registry`.
 
+mod cache;
 mod counters;
 mod hostname;
 mod revision;
@@ -13,6 +14,7 @@ mod site;
 mod slug;
 mod status;
 
+pub use cache::{CacheMode, CacheSettings};
 pub use counters::{Generation, Incarnation, InstanceNumber, NotPositive, SiteId};
 pub use hostname::{HostPattern, Hostname, HostnameError};
 pub use revision::{Revision, RevisionError};

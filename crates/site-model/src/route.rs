@@ -12,7 +12,9 @@ use std::time::Duration;
 use imbl::HashMap;
 use thiserror::Error;
 
-use crate::{Generation, HostPattern, Hostname, Incarnation, InstanceNumber, SiteId, Slug};
+use crate::{
+    CacheSettings, Generation, HostPattern, Hostname, Incarnation, InstanceNumber, SiteId, Slug,
+};
 
 /// Every route of one generation.
 #[derive(Debug, Clone, Default)]
@@ -50,6 +52,8 @@ pub struct SiteRoute {
     /// Paths of health checkers, whose requests don't mean that anybody wants the site's pages: they
     /// don't wake it, being answered with 204 while it sleeps, and don't keep it awake.
     pub check_paths: Arc<[String]>,
+    /// What is kept of its pages; `None`: nothing.
+    pub cache: Option<Arc<CacheSettings>>,
 }
 
 /// What a request for one host of a site gets.
@@ -317,6 +321,7 @@ mod tests {
                 timeout: Duration::from_secs(30),
             },
             check_paths: Arc::default(),
+            cache: None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use site_model::QueueBounds;
+pub use site_model::{CacheMode, CacheSettings};
 
 /// All tables of a template but those that make up the command.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +31,7 @@ pub struct Settings {
     /// `[sandbox]`, but for its paths, which are rendered for each instance.
     pub sandbox: Sandbox,
     /// `[cache]`
-    pub cache: Cache,
+    pub cache: Arc<CacheSettings>,
 }
 
 /// When an instance counts as ready.
@@ -223,25 +224,4 @@ impl Capabilities {
     pub const fn bits(self) -> u64 {
         self.0
     }
-}
-
-/// The page cache for this site.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cache {
-    /// What is kept.
-    pub mode: CacheMode,
-    /// Regular expressions over the path; what matches one is never kept.
-    pub ignore: Vec<String>,
-}
-
-/// What the page cache keeps.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum CacheMode {
-    /// Nothing.
-    Off,
-    /// What RFC 9111 lets a shared cache keep.
-    #[default]
-    Http,
-    /// Every cacheable page, until an invalidation names it.
-    UntilPurged,
 }

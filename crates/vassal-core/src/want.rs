@@ -57,11 +57,13 @@ impl Want {
 }
 
 /// Two are equal when a vassal that was told the one has nothing to do on being told the other:
-/// specifications are compared by revision alone.
+/// specifications are compared by revision, and by what of them is the router's alone.
 impl PartialEq for Want {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Run(a), Self::Run(b)) => a.revision == b.revision,
+            (Self::Run(a), Self::Run(b)) => {
+                a.revision == b.revision && a.settings.cache == b.settings.cache
+            }
             (Self::Disabled(a), Self::Disabled(b)) => a == b,
             (
                 Self::Rejected { reason, address },

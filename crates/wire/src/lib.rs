@@ -9,10 +9,11 @@
 //! |---|---|
 //! | [`frame`] | the length-prefixed framing of the next two; `codec` fits it to tokio's streams |
 //! | [`exec`] | emperor → `vassal-exec` |
-//! | [`route`] | emperor ↔ fastrouter |
+//! | [`route`], [`cache`] | emperor ↔ fastrouter |
 //! | [`control`] | emperor ↔ command line and other clients of `control.sock` |
 //! | `log` | a program of ours → whoever keeps its log: the emperor, the journal |
 
+pub mod cache;
 #[cfg(feature = "codec")]
 pub mod codec;
 pub mod control;

@@ -9,10 +9,12 @@
 //!
 //! Emperor and router may be of different versions, since each outlives the other. So nothing here
 //! refuses a field that it doesn't know, and a field that is added has a default for peers that don't
-//! send it. What can't be said so, a new kind of message among it, raises [`PROTOCOL_VERSION`].
+//! send it. What can't be said so raises [`PROTOCOL_VERSION`]; a new kind of message alone doesn't, where a
+//! field of the hello tells whether the peer knows it.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +23,8 @@ use site_model::{
     QueueBounds, RouteChange, Service, SiteId, SiteRoute, Unavailable,
 };
 use thiserror::Error;
+
+use crate::cache::{CacheFrame, CacheStats, PageFrame, SitePurge};
 
 /// Version of this protocol. It is raised when a peer of the version before would misunderstand; a
 /// field that such a peer can ignore is no reason.
@@ -73,6 +77,33 @@ pub enum ToRouter {
         /// Comes back with the answer.
         token: u64,
     },
+    /// Forget these pages. [`FromRouter::Purged`] follows once none of them is served any more.
+    Purge {
+        /// The number of this purge: higher than those before.
+        sequence: u64,
+        /// What to forget.
+        sites: Vec<SitePurge>,
+    },
+    /// Forget all pages of all sites; answered as [`Self::Purge`] is.
+    PurgeAll {
+        /// As of [`Self::Purge`].
+        sequence: u64,
+    },
+    /// Purges can't be heard for now: nothing is served from the cache and nothing kept. So it is on
+    /// each new connection, until the next one.
+    SuspendCache,
+    /// Purges are heard, and all that may have been missed was said before this.
+    ResumeCache,
+    /// Asks for one [`FromRouter::CachePages`].
+    AskCache {
+        /// Comes back with the answer.
+        token: u64,
+        /// The site whose pages are shown.
+        site_id: i64,
+        /// Only those of this path.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        path: Option<String>,
+    },
 }
 
 /// What the fastrouter says.
@@ -87,6 +118,10 @@ pub enum FromRouter {
         pid: u32,
         /// Its version, to tell people.
         version: String,
+        /// The number of the last purge that it carried out, 0 before any. A router of an earlier version
+        /// has no cache and doesn't tell: nothing is said to it of caches.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        purged: Option<u64>,
     },
     /// Every thread has this generation in force: no request that begins from now on uses an
     /// older one.
@@ -109,6 +144,18 @@ pub enum FromRouter {
         token: u64,
         /// The figures.
         stats: RouterStats,
+    },
+    /// None of the pages that this purge names is served any more.
+    Purged {
+        /// The purge's number.
+        sequence: u64,
+    },
+    /// Answer to [`ToRouter::AskCache`].
+    CachePages {
+        /// The question's token.
+        token: u64,
+        /// At most [`PAGES_PER_ANSWER`](crate::cache::PAGES_PER_ANSWER).
+        pages: Vec<PageFrame>,
     },
     /// A request came for a site that sleeps, and waits. Said once per route that says so, and again
     /// on a new connection as long as one waits.
@@ -193,6 +240,12 @@ pub struct Settings {
     pub drain_timeout_ms: u64,
     /// The access log; absent: none is written.
     pub access_log: Option<AccessLog>,
+    /// How many bytes the page cache may hold; 0: there is none.
+    #[serde(default)]
+    pub cache_memory_bytes: u64,
+    /// Whose `PURGE` requests are obeyed: addresses or networks in CIDR form.
+    #[serde(default)]
+    pub purge_allow: Vec<String>,
 }
 
 /// Where and how requests are logged.
@@ -230,6 +283,9 @@ pub struct RouterStats {
     pub instances: Vec<InstanceStats>,
     /// Per site with waiting requests.
     pub queues: Vec<QueueStats>,
+    /// The page cache.
+    #[serde(default)]
+    pub cache: CacheStats,
 }
 
 /// Counters of one instance.
@@ -277,6 +333,9 @@ pub struct RouteFrame {
     /// [`SiteRoute::check_paths`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub check_paths: Vec<String>,
+    /// [`SiteRoute::cache`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheFrame>,
 }
 
 /// A [`Service`] as it travels.
@@ -355,6 +414,7 @@ impl From<&SiteRoute> for RouteFrame {
             queue_depth: route.queue.depth,
             queue_timeout_ms: u64::try_from(route.queue.timeout.as_millis()).unwrap_or(u64::MAX),
             check_paths: route.check_paths.to_vec(),
+            cache: route.cache.as_deref().map(CacheFrame::from),
         }
     }
 }
@@ -401,6 +461,7 @@ impl TryFrom<RouteFrame> for SiteRoute {
                 timeout: Duration::from_millis(frame.queue_timeout_ms),
             },
             check_paths: frame.check_paths.into(),
+            cache: frame.cache.map(|cache| Arc::new(cache.into())),
         })
     }
 }
@@ -509,6 +570,7 @@ pub fn parse_change(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::PurgeFrame;
 
     fn route() -> SiteRoute {
         SiteRoute {
@@ -531,6 +593,11 @@ mod tests {
                 timeout: Duration::from_millis(1500),
             },
             check_paths: vec!["/health".to_owned()].into(),
+            cache: Some(Arc::new(site_model::CacheSettings {
+                paths: vec![("^/api/".into(), site_model::CacheMode::Off)],
+                max_age: Some(Duration::from_mins(5)),
+                ..site_model::CacheSettings::default()
+            })),
         }
     }
 
@@ -589,6 +656,8 @@ mod tests {
                 max_connections: 8,
                 drain_timeout_ms: 9,
                 access_log: Some(access_log),
+                cache_memory_bytes: 10,
+                purge_allow: vec![],
             }),
             ToRouter::TablePart {
                 routes: routes.clone(),
@@ -599,6 +668,14 @@ mod tests {
                 removals: vec![3],
             },
             ToRouter::AskStats { token: 1 },
+            ToRouter::Purge {
+                sequence: 3,
+                sites: vec![SitePurge {
+                    site_id: 7,
+                    purges: vec![PurgeFrame::Site],
+                }],
+            },
+            ToRouter::PurgeAll { sequence: 4 },
         ] {
             is_understood_of_a_later_version(&message);
         }
@@ -611,6 +688,7 @@ mod tests {
             protocol: PROTOCOL_VERSION,
             pid: 1,
             version: "1.2.3".into(),
+            purged: Some(1),
         };
         let stats = RouterStats::default();
         let load = SiteLoad {

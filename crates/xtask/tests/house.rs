@@ -34,7 +34,10 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("site-registry", &["site-model", "vassal-core"]),
         ("purge-targets", &["site-model"]),
         ("vassal-exec", &["site-model", "wire"]),
-        ("fastrouter", &["site-model", "http-edge", "wire"]),
+        (
+            "fastrouter",
+            &["site-model", "http-edge", "page-cache", "wire"],
+        ),
         (
             "emperor",
             &[

@@ -91,6 +91,10 @@ pub(crate) struct Router {
     pub(crate) drain_timeout: Duration,
     /// Bounds of a request.
     pub(crate) limits: RequestLimits,
+    /// Whose `PURGE` requests are obeyed.
+    pub(crate) purge_allow: Vec<Network>,
+    /// `cache.memory`: how many bytes the page cache may hold; 0: there is none.
+    pub(crate) cache_memory_bytes: u64,
 }
 
 /// How requests are logged, in `state_dir/logs/access.log`.

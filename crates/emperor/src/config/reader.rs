@@ -167,6 +167,10 @@ fn read_router(mut section: Section<'_>, context: Context<'_>) -> Router {
         access_log: section.parsed("access_log", AccessLog::Off, access_log),
         drain_timeout: section.duration("drain_timeout", Duration::from_secs(30)),
         limits: read_limits(section.section("limits")),
+        purge_allow: section
+            .list("purge_allow", values::network)
+            .unwrap_or_else(values::loopback),
+        cache_memory_bytes: read_cache(section.section("cache")),
     };
     section.finish();
     router
@@ -195,6 +199,12 @@ fn read_limits(mut section: Section<'_>) -> RequestLimits {
     };
     section.finish();
     limits
+}
+
+fn read_cache(mut section: Section<'_>) -> u64 {
+    let memory_bytes = section.size("memory", 256 << 20);
+    section.finish();
+    memory_bytes
 }
 
 fn read_domains(mut section: Section<'_>) -> Domains {

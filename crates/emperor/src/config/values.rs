@@ -1,7 +1,7 @@
 //! Values of `emperor.toml` that are written as text: what each accepts, and what it says about
 //! what it doesn't. No file and no clock.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -82,6 +82,15 @@ pub(crate) fn network(text: &str) -> Result<Network, ValueError> {
         Ok(prefix) if prefix <= longest => Ok(Network { address, prefix }),
         Ok(_) | Err(_) => Err(ValueError::Network),
     }
+}
+
+/// Whoever asks from this machine.
+pub(crate) fn loopback() -> Vec<Network> {
+    let network = |address: IpAddr, prefix| Network { address, prefix };
+    vec![
+        network(Ipv4Addr::new(127, 0, 0, 0).into(), 8),
+        network(Ipv6Addr::LOCALHOST.into(), 128),
+    ]
 }
 
 /// `50%`.

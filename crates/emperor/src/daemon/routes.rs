@@ -204,6 +204,7 @@ mod tests {
                 timeout: Duration::from_secs(1),
             },
             check_paths: [].into(),
+            cache: None,
         }
     }
 

@@ -96,7 +96,9 @@ impl House {
     /// Takes the next table, which is in force at once.
     async fn table(&mut self) -> Arc<RouteTable> {
         match self.order().await.unwrap() {
-            Order::Table { table, in_force } => {
+            Order::Table {
+                table, in_force, ..
+            } => {
                 in_force.send(()).unwrap();
                 table
             }
@@ -118,6 +120,7 @@ fn route(id: i64) -> RouteFrame {
             timeout: Duration::from_secs(1),
         },
         check_paths: [].into(),
+        cache: None,
     })
 }
 
@@ -138,7 +141,10 @@ async fn a_table_is_acknowledged_when_every_thread_has_it_in_force() {
     let mut house = house();
     let mut emperor = FakeEmperor::accept(&house).await;
     emperor.say_table(5, vec![route(1)]).await;
-    let Some(Order::Table { table, in_force }) = house.order().await else {
+    let Some(Order::Table {
+        table, in_force, ..
+    }) = house.order().await
+    else {
         panic!()
     };
     assert_eq!(table.generation().get(), 5);

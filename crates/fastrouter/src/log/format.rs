@@ -31,6 +31,9 @@ pub(crate) struct Entry<'a> {
     /// Why the router answered by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cause: Option<String>,
+    /// What the page cache did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cache: Option<&'a str>,
     #[serde(skip)]
     pub(crate) version: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -107,6 +110,7 @@ mod tests {
             site: Some(7),
             incarnation: Some(9),
             cause: None,
+            cache: Some("hit; ttl=5"),
             version: "HTTP/1.1",
             referer: "",
             user_agent: "evil\" \n\u{e9}",

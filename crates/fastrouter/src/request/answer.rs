@@ -4,15 +4,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_edge::forward::X_REQUEST_ID;
 use http_edge::upstream::{AnswerBody, AnswerHead};
 use hyper::body::{Body, Frame, SizeHint};
 
+use super::caching::Recording;
 use super::page::Form;
 use super::{Cause, Record};
 use crate::tunnel::Tunnel;
 use crate::worker::Exchange;
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// The body of an answer. It carries the request's record, which ends with it.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ enum Content {
         exchange: Box<Exchange>,
         /// How much is still to come, where that is known.
         left: Option<u64>,
+        /// Where it is taken down for the cache.
+        recording: Option<Recording>,
     },
     /// The worker broke its answer off, and the client has not been told yet.
     Broken(Cause),
@@ -43,6 +48,7 @@ impl Answer {
         record: Record,
         head: AnswerHead,
         exchange: Box<Exchange>,
+        recording: Option<Recording>,
     ) -> Response<Self> {
         let AnswerHead {
             status,
@@ -57,9 +63,16 @@ impl Answer {
             AnswerBody::Chunked | AnswerBody::UntilClose => None,
         };
         let content = if exchange.is_done() {
+            if let Some(recording) = recording {
+                recording.finish(record.now());
+            }
             Content::Nothing
         } else {
-            Content::Worker { exchange, left }
+            Content::Worker {
+                exchange,
+                left,
+                recording,
+            }
         };
         Self::response(record, status, headers, content)
     }
@@ -99,6 +112,33 @@ impl Answer {
             headers.insert(header::LOCATION, location);
         }
         Self::own(record, StatusCode::MOVED_PERMANENTLY, headers, has_body)
+    }
+
+    /// A stored page.
+    pub(super) fn stored(record: Record, stored: page_cache::Answer) -> Response<Self> {
+        let page_cache::Answer {
+            status,
+            mut headers,
+            body,
+        } = stored;
+        headers.insert(X_REQUEST_ID, record.id().clone());
+        let content = if body.is_empty() {
+            Content::Nothing
+        } else {
+            Content::Page(body)
+        };
+        Self::response(record, status, headers, content)
+    }
+
+    /// 200 to a purge.
+    pub(super) fn purged(record: Record) -> Response<Self> {
+        let mut headers = HeaderMap::new();
+        let text = Bytes::from_static(b"purged\n");
+        headers.insert(X_REQUEST_ID, record.id().clone());
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Self::response(record, StatusCode::OK, headers, Content::Page(text))
     }
 
     /// 204 in place of a site that sleeps.
@@ -150,6 +190,9 @@ impl Answer {
         content: Content,
     ) -> Response<Self> {
         record.answered(status);
+        if let Some(status) = record.cache_status() {
+            headers.append(CACHE_STATUS, status);
+        }
         if record.connection.thread.is_draining() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -158,14 +201,29 @@ impl Answer {
     }
 
     fn poll_worker(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cause>>> {
-        let Content::Worker { exchange, left } = &mut self.content else {
+        let Content::Worker {
+            exchange,
+            left,
+            recording,
+        } = &mut self.content
+        else {
             return Poll::Ready(None);
         };
         let part = ready!(exchange.poll_data(cx));
         if let (Some(Ok(part)), Some(left)) = (&part, left) {
             *left = left.saturating_sub(part.len() as u64);
         }
+        let now = || self.record.as_ref().map(Record::now).unwrap_or_default();
+        *recording = match &part {
+            Some(Ok(part)) => recording.take().and_then(|it| it.push(part, now())),
+            // A part of a page is no page.
+            Some(Err(_)) => None,
+            None => recording.take(),
+        };
         if exchange.is_done() {
+            if let Some(recording) = recording.take() {
+                recording.finish(now());
+            }
             self.content = Content::Nothing;
         }
         Poll::Ready(part)

@@ -63,6 +63,10 @@ pub(crate) enum Cause {
     Unencodable(EncodeError),
     #[error("{0}")]
     Unspoken(UnspokenProtocol),
+    #[error("a page that is not stored, and nothing else was wanted")]
+    NotStored,
+    #[error("a purge from an address that may not")]
+    PurgeRefused,
     #[error("the client went away")]
     ClientGone,
 }
@@ -132,7 +136,8 @@ impl Cause {
             | Self::WorkerGone
             | Self::BadAnswer(_)
             | Self::Unspoken(_) => StatusCode::BAD_GATEWAY,
-            Self::WorkerTooSlow => StatusCode::GATEWAY_TIMEOUT,
+            Self::WorkerTooSlow | Self::NotStored => StatusCode::GATEWAY_TIMEOUT,
+            Self::PurgeRefused => StatusCode::FORBIDDEN,
             // nginx's number for it; nobody reads it but the log.
             Self::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
         }
@@ -159,6 +164,8 @@ impl Cause {
             | Self::BadAnswer(_)
             | Self::Unencodable(_)
             | Self::Unspoken(_)
+            | Self::NotStored
+            | Self::PurgeRefused
             | Self::ClientGone => None,
         }
     }

@@ -106,7 +106,7 @@ async fn exchange(
     };
     let connection = Rc::clone(&record.connection);
     match Exchange::begin(&connection, lease, &head, upload, delivery).await {
-        Ok((head, exchange)) => Ok(Outcome::Worker(head, exchange)),
+        Ok((head, exchange)) => Ok(Outcome::Worker(head, exchange, None)),
         Err(failure) => Err(failure),
     }
 }

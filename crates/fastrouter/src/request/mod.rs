@@ -6,9 +6,11 @@
 //! from the first line to the last byte, and ends in the access log.
 
 mod answer;
+mod caching;
 mod cause;
 mod delivery;
 mod page;
+mod purge;
 mod record;
 
 use std::rc::Rc;
@@ -23,6 +25,7 @@ use hyper::body::{Body, Incoming};
 use site_model::{Match, SiteRoute};
 
 pub(crate) use self::answer::Answer;
+use self::caching::{Recording, Way};
 pub(crate) use self::cause::Cause;
 pub(crate) use self::record::Record;
 use crate::client::{Connection, Refusal};
@@ -32,8 +35,12 @@ use crate::worker::{Exchange, Upload};
 
 /// What a request gets.
 enum Outcome {
-    /// The worker's answer.
-    Worker(AnswerHead, Box<Exchange>),
+    /// The worker's answer, and who takes it down.
+    Worker(AnswerHead, Box<Exchange>, Option<Recording>),
+    /// A page of the cache.
+    Stored(Box<page_cache::Answer>),
+    /// 200: a path was purged.
+    Purged,
     /// 301 to another URL.
     Redirect(String),
     /// 204 in place of a site that sleeps.
@@ -50,7 +57,11 @@ pub(crate) async fn answer(
     let has_body = !body.is_end_stream();
     let mut record = Record::begin(connection, head);
     match outcome(&mut record, body, refusal).await {
-        Ok(Outcome::Worker(head, exchange)) => Answer::of_worker(record, head, exchange),
+        Ok(Outcome::Worker(head, exchange, recording)) => {
+            Answer::of_worker(record, head, exchange, recording)
+        }
+        Ok(Outcome::Stored(stored)) => Answer::stored(record, *stored),
+        Ok(Outcome::Purged) => Answer::purged(record),
         Ok(Outcome::Redirect(location)) => Answer::redirect(record, &location, has_body),
         Ok(Outcome::Asleep) => Answer::asleep(record),
         Err(cause) => Answer::failure(record, cause, has_body),
@@ -81,11 +92,19 @@ async fn outcome(
     };
     record.is_for(route.id);
     let purpose = purpose(&route, &record.head);
+    let upload = upload(&record.head, body, &current.settings)?;
+    if let (Purpose::Visit, Some(pages)) = (purpose, current.pages.get(&route.id)) {
+        if record.head.method.as_str() == "PURGE" {
+            return purge::obey(record, pages);
+        }
+        let (route, host) = (&route, &host);
+        return caching::answer(record, Way { route, pages, host }, upload).await;
+    }
     match purpose {
         Purpose::Visit => record.connection.thread.tallies.came(route.id),
+        // Whether the site lives is asked of its workers, whatever is kept of its pages.
         Purpose::Check => {}
     }
-    let upload = upload(&record.head, body, &current.settings)?;
     delivery::deliver(record, route.id, purpose, upload).await
 }
 

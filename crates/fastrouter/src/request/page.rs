@@ -64,6 +64,7 @@ fn title(status: StatusCode) -> &'static str {
 fn text(status: StatusCode) -> &'static str {
     match status {
         StatusCode::MOVED_PERMANENTLY => "This page has moved.",
+        StatusCode::FORBIDDEN => "This isn't allowed from here.",
         StatusCode::NOT_FOUND => "There is no site at this address.",
         StatusCode::METHOD_NOT_ALLOWED => "This method isn't allowed here.",
         StatusCode::REQUEST_TIMEOUT => "The request took too long to arrive.",

@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use http_edge::forward::{Trust, X_REQUEST_ID};
 use jiff::Timestamp;
+use page_cache::{CacheStatus, Moment};
 use site_model::{Incarnation, SiteId};
 use tokio::time::Instant;
 use wire::route::AccessLogFormat;
@@ -17,6 +18,8 @@ use super::cause::Cause;
 use crate::client::Connection;
 use crate::log::Entry;
 
+/// What this cache is called in `Cache-Status`.
+const CACHE_NAME: &str = "emperor";
 /// The longest request id that is taken over from a trusted proxy.
 const MAX_ID_BYTES: usize = 128;
 
@@ -36,6 +39,8 @@ pub(crate) struct Record {
     queued: Duration,
     worker_begun: Option<Instant>,
     worker_took: Option<Duration>,
+    cache: Option<CacheStatus>,
+    cache_text: Option<HeaderValue>,
 }
 
 impl Record {
@@ -53,6 +58,8 @@ impl Record {
             queued: Duration::ZERO,
             worker_begun: None,
             worker_took: None,
+            cache: None,
+            cache_text: None,
         }
     }
 
@@ -89,6 +96,33 @@ impl Record {
 
     pub(super) fn is_for(&mut self, site: SiteId) {
         self.site = Some(site);
+    }
+
+    /// The page cache did this; what was said last counts.
+    pub(super) fn cached(&mut self, status: CacheStatus) {
+        self.cache = Some(status);
+    }
+
+    /// The value of `Cache-Status`, where the site has a cache.
+    pub(super) fn cache_status(&mut self) -> Option<HeaderValue> {
+        let text = self.cache?.to_header(CACHE_NAME);
+        self.cache_text = HeaderValue::from_maybe_shared(Bytes::from(text)).ok();
+        self.cache_text.clone()
+    }
+
+    /// Now, as the cache counts.
+    pub(super) fn now(&self) -> Moment {
+        self.connection.thread.shared.clock.now()
+    }
+
+    /// When it began, as the cache counts.
+    pub(super) fn begun_at(&self) -> Moment {
+        self.connection.thread.shared.clock.at(self.begun)
+    }
+
+    /// How long it has waited, in the site's queue or for another's answer.
+    pub(super) fn queued(&self) -> Duration {
+        self.queued
     }
 
     pub(super) fn waited(&mut self, wait: Duration) {
@@ -129,6 +163,12 @@ impl Record {
         self.connection.thread.current().settings.access_log
     }
 
+    /// What `Cache-Status` says, without the cache's name.
+    fn cache_told(&self) -> Option<&str> {
+        let text = self.cache_text.as_ref()?.to_str().ok()?;
+        text.strip_prefix(CACHE_NAME)?.strip_prefix("; ")
+    }
+
     fn write_line(&mut self, format: AccessLogFormat) {
         self.worker_is_done();
         let gone = Cause::ClientGone;
@@ -161,6 +201,7 @@ impl Record {
             site: self.site.map(SiteId::get),
             incarnation: self.incarnation.map(Incarnation::get),
             cause: cause.map(ToString::to_string),
+            cache: self.cache_told(),
             version: version(self.head.version),
             referer: self.header(header::REFERER),
             user_agent: self.header(header::USER_AGENT),

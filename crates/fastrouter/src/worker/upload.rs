@@ -56,6 +56,17 @@ impl Upload {
         }
     }
 
+    /// No body.
+    pub(crate) fn none() -> Self {
+        Self {
+            source: None,
+            framing: RequestBody::None,
+            max_bytes: None,
+            taken_bytes: 0,
+            first: First::Awaited,
+        }
+    }
+
     /// A body that was gathered before.
     pub(crate) fn whole(body: Bytes) -> Self {
         let length = body.len() as u64;

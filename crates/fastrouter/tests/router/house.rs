@@ -41,6 +41,8 @@ pub(crate) struct Emperor {
     stream: UnixStream,
     received: BytesMut,
     pub(crate) generation: u64,
+    /// The number of the last purge, as the router's hello has it.
+    pub(crate) purged: Option<u64>,
     /// What the router told of load by itself.
     loads: Vec<SiteLoad>,
 }
@@ -154,13 +156,17 @@ impl Emperor {
             stream,
             received: BytesMut::new(),
             generation: 0,
+            purged: None,
             loads: Vec::new(),
         };
-        let hello = emperor.hear().await;
-        assert!(
-            matches!(hello, FromRouter::Hello { protocol: 1, .. }),
-            "{hello:?}"
-        );
+        match emperor.hear().await {
+            FromRouter::Hello {
+                protocol: 1,
+                purged,
+                ..
+            } => emperor.purged = purged,
+            other => panic!("{other:?} instead of hello"),
+        }
         emperor
     }
 
@@ -281,6 +287,8 @@ pub(crate) fn settings() -> Settings {
             path: "access.log".into(),
             format: AccessLogFormat::Json,
         }),
+        cache_memory_bytes: 64 << 20,
+        purge_allow: vec!["127.0.0.0/8".into()],
     }
 }
 
@@ -296,6 +304,7 @@ pub(crate) fn route(id: i64, service: ServiceFrame) -> RouteFrame {
         queue_depth: 100,
         queue_timeout_ms: 10_000,
         check_paths: vec!["/health".into()],
+        cache: None,
     }
 }
 

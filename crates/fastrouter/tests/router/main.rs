@@ -11,6 +11,7 @@ mod worker;
 
 mod answers;
 mod bodies;
+mod cache;
 mod concurrency;
 mod drain;
 mod forwarding;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use site_model::{RejectionReason, Revision};
+use site_model::{CacheSettings, RejectionReason, Revision};
 
 use super::event::Haste;
 use super::rollout::{Rollout, RolloutNumber, Standing};
@@ -93,6 +93,12 @@ impl Goal {
             Self::Rejected { fallback, .. } => (fallback.as_ref(), None),
             Self::Disabled(_) | Self::Removed | Self::Shutdown { .. } => (None, None),
         }
+    }
+
+    /// What is kept of its pages: as is wanted now, whichever revision serves.
+    pub(super) fn cache(&self) -> Option<Arc<CacheSettings>> {
+        let cache = &self.rollouts().0?.spec.settings.cache;
+        (!cache.is_off()).then(|| Arc::clone(cache))
     }
 
     pub(super) fn rollouts_mut(&mut self) -> impl Iterator<Item = &mut Rollout> {

@@ -66,6 +66,7 @@ impl Lifecycle {
             service: self.service(),
             queue: address.queue,
             check_paths: self.check_paths(),
+            cache: self.goal.cache(),
         })
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use site_model::{AliasKind, QueueBounds, Revision, RunAs};
 
 use crate::settings::{
-    Cache, Health, Idle, Instances, Limits, Probe, Ready, Recycle, Restart, Sandbox, Settings, Stop,
+    Health, Idle, Instances, Limits, Probe, Ready, Recycle, Restart, Sandbox, Settings, Stop,
 };
 use crate::spec::VassalSpec;
 use crate::template::{Draft, Piece, ReachPieces, VarValue, Word};
@@ -180,7 +180,8 @@ impl Encoder {
             recycle,
             limits,
             sandbox,
-            cache: Cache { mode, ignore },
+            // What is kept of a site's pages is between it and the router, and replaces no worker.
+            cache: _,
         } = settings;
         self.setting("ready.probe", probe, &unsaid.ready.probe, Self::probe);
         self.span("ready.timeout", *timeout, unsaid.ready.timeout);
@@ -196,13 +197,6 @@ impl Encoder {
         self.limits(limits, &unsaid.limits);
         self.sandbox(sandbox, &unsaid.sandbox);
         self.reach(reach);
-        self.choice("cache.mode", *mode, unsaid.cache.mode);
-        self.setting(
-            "cache.ignore",
-            ignore,
-            &unsaid.cache.ignore,
-            |encoder, patterns| encoder.list(patterns, |encoder, pattern| encoder.text(pattern)),
-        );
         self.text("");
     }
 

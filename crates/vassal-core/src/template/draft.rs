@@ -14,7 +14,7 @@ use super::vars::{Assignment, VarEntry, Variable};
 use super::words::ProbeKind;
 use crate::diagnostic::{Diagnostic, Diagnostics, Source, nearest};
 use crate::settings::{
-    Cache, CacheMode, Health, Idle, Instances, Limits, Probe, Ready, Recycle, Restart, Sandbox,
+    CacheSettings, Health, Idle, Instances, Limits, Probe, Ready, Recycle, Restart, Sandbox,
     Settings, Stop, StopSignal,
 };
 
@@ -60,8 +60,9 @@ pub(crate) struct Draft {
     pub(crate) limits: Limits,
     pub(crate) sandbox: Sandbox,
     pub(crate) reach: ReachPieces,
-    pub(crate) cache_mode: CacheMode,
-    pub(crate) cache_ignore: Vec<String>,
+    pub(crate) cache: CacheSettings,
+    pub(crate) cache_max_age: Duration,
+    pub(crate) cache_max_page: u64,
 }
 
 static BUILT_IN: LazyLock<Draft> = LazyLock::new(|| {
@@ -189,10 +190,11 @@ impl Draft {
             },
             limits: self.limits,
             sandbox: self.sandbox,
-            cache: Cache {
-                mode: self.cache_mode,
-                ignore: self.cache_ignore.clone(),
-            },
+            cache: Arc::new(CacheSettings {
+                max_age: Some(self.cache_max_age).filter(|most| !most.is_zero()),
+                max_page: usize::try_from(self.cache_max_page).unwrap_or(usize::MAX),
+                ..self.cache.clone()
+            }),
         }
     }
 

@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::bounds;
+use super::caching;
 use super::capabilities;
 use super::draft::Draft;
 use super::piece::{Origin, Piece, is_literal};
@@ -45,6 +46,9 @@ pub(crate) enum Kind {
     Signal(Slot<StopSignal>),
     CacheMode(Slot<CacheMode>),
     Patterns(Slot<Vec<String>>),
+    Cookies(Slot<Vec<String>>),
+    Parameters(Slot<Vec<String>>),
+    CachePaths(Slot<Vec<(String, CacheMode)>>),
     Paths(Slot<Arc<Vec<Piece>>>),
     Syscalls(Slot<Syscalls>),
     Capabilities(Slot<Capabilities>),
@@ -167,7 +171,10 @@ impl Kind {
             Self::Percent(slot) => put(*slot, bounds::percent(written)?),
             Self::Signal(slot) => put(*slot, word(written)?),
             Self::CacheMode(slot) => put(*slot, word(written)?),
-            Self::Patterns(slot) => put(*slot, patterns(written)?),
+            Self::Patterns(slot) => put(*slot, caching::patterns(written)?),
+            Self::Cookies(slot) => put(*slot, caching::cookies(written)?),
+            Self::Parameters(slot) => put(*slot, caching::parameters(written)?),
+            Self::CachePaths(slot) => put(*slot, caching::paths(written)?),
             Self::Paths(slot) => put(*slot, Arc::new(paths(written)?)),
             Self::Syscalls(slot) => put(*slot, word(written)?),
             Self::Capabilities(slot) => put(*slot, capabilities::read(written)?),
@@ -198,6 +205,9 @@ impl Kind {
             Self::Signal(_) => one_of(&StopSignal::words()),
             Self::CacheMode(_) => one_of(&CacheMode::words()),
             Self::Patterns(_) => "list of regular expressions".to_owned(),
+            Self::Cookies(_) => "list of names".to_owned(),
+            Self::Parameters(_) => "list of names, a `*` at the end stands for any rest".to_owned(),
+            Self::CachePaths(_) => "tables with `match` and `mode`".to_owned(),
             Self::Paths(_) => "list of absolute paths".to_owned(),
             Self::Syscalls(_) => one_of(&Syscalls::words()),
             Self::Capabilities(_) => "list of capabilities, or `[\"all\"]`".to_owned(),
@@ -369,25 +379,4 @@ fn number_where<N: TryFrom<i64> + Display>(
     number
         .filter(fits)
         .ok_or_else(|| written.wrong(format!("this is a number from {least} to {most}")))
-}
-
-fn patterns(written: &Written<'_>) -> Result<Vec<String>, Diagnostic> {
-    let items = written.list("a list of regular expressions")?;
-    items.iter().map(pattern).collect()
-}
-
-fn pattern(written: &Written<'_>) -> Result<String, Diagnostic> {
-    let text = written.text("a regular expression")?;
-    match regex_syntax::parse(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(written
-            .wrong("this is no regular expression")
-            .with_help(last_line(&error.to_string()))),
-    }
-}
-
-/// The cause, without the drawing above it.
-fn last_line(message: &str) -> String {
-    let line = message.lines().last().unwrap_or_default();
-    line.trim_start_matches("error: ").to_owned()
 }

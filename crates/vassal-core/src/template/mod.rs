@@ -5,8 +5,10 @@
 //! template hands over its text.
 
 mod bounds;
+mod caching;
 mod capabilities;
 mod draft;
+mod key;
 mod kind;
 mod layer;
 mod names;

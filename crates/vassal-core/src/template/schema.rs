@@ -2,45 +2,9 @@
 //! table from which texts are checked, built-in defaults are taken, and the documentation is
 //! checked.
 
+pub use super::key::Key;
+use super::key::new;
 use super::kind::{Kind, Zero};
-
-/// A key with a value of its own.
-#[derive(Debug)]
-pub struct Key {
-    path: &'static str,
-    pub(crate) kind: Kind,
-    default: &'static str,
-    meaning: &'static str,
-}
-
-impl Key {
-    /// The key, `table.name` where it stands in a table.
-    pub fn path(&self) -> &'static str {
-        self.path
-    }
-
-    /// What its values look like.
-    pub fn value(&self) -> String {
-        self.kind.description()
-    }
-
-    /// The value that holds where nothing is said, in TOML; empty: there is none.
-    pub fn default(&self) -> &'static str {
-        self.default
-    }
-
-    /// What it is for.
-    pub fn meaning(&self) -> &'static str {
-        self.meaning
-    }
-
-    /// The table it stands in, or itself: the name that `policy.site_may_set` has for it.
-    pub fn table(&self) -> &'static str {
-        self.path
-            .split_once('.')
-            .map_or(self.path, |(table, _)| table)
-    }
-}
 
 /// Tables whose keys are the template's own: name and meaning.
 pub const MAPS: &[(&str, &str)] = &[
@@ -60,15 +24,6 @@ pub fn tables() -> Vec<&'static str> {
 /// Finds a key by its path.
 pub(crate) fn key(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)
-}
-
-const fn new(path: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
-    Key {
-        path,
-        kind,
-        default,
-        meaning,
-    }
 }
 
 /// All of them, tables together.
@@ -357,15 +312,65 @@ pub const KEYS: &[Key] = &[
     ),
     new(
         "cache.mode",
-        Kind::CacheMode(|draft| &mut draft.cache_mode),
+        Kind::CacheMode(|draft| &mut draft.cache.mode),
         "\"http\"",
         "`off`: nothing is kept; `http`: what RFC 9111 lets a shared cache keep; `until-purged`: every cacheable page until it is purged",
     ),
     new(
         "cache.ignore",
-        Kind::Patterns(|draft| &mut draft.cache_ignore),
-        "[]",
+        Kind::Patterns(|draft| &mut draft.cache.ignore),
+        "['^/admin/']",
         "regular expressions over the path; what matches one is never kept",
+    ),
+    new(
+        "cache.path",
+        Kind::CachePaths(|draft| &mut draft.cache.paths),
+        "[]",
+        "a regular expression over the path, and the mode of what it matches; the first that matches decides",
+    ),
+    new(
+        "cache.max_age",
+        Kind::Duration(Zero::Allowed, |draft| &mut draft.cache_max_age),
+        "\"0s\"",
+        "`until-purged`: how long a page is kept at most; 0: until it is purged",
+    ),
+    new(
+        "cache.cookies",
+        Kind::Cookies(|draft| &mut draft.cache.cookies),
+        "[]",
+        "cookies that tell pages apart; a request with any other one is the worker's",
+    ),
+    new(
+        "cache.ignore_query",
+        Kind::Parameters(|draft| &mut draft.cache.ignore_query),
+        "[]",
+        "query parameters that don't tell pages apart",
+    ),
+    new(
+        "cache.sort_query",
+        Kind::Switch(|draft| &mut draft.cache.sort_query),
+        "false",
+        "whether the order of query parameters means nothing",
+    ),
+    new(
+        "cache.stale_while_revalidate",
+        Kind::Duration(Zero::Allowed, |draft| {
+            &mut draft.cache.stale_while_revalidate
+        }),
+        "\"0s\"",
+        "how long an expired page is served while it is refreshed, where the answer doesn't say",
+    ),
+    new(
+        "cache.stale_if_error",
+        Kind::Duration(Zero::Allowed, |draft| &mut draft.cache.stale_if_error),
+        "\"0s\"",
+        "how long an expired page is served while workers fail or sleep, where the answer doesn't say",
+    ),
+    new(
+        "cache.max_page",
+        Kind::Bytes(|draft| &mut draft.cache_max_page),
+        "\"8MiB\"",
+        "the largest page that is kept",
     ),
 ];
 

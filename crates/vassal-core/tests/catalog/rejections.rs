@@ -151,6 +151,21 @@ fn impossible_values_are_told_at_their_place() {
     check("stop.signal = 'TERM'", "none of SIGTERM");
     check("cache.mode = 'on'", "none of off, http, until-purged");
     check("cache.ignore = ['(']", "no regular expression");
+    check("cache.cookies = ['a b']", "a cookie's name");
+    check("cache.ignore_query = ['a*b']", "at the end alone");
+    check(
+        "cache.path = [{ match = '[', mode = 'off' }]",
+        "no regular expression",
+    );
+    check("cache.path = [{ match = 'x' }]", "`mode` is missing");
+    check(
+        "cache.path = [{ match = 'x', mode = 'on' }]",
+        "none of off, http, until-purged",
+    );
+    check(
+        "cache.path = [{ macth = 'x', mode = 'off' }]",
+        "did you mean `match`?",
+    );
     check("env.SITE_ID = '9'", "the emperor's own");
     check("env.LISTEN_FDS = '9'", "the emperor's own");
     check("env.'A=B' = '9'", "no '='");

@@ -126,6 +126,7 @@ async fn admit(stream: UnixStream, pid: u32, board: &RouteBoard) -> Result<Conne
             protocol: PROTOCOL_VERSION,
             version,
             pid: _,
+            purged: _,
         } => Ok(Connection {
             reader,
             writer: Writer(FramedWrite::new(write, FrameCodec::default())),
@@ -134,7 +135,9 @@ async fn admit(stream: UnixStream, pid: u32, board: &RouteBoard) -> Result<Conne
         FromRouter::Hello { protocol, .. } => Err(LinkError::Version(protocol)),
         FromRouter::Acknowledged { .. } => Err(LinkError::Unexpected("an acknowledgement")),
         FromRouter::ResendTable => Err(LinkError::Unexpected("a wish for the table")),
-        FromRouter::Idle { .. } => Err(LinkError::Unexpected("an answer")),
+        FromRouter::Purged { .. } | FromRouter::CachePages { .. } | FromRouter::Idle { .. } => {
+            Err(LinkError::Unexpected("an answer"))
+        }
         FromRouter::Stats { .. } | FromRouter::Load { .. } => Err(LinkError::Unexpected("figures")),
         FromRouter::Wake { .. } => Err(LinkError::Unexpected("a wish to wake a site")),
     }
@@ -215,8 +218,10 @@ async fn receive_all(
 ) -> Result<(), LinkError> {
     loop {
         match reader.next().await.ok_or(LinkError::Closed)?? {
-            // Said once already; a second time it changes nothing.
-            FromRouter::Hello { .. } => {}
+            // Said once already; a second time it changes nothing. Of its cache nobody has asked yet.
+            FromRouter::Hello { .. }
+            | FromRouter::Purged { .. }
+            | FromRouter::CachePages { .. } => {}
             FromRouter::Acknowledged { generation } => {
                 let generation = Generation::new(generation);
                 board.roster().acknowledge(pid, generation);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wire::route::{AccessLogFormat, Settings};
 
-use crate::config::model::{AccessLog, Router};
+use crate::config::model::{AccessLog, Network, Router};
 
 /// The file of the access log, in `state_dir/logs`.
 pub(crate) const ACCESS_LOG: &str = "access.log";
@@ -19,11 +19,7 @@ pub(crate) fn settings(router: &Router, state_dir: &Path) -> Settings {
             .as_ref()
             .map(ToString::to_string)
             .unwrap_or_default(),
-        trusted_proxies: router
-            .trusted_proxies
-            .iter()
-            .map(|network| format!("{}/{}", network.address, network.prefix))
-            .collect(),
+        trusted_proxies: router.trusted_proxies.iter().map(in_cidr_form).collect(),
         max_head_bytes: limits.max_head_bytes,
         max_target_bytes: limits.max_target_bytes,
         max_body_bytes: limits.max_body_bytes,
@@ -37,7 +33,13 @@ pub(crate) fn settings(router: &Router, state_dir: &Path) -> Settings {
             path: state_dir.join("logs").join(ACCESS_LOG),
             format,
         }),
+        cache_memory_bytes: router.cache_memory_bytes,
+        purge_allow: router.purge_allow.iter().map(in_cidr_form).collect(),
     }
+}
+
+fn in_cidr_form(network: &Network) -> String {
+    format!("{}/{}", network.address, network.prefix)
 }
 
 fn access_log_format(log: AccessLog) -> Option<AccessLogFormat> {
@@ -71,6 +73,8 @@ pub(crate) mod fixture {
             max_connections: 1_000,
             drain_timeout_ms: 30_000,
             access_log: None,
+            cache_memory_bytes: 0,
+            purge_allow: vec![],
         }
     }
 }

@@ -77,6 +77,7 @@ fn route(id: i64, incarnation: u64) -> SiteRoute {
             timeout: Duration::from_secs(1),
         },
         check_paths: [].into(),
+        cache: None,
     }
 }
 
@@ -112,6 +113,7 @@ impl FakeRouter {
             protocol: 1,
             pid: 7,
             version: "test".into(),
+            purged: None,
         };
         router.say(&hello).await;
         router
@@ -349,6 +351,7 @@ async fn a_peer_of_another_version_is_refused_and_the_next_one_served() {
         protocol: 99,
         pid: 1,
         version: "x".into(),
+        purged: None,
     };
     frame::encode(&hello, &mut out).unwrap();
     stranger.write_all(&out).await.unwrap();

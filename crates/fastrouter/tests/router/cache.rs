@@ -1,0 +1,475 @@
+//! Pages that are kept: who is answered without the worker, and who never.
+
+use http::Method;
+use tokio::sync::mpsc;
+use wire::cache::{CacheFrame, CacheModeFrame, PurgeFrame, SitePurge};
+use wire::route::{FromRouter, RouteFrame, ServiceFrame, Settings, ToRouter};
+
+use crate::client::Reply;
+use crate::house::{House, ready, route};
+use crate::worker::{Connection, Worker, next};
+
+const HOST: &str = "site-1.example";
+const MINUTE: &str = "Cache-Control: max-age=60\r\n";
+
+/// A router whose emperor hears purges, a site with this cache, and its worker's connections.
+struct Place {
+    house: House,
+    _worker: Worker,
+    worker: mpsc::Receiver<Connection>,
+}
+
+fn cached(mode: CacheModeFrame, service: ServiceFrame) -> RouteFrame {
+    RouteFrame {
+        cache: Some(CacheFrame {
+            mode,
+            ..CacheFrame::from(&site_model::CacheSettings::default())
+        }),
+        ..route(1, service)
+    }
+}
+
+impl Place {
+    async fn new(mode: CacheModeFrame) -> Self {
+        Self::with(mode, |_| {}, |_| {}).await
+    }
+
+    async fn with(
+        mode: CacheModeFrame,
+        change: impl FnOnce(&mut RouteFrame),
+        settings: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let mut house = House::with(settings).await;
+        let (kept, worker) = Worker::by_hand(house.socket("w1"));
+        let mut route = cached(mode, ready(&[(1, kept.socket.clone())]));
+        change(&mut route);
+        house.publish(route).await;
+        house.emperor.say(&ToRouter::ResumeCache).await;
+        house.emperor.router_has_looked().await;
+        Self {
+            house,
+            _worker: kept,
+            worker,
+        }
+    }
+
+    /// A client asks, and the worker answers so.
+    async fn fill(&mut self, request: &str, answer: &str) -> Reply {
+        let mut client = self.house.client().await;
+        client.say(request).await;
+        let (mut worker, _) = self.asked().await;
+        worker.say(answer).await;
+        drop(worker);
+        client.reply().await
+    }
+
+    /// The worker is asked: the connection, and the head that came.
+    async fn asked(&mut self) -> (Connection, String) {
+        let mut worker = next(&mut self.worker).await;
+        let head = worker.head().await.unwrap();
+        (worker, head)
+    }
+
+    /// A client asks, and the worker is not.
+    async fn hit(&mut self, request: &str) -> Reply {
+        let mut client = self.house.client().await;
+        let reply = client.ask(request).await;
+        self.is_unasked();
+        reply
+    }
+
+    fn is_unasked(&mut self) {
+        assert!(self.worker.try_recv().is_err(), "the worker was asked");
+    }
+
+    async fn purge(&mut self, sequence: u64, purges: Vec<PurgeFrame>) {
+        let site_id = 1;
+        let sites = vec![SitePurge { site_id, purges }];
+        let purge = ToRouter::Purge { sequence, sites };
+        self.house.emperor.say(&purge).await;
+        let done = FromRouter::Purged { sequence };
+        assert_eq!(self.house.emperor.hear().await, done);
+    }
+}
+
+fn get(target: &str, lines: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: {HOST}\r\n{lines}\r\n")
+}
+
+fn says(lines: &str, text: &str) -> String {
+    let length = text.len();
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n{lines}\r\n{text}")
+}
+
+fn said(reply: &Reply) -> (u16, &str, &str) {
+    (reply.status, reply.text(), reply.header("cache-status"))
+}
+
+#[tokio::test]
+async fn a_page_is_answered_from_the_cache_until_a_purge_names_it() {
+    let mut place = Place::new(CacheModeFrame::Http).await;
+    let first = place.fill(&get("/a?x=1", ""), &says(MINUTE, "one")).await;
+    assert_eq!(said(&first), (200, "one", "emperor; fwd=uri-miss; stored"));
+    let second = place.hit(&get("/a?x=1", "")).await;
+    assert_eq!((second.status, second.text()), (200, "one"));
+    assert!(
+        second
+            .header("cache-status")
+            .starts_with("emperor; hit; ttl=")
+    );
+    assert!(!second.header("age").is_empty());
+    assert!(!second.header("x-request-id").is_empty());
+    place.purge(7, vec![PurgeFrame::Path("/a".into())]).await;
+    let third = place.fill(&get("/a?x=1", ""), &says(MINUTE, "two")).await;
+    assert_eq!(said(&third), (200, "two", "emperor; fwd=uri-miss; stored"));
+}
+
+#[tokio::test]
+async fn head_conditions_and_parts_are_answered_from_the_whole() {
+    let mut place = Place::new(CacheModeFrame::Http).await;
+    let first = place
+        .fill(&get("/a", ""), &says(MINUTE, "0123456789"))
+        .await;
+    assert_eq!(first.text(), "0123456789");
+    let mut client = place.house.client().await;
+    client.say(get("/a", "").replace("GET", "HEAD")).await;
+    let head = client.reply_to(&Method::HEAD).await;
+    assert_eq!((head.status, head.header("content-length")), (200, "10"));
+    let etag = head.header("etag").to_owned();
+    assert!(!etag.is_empty(), "a strong one is made");
+    let lines = format!("If-None-Match: {etag}\r\n");
+    let unchanged = place.hit(&get("/a", &lines)).await;
+    assert_eq!((unchanged.status, unchanged.text()), (304, ""));
+    let part = place.hit(&get("/a", "Range: bytes=2-4\r\n")).await;
+    assert_eq!((part.status, part.text()), (206, "234"));
+    assert_eq!(part.header("content-range"), "bytes 2-4/10");
+}
+
+#[tokio::test]
+async fn those_who_come_meanwhile_wait_for_the_first_one_s_answer() {
+    let mut place = Place::new(CacheModeFrame::Http).await;
+    let mut first = place.house.client().await;
+    first.say(get("/a", "")).await;
+    let (mut worker, _) = place.asked().await;
+    let mut others = Vec::new();
+    for _ in 0..5 {
+        let mut client = place.house.client().await;
+        client.say(get("/a", "")).await;
+        others.push(client);
+    }
+    place
+        .house
+        .emperor
+        .stats_until(|stats| stats.cache.sites.iter().any(|site| site.waits == 5))
+        .await;
+    worker.say(says(MINUTE, "once")).await;
+    assert_eq!(first.reply().await.text(), "once");
+    for client in &mut others {
+        let reply = client.reply().await;
+        let collapsed = "emperor; fwd=uri-miss; stored; collapsed";
+        assert_eq!(said(&reply), (200, "once", collapsed));
+    }
+    place.is_unasked();
+}
+
+#[tokio::test]
+async fn those_who_wait_ask_for_themselves_when_the_answer_can_t_be_shared() {
+    let mut place = Place::new(CacheModeFrame::Http).await;
+    let mut first = place.house.client().await;
+    first.say(get("/a", "")).await;
+    let (mut worker, _) = place.asked().await;
+    let mut second = place.house.client().await;
+    second.say(get("/a", "")).await;
+    place
+        .house
+        .emperor
+        .stats_until(|stats| stats.cache.sites.iter().any(|site| site.waits == 1))
+        .await;
+    let lines = format!("{MINUTE}Set-Cookie: session=1\r\n");
+    worker.say(says(&lines, "first's own")).await;
+    assert_eq!(first.reply().await.text(), "first's own");
+    drop(worker);
+    let (mut worker, _) = place.asked().await;
+    worker.say(says(&lines, "second's own")).await;
+    assert_eq!(second.reply().await.text(), "second's own");
+}
+
+#[tokio::test]
+async fn one_that_leaves_takes_its_fill_along_and_the_next_begins_again() {
+    let mut place = Place::new(CacheModeFrame::Http).await;
+    let mut first = place.house.client().await;
+    first.say(get("/a", "")).await;
+    let (worker, _) = place.asked().await;
+    let mut second = place.house.client().await;
+    second.say(get("/a", "")).await;
+    place
+        .house
+        .emperor
+        .stats_until(|stats| stats.cache.sites.iter().any(|site| site.waits == 1))
+        .await;
+    drop(first);
+    let (mut again, _) = place.asked().await;
+    again.say(says(MINUTE, "again")).await;
+    assert_eq!(second.reply().await.text(), "again");
+    drop(worker);
+}
+
+#[tokio::test]
+async fn what_is_one_visitor_s_is_never_another_s() {
+    let mut place = Place::new(CacheModeFrame::UntilPurged).await;
+    for (request, answer, why) in [
+        ("Cookie: session=1\r\n", "", "request-cookie"),
+        ("Authorization: Basic x\r\n", "", "authorization"),
+        ("", "Set-Cookie: a=b\r\n", "set-cookie"),
+        ("", "Cache-Control: private\r\n", "private"),
+    ] {
+        let own = place
+            .fill(&get("/mine", request), &says(answer, "mine"))
+            .await;
+        let status = own.header("cache-status");
+        let told = status.ends_with(&format!("; detail={why}"));
+        assert!(told && !status.contains("stored"), "{status}");
+    }
+    let admin = place.fill(&get("/admin/", ""), &says(MINUTE, "x")).await;
+    let bypass = "emperor; fwd=bypass; detail=ignored";
+    assert_eq!(said(&admin), (200, "x", bypass));
+    let body = "Content-Length: 1\r\n";
+    let fat = place
+        .fill(&format!("{}x", get("/mine", body)), &says(MINUTE, "fat"))
+        .await;
+    let bypass = "emperor; fwd=bypass; detail=request-body";
+    assert_eq!(said(&fat), (200, "fat", bypass));
+}
+
+#[tokio::test]
+async fn variants_hosts_and_listed_cookies_are_pages_of_their_own() {
+    let change = |route: &mut RouteFrame| {
+        route.cache.as_mut().unwrap().cookies = vec!["language".into()];
+    };
+    let mut place = Place::with(CacheModeFrame::Http, change, |_| {}).await;
+    let vary = format!("{MINUTE}Vary: Accept-Language\r\n");
+    for language in ["de", "en"] {
+        let request = get("/a", &format!("Accept-Language: {language}\r\n"));
+        place.fill(&request, &says(&vary, language)).await;
+        assert_eq!(place.hit(&request).await.text(), language);
+    }
+    for language in ["de", "en"] {
+        let request = get("/b", &format!("Cookie: language={language}\r\n"));
+        place.fill(&request, &says(MINUTE, language)).await;
+        assert_eq!(place.hit(&request).await.text(), language);
+    }
+    // Applications write the port into their links.
+    place.fill(&get("/c", ""), &says(MINUTE, "plain")).await;
+    let other = get("/c", "").replace(HOST, "site-1.example:81");
+    place.fill(&other, &says(MINUTE, "with a port")).await;
+    assert_eq!(place.hit(&get("/c", "")).await.text(), "plain");
+}
+
+#[tokio::test]
+async fn a_fill_that_a_purge_overtakes_is_passed_on_and_not_kept() {
+    let mut place = Place::new(CacheModeFrame::UntilPurged).await;
+    let mut client = place.house.client().await;
+    client.say(get("/a", "")).await;
+    let (mut worker, _) = place.asked().await;
+    place.purge(1, vec![PurgeFrame::Prefix("/a".into())]).await;
+    worker.say(says("", "old")).await;
+    assert_eq!(client.reply().await.text(), "old");
+    drop(worker);
+    let next = place
+        .fill(&get("/a", ""), &says("Cache-Tag: t\r\n", "new"))
+        .await;
+    assert_eq!(next.text(), "new");
+    assert_eq!(place.hit(&get("/a", "")).await.text(), "new");
+    place.purge(2, vec![PurgeFrame::Tag("t".into())]).await;
+    place.fill(&get("/a", ""), &says("", "newer")).await;
+    place.purge(3, vec![PurgeFrame::Site]).await;
+    place.fill(&get("/a", ""), &says("", "newest")).await;
+    assert_eq!(place.hit(&get("/a", "")).await.text(), "newest");
+}
+
+#[tokio::test]
+async fn an_expired_page_is_asked_about_and_served_while_workers_fail() {
+    let change = |route: &mut RouteFrame| {
+        route.cache.as_mut().unwrap().stale_if_error_ms = 60_000;
+    };
+    let mut place = Place::with(CacheModeFrame::Http, change, |_| {}).await;
+    let lines = "Cache-Control: max-age=0\r\nETag: \"1\"\r\n";
+    place.fill(&get("/a", ""), &says(lines, "page")).await;
+    let mut client = place.house.client().await;
+    client.say(get("/a", "")).await;
+    let (mut worker, head) = place.asked().await;
+    assert!(head.contains("if-none-match: \"1\""), "{head}");
+    worker
+        .say("HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\nCache-Control: max-age=0\r\n\r\n")
+        .await;
+    let validated = client.reply().await;
+    let status = "emperor; fwd=stale; fwd-status=304; stored";
+    assert_eq!(said(&validated), (200, "page", status));
+    drop(worker);
+    let error = "HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\noops";
+    let rescued = place.fill(&get("/a", ""), error).await;
+    assert_eq!((rescued.status, rescued.text()), (200, "page"));
+    place
+        .house
+        .publish(cached_with(&change, ServiceFrame::Failed))
+        .await;
+    let dead = place.hit(&get("/a", "")).await;
+    assert_eq!((dead.status, dead.text()), (200, "page"));
+    let missing = place.hit(&get("/b", "")).await;
+    assert_eq!(missing.status, 503);
+}
+
+fn cached_with(change: &impl Fn(&mut RouteFrame), service: ServiceFrame) -> RouteFrame {
+    let mut route = cached(CacheModeFrame::Http, service);
+    change(&mut route);
+    route
+}
+
+#[tokio::test]
+async fn the_errors_of_a_dying_worker_and_cut_off_answers_are_not_kept() {
+    let mut place = Place::new(CacheModeFrame::UntilPurged).await;
+    let error = "HTTP/1.1 502 Bad\r\nContent-Length: 4\r\n\r\noops";
+    let broken = place.fill(&get("/a", ""), error).await;
+    assert_eq!((broken.status, broken.text()), (502, "oops"));
+    let until_close = "HTTP/1.1 200 OK\r\n\r\nhalf";
+    let half = place.fill(&get("/a", ""), until_close).await;
+    assert_eq!(half.text(), "half");
+    assert!(half.header("cache-status").ends_with("detail=no-length"));
+    let whole = place.fill(&get("/a", ""), &says("", "whole")).await;
+    assert_eq!(whole.text(), "whole");
+    assert_eq!(place.hit(&get("/a", "")).await.text(), "whole");
+}
+
+#[tokio::test]
+async fn a_site_that_sleeps_answers_from_the_cache_and_sleeps_on() {
+    let mut place = Place::new(CacheModeFrame::Http).await;
+    place.fill(&get("/a", ""), &says(MINUTE, "kept")).await;
+    let asleep = ServiceFrame::Asleep;
+    let route = cached(CacheModeFrame::Http, asleep);
+    place.house.publish(route).await;
+    assert_eq!(place.hit(&get("/a", "")).await.text(), "kept");
+    // A wish to wake it would be heard in place of the figures.
+    place.house.emperor.router_has_looked().await;
+    let mut client = place.house.client().await;
+    client.say(get("/b", "")).await;
+    let wake = FromRouter::Wake { site_id: 1 };
+    assert_eq!(place.house.emperor.hear().await, wake);
+}
+
+#[tokio::test]
+async fn a_purge_of_a_client_is_obeyed_from_where_it_may_come() {
+    let mut place = Place::new(CacheModeFrame::Http).await;
+    place.fill(&get("/a?x", ""), &says(MINUTE, "old")).await;
+    let purge = get("/a", "").replace("GET", "PURGE");
+    let through_a_proxy = get("/a", "X-Forwarded-For: 192.0.2.1\r\n").replace("GET", "PURGE");
+    let refused = place.hit(&through_a_proxy).await;
+    assert_eq!(refused.status, 403, "nobody knows who asked that proxy");
+    assert_eq!(place.hit(&get("/a?x", "")).await.text(), "old");
+    assert_eq!(place.hit(&purge).await.status, 200);
+    place.fill(&get("/a?x", ""), &says(MINUTE, "new")).await;
+    let nobody = |settings: &mut Settings| settings.purge_allow = vec!["192.0.2.1".into()];
+    let mut place = Place::with(CacheModeFrame::Http, |_| {}, nobody).await;
+    assert_eq!(place.hit(&purge).await.status, 403);
+}
+
+#[tokio::test]
+async fn an_unsafe_request_purges_its_path() {
+    let mut place = Place::new(CacheModeFrame::UntilPurged).await;
+    place.fill(&get("/a", ""), &says("", "old")).await;
+    let post = get("/a", "Content-Length: 0\r\n").replace("GET", "POST");
+    let posted = place.fill(&post, &says("", "done")).await;
+    assert_eq!(posted.text(), "done");
+    let new = place.fill(&get("/a", ""), &says("", "new")).await;
+    assert_eq!(new.text(), "new");
+}
+
+#[tokio::test]
+async fn nothing_is_served_while_purges_can_t_be_heard() {
+    let mut place = Place::new(CacheModeFrame::Http).await;
+    place.fill(&get("/a", ""), &says(MINUTE, "kept")).await;
+    place.house.emperor.say(&ToRouter::SuspendCache).await;
+    place.house.emperor.router_has_looked().await;
+    let away = place.fill(&get("/a", ""), &says(MINUTE, "asked")).await;
+    let bypass = "emperor; fwd=bypass; detail=invalidation-away";
+    assert_eq!(said(&away), (200, "asked", bypass));
+    place.house.emperor.say(&ToRouter::ResumeCache).await;
+    place.house.emperor.router_has_looked().await;
+    assert_eq!(place.hit(&get("/a", "")).await.text(), "kept");
+    let purge = ToRouter::PurgeAll { sequence: 9 };
+    place.house.emperor.say(&purge).await;
+    let purged = FromRouter::Purged { sequence: 9 };
+    assert_eq!(place.house.emperor.hear().await, purged);
+    place.house.next_emperor().await;
+    assert_eq!(place.house.emperor.purged, Some(9));
+    let away = place.fill(&get("/a", ""), &says(MINUTE, "asked")).await;
+    assert_eq!(said(&away), (200, "asked", bypass));
+}
+
+#[tokio::test]
+async fn what_is_stored_is_shown_and_counted() {
+    let mut place = Place::new(CacheModeFrame::Http).await;
+    let tagged = format!("{MINUTE}Surrogate-Key: a b\r\n");
+    place.fill(&get("/a?x", ""), &says(&tagged, "page")).await;
+    place.hit(&get("/a?x", "")).await;
+    let ask = ToRouter::AskCache {
+        token: 3,
+        site_id: 1,
+        path: Some("/a".into()),
+    };
+    place.house.emperor.say(&ask).await;
+    let FromRouter::CachePages { token: 3, pages } = place.house.emperor.hear().await else {
+        panic!("no pages");
+    };
+    let shown: Vec<_> = pages
+        .iter()
+        .map(|page| (page.path.as_str(), page.query.as_str(), page.tags.join(" ")))
+        .collect();
+    assert_eq!(shown, [("/a", "?x", "a b".to_owned())]);
+    let stats = place.house.emperor.stats().await.cache;
+    assert_eq!((stats.entries, stats.away), (1, false));
+    let site = &stats.sites[0];
+    assert_eq!(
+        (site.hits, site.misses, site.fills, site.pages),
+        (1, 1, 1, 1)
+    );
+}
+
+#[tokio::test]
+async fn memory_bounds_what_is_kept() {
+    let few = |settings: &mut Settings| settings.cache_memory_bytes = 64 << 10;
+    let mut place = Place::with(CacheModeFrame::UntilPurged, |_| {}, few).await;
+    let text = "x".repeat(500);
+    for page in 0..400 {
+        place
+            .fill(&get(&format!("/{page}"), ""), &says("", &text))
+            .await;
+    }
+    let stats = place.house.emperor.stats().await.cache;
+    assert!(stats.bytes <= 64 << 10, "{stats:?}");
+    assert!(stats.sites[0].evictions > 0, "{stats:?}");
+}
+
+#[tokio::test]
+async fn a_site_without_a_cache_is_as_it_was() {
+    let mut place = Place::with(CacheModeFrame::Off, |_| {}, |_| {}).await;
+    for _ in 0..2 {
+        let reply = place.fill(&get("/a", ""), &says(MINUTE, "asked")).await;
+        assert_eq!(said(&reply), (200, "asked", ""));
+    }
+    let purge = get("/a", "").replace("GET", "PURGE");
+    let reply = place.fill(&purge, &says("", "the application's")).await;
+    assert_eq!(reply.text(), "the application's");
+}
+
+#[tokio::test]
+async fn another_policy_forgets_what_was_kept_by_the_one_before() {
+    let mut place = Place::new(CacheModeFrame::UntilPurged).await;
+    place.fill(&get("/a", ""), &says(MINUTE, "old")).await;
+    let service = ready(&[(1, place.house.socket("w1"))]);
+    place
+        .house
+        .publish(cached(CacheModeFrame::Http, service))
+        .await;
+    let reply = place.fill(&get("/a", ""), &says(MINUTE, "new")).await;
+    assert_eq!(said(&reply), (200, "new", "emperor; fwd=uri-miss; stored"));
+}
