@@ -40,7 +40,7 @@ pub mod policy;
 pub mod purge;
 pub mod range;
 pub mod reason;
-mod recorder;
+pub mod recorder;
 pub mod request;
 pub mod revalidation;
 pub mod serving;
