@@ -11,6 +11,7 @@ mod commands;
 mod database;
 mod defects;
 mod django;
+mod django_cms;
 mod health;
 mod hosts;
 mod isolation;

@@ -7,6 +7,7 @@
 //! | [`postgres`] | a PostgreSQL server of the test's own, and what can happen to it |
 //! | [`emperor`] | the daemon and its command line |
 //! | [`client`] | HTTP towards the router |
+//! | [`django`] | Django projects, and what a person does in their admin |
 //! | [`machine`] | a machine that a real systemd runs |
 //! | [`load`] | requests that go on while something happens |
 //! | [`open_loop`] | requests that come at a fixed rate, each of which is recorded |
@@ -25,6 +26,7 @@
 
 pub mod chaos;
 pub mod client;
+pub mod django;
 pub mod emperor;
 pub mod house;
 pub mod load;

@@ -69,6 +69,19 @@ impl Postgres {
             .await;
     }
 
+    /// Makes the role of the applications, and lets it make tables in the emperor's database, where
+    /// it has no right in the schema of the emperor. Returns the name of that database.
+    pub async fn let_applications_in(&self) -> &'static str {
+        let client = self.client().await;
+        let role = APPLICATION_ROLE;
+        let statements = format!(
+            "CREATE ROLE {role} LOGIN PASSWORD '{APPLICATION_PASSWORD}';
+            GRANT CREATE ON SCHEMA public TO {role}"
+        );
+        client.batch_execute(&statements).await.unwrap();
+        DATABASE
+    }
+
     async fn make_database(&self, name: &str, owner: &str, password: &str) {
         let client = self.client_of("postgres").await;
         for statement in [

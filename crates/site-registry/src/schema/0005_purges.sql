@@ -323,13 +323,27 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT format(E'ARRAY((%s\n) LIMIT 1001)::pg_catalog.text[]', query)
 $$;
 
+-- The site that a row concerns. 0 is every site, for rows that say NULL, and NULL none, for those that
+-- say 0. A comment at the end of the expression ends there.
+CREATE FUNCTION emperor.site_expression(site text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE
+        WHEN site IS NULL THEN '0'
+        ELSE format(
+            E'(SELECT CASE WHEN s.id IS NULL THEN 0 ELSE nullif(s.id, 0) END '
+                'FROM (SELECT (%s\n)::pg_catalog.int8) s (id))',
+            site
+        )
+    END
+$$;
+
 -- What is evaluated for each row: [site, [paths], [tags]], and [site, null, null] where the site has to
--- go whole. Site 0: every site.
+-- go whole.
 CREATE FUNCTION emperor.page_expression(site text, paths text, tags text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT format(
         'pg_catalog.jsonb_build_array(%s, %s, %s)',
-        CASE WHEN site IS NULL THEN '0' ELSE format(E'nullif((%s\n)::pg_catalog.int8, 0)', site) END,
+        emperor.site_expression(site),
         CASE WHEN paths IS NULL THEN 'NULL' ELSE emperor.names_expression(paths) END,
         CASE WHEN tags IS NULL THEN 'NULL' ELSE emperor.names_expression(tags) END
     )
@@ -463,9 +477,7 @@ BEGIN
             HINT = 'To purge all of a site, name a tag that each of its pages has.';
     END IF;
     -- The same as for reloads, and the columns.
-    PERFORM emperor.check_watch(tbl,
-        CASE WHEN site IS NULL THEN '0' ELSE format(E'(%s\n)::pg_catalog.int8', site) END,
-        columns, path);
+    PERFORM emperor.check_watch(tbl, emperor.site_expression(site), columns, path);
     FOR part IN
         SELECT v.what, emperor.names_expression(v.query) AS expression
         FROM (VALUES ('paths', paths), ('tags', tags)) AS v (what, query)
@@ -541,11 +553,7 @@ RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     name CONSTANT text := 'reload_' || left(md5(format('%L %L', site, columns)), 12);
-    -- Site 0 is every site, which no row may say. A comment at the end of the expression ends there.
-    expression CONSTANT text := CASE
-        WHEN site IS NULL THEN '0'
-        ELSE format(E'nullif((%s\n)::pg_catalog.int8, 0)', site)
-    END;
+    expression CONSTANT text := emperor.site_expression(site);
 BEGIN
     PERFORM emperor.check_watched(tbl);
     PERFORM emperor.check_watch(tbl, expression, columns, path);
@@ -689,6 +697,7 @@ GRANT EXECUTE ON FUNCTION
     emperor.check_purge_watch(regclass, text, text, text, text[], text),
     emperor.purge_name(text, text),
     emperor.names_expression(text),
+    emperor.site_expression(text),
     emperor.page_expression(text, text, text),
     emperor.updated_rows(regclass, text[]),
     emperor.drop_watches(regclass, text)

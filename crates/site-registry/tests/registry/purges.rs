@@ -172,10 +172,12 @@ async fn a_watched_table_purges_the_pages_of_the_rows_before_and_after() {
                 "2 tag post-3",
             ],
         ),
-        // Of no site, and of one that is not there; a slug that is not there is no page.
+        // Of one that is not there, and of none; a slug that is not there is no page.
+        ("INSERT INTO post VALUES (21, 77, 'x'), (22, 0, 'x')", &[]),
+        // Of no site in particular.
         (
-            "INSERT INTO post VALUES (20, NULL, 'x'), (21, 77, 'x'), (22, 0, 'x')",
-            &[],
+            "INSERT INTO post VALUES (20, NULL, 'x')",
+            &["* path / /posts/x/", "* tag post-20"],
         ),
         (
             "INSERT INTO post VALUES (23, 4, NULL)",

@@ -24,7 +24,9 @@ pub(super) fn environment(workspace: &Workspace) -> Result<PathBuf, ProvisionErr
     if fs::read_to_string(folder.join(STAMP)).is_ok_and(|made_from| made_from == requirements) {
         return Ok(python);
     }
-    say("Making a Python environment with gunicorn, uWSGI, uvicorn, granian and Django");
+    say(
+        "Making a Python environment with gunicorn, uWSGI, uvicorn, granian, Django and django CMS",
+    );
     let mut make = shell::command(SYSTEM_PYTHON);
     shell::run(make.args(["-m", "venv", "--clear"]).arg(&folder))?;
     let mut install = shell::command(&python);

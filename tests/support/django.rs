@@ -1,0 +1,127 @@
+//! Django projects of `tests/fixtures`, served by the house: their tables, their administrator, and
+//! what a person does in their admin.
+
+use std::path::{Path, PathBuf};
+
+use hyper::StatusCode;
+
+use crate::client::form;
+use crate::house::{table, vars};
+use crate::place::python;
+use crate::postgres::{APPLICATION_PASSWORD, APPLICATION_ROLE};
+use crate::{Answer, House, Row, program};
+
+const ADMIN_PASSWORD: &str = "open-sesame";
+/// Where a person without a session is sent.
+const LOGIN: &str = "/admin/login/?next=/admin/";
+
+/// A project, with its tables in a database of the house's server.
+#[derive(Debug)]
+pub struct Project<'a> {
+    house: &'a House,
+    folder: PathBuf,
+    database: &'static str,
+}
+
+impl<'a> Project<'a> {
+    /// Makes the tables, a row of `django_site` for each domain, and the administrator, as the
+    /// applications' role.
+    pub fn populate(
+        house: &'a House,
+        fixture: &str,
+        database: &'static str,
+        domains: &[&str],
+    ) -> Self {
+        let project = Self {
+            house,
+            folder: house.place.fixture(fixture),
+            database,
+        };
+        let domains = domains.join(",");
+        project.run(&["manage.py", "migrate", "--verbosity=0"], &domains);
+        project.run(&["-m", "house.populate"], &domains);
+        project
+    }
+
+    fn run(&self, arguments: &[&str], domains: &str) {
+        let mut command = program::command(python());
+        command
+            .args(arguments)
+            .current_dir(&self.folder)
+            .env("SITE_ID", "1")
+            .env("DOMAINS", domains)
+            .env("ADMIN_PASSWORD", ADMIN_PASSWORD)
+            .envs(self.connection());
+        program::run(&mut command);
+    }
+
+    /// Inserts the row of a domain, which is `SLUG.example`.
+    pub async fn serve(&self, domain: &str, template: &str) -> i64 {
+        let slug = domain.strip_suffix(".example").unwrap();
+        let connection = self.connection();
+        let connection = connection.each_ref();
+        let connection = connection.map(|(name, value)| (*name, value.as_str()));
+        let overlay = served_by(template, &self.folder) + &table("env", &connection);
+        self.house.insert(&Row::new(slug, template, &overlay)).await
+    }
+
+    fn connection(&self) -> [(&'static str, String); 5] {
+        [
+            ("DATABASE_HOST", "127.0.0.1".to_owned()),
+            ("DATABASE_PORT", self.house.postgres.port().to_string()),
+            ("DATABASE_NAME", self.database.to_owned()),
+            ("DATABASE_USER", APPLICATION_ROLE.to_owned()),
+            ("DATABASE_PASSWORD", APPLICATION_PASSWORD.to_owned()),
+        ]
+    }
+
+    /// The administrator logs in at a site; returns the cookies of the session.
+    pub async fn log_in(&self, domain: &str) -> String {
+        let login = self.house.client.get(domain, LOGIN).await;
+        assert_eq!(login.status, StatusCode::OK, "{}", login.text());
+        let fields = format!("username=admin&password={ADMIN_PASSWORD}");
+        let cookies = login.cookies();
+        let answer = self.submit(domain, LOGIN, &cookies, &login, &fields).await;
+        assert_eq!(answer.header("location"), "/admin/");
+        answer.cookies()
+    }
+
+    /// Fills in the form that `page` shows, which has to be accepted.
+    pub async fn submit(
+        &self,
+        domain: &str,
+        path: &str,
+        cookies: &str,
+        page: &Answer,
+        fields: &str,
+    ) -> Answer {
+        let fields = format!(
+            "csrfmiddlewaretoken={}&{fields}",
+            hidden_token(&page.text())
+        );
+        let submitted = form(domain, path, cookies, &fields);
+        let answer = self.house.client.send(submitted).await;
+        assert_eq!(answer.status, StatusCode::FOUND, "{}", answer.text());
+        answer
+    }
+}
+
+fn hidden_token(page: &str) -> &str {
+    let (_, after) = page.split_once("csrfmiddlewaretoken\" value=\"").unwrap();
+    after.split('"').next().unwrap()
+}
+
+/// The variables of a template for a project in that folder.
+fn served_by(template: &str, project: &Path) -> String {
+    let python = python();
+    let uwsgi = python.with_file_name("uwsgi");
+    let application = "house.wsgi:application";
+    let interpreter = ("python", python.to_str().unwrap());
+    let mut variables = vec![("app_dir", project.to_str().unwrap())];
+    variables.extend(match template {
+        "uwsgi" => vec![("uwsgi", uwsgi.to_str().unwrap()), ("module", application)],
+        "granian" => vec![interpreter, ("interface", "wsgi"), ("app", application)],
+        _ => vec![interpreter, ("module", application)],
+    });
+    vars(&variables)
+}
