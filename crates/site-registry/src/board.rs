@@ -36,6 +36,13 @@ pub(crate) struct Batch {
     pub(crate) deletes: Vec<SiteId>,
 }
 
+impl Batch {
+    /// Whether there may be more than it holds.
+    pub(crate) fn is_full(&self) -> bool {
+        self.upserts.len() == BATCH
+    }
+}
+
 impl Board {
     /// Replaces a site's status.
     pub(crate) fn report(&self, status: Arc<SiteStatus>) {

@@ -197,7 +197,8 @@ impl Connected {
         Ok(ids)
     }
 
-    /// Writes what is on the board. A status that the database doesn't take is no reason to lose
+    /// Writes what is on the board; what comes meanwhile is for the next time, so that sites which change
+    /// all the time don't keep the server busy with a few rows each. A status that the database doesn't take is no reason to lose
     /// sight of the rows: it is said, and tried again with the next change.
     async fn write_board(&mut self, board: &Board) -> Result<(), LinkError> {
         self.board_due = None;
@@ -214,6 +215,9 @@ impl Connected {
                     return Err(error);
                 }
                 tracing::warn!(%error, hint = error.hint(), "the status of sites can't be written");
+                return Ok(());
+            }
+            if !batch.is_some_and(|batch| batch.is_full()) {
                 return Ok(());
             }
         }

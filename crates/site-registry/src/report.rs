@@ -1,6 +1,9 @@
 //! Writing the status board into `emperor.site_status`.
 
-use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::path::Path;
+
+use serde::Serialize;
 use site_model::{InstanceStatus, SiteId, SiteStatus};
 use tokio_postgres::Client;
 
@@ -31,12 +34,9 @@ DELETE FROM emperor.site_status AS s WHERE s.node = $1
 /// Writes a batch. A status is told again after every reconnect, so losing the last ones in a
 /// crash of the server is no loss, and waiting for its disk no gain.
 pub(crate) async fn write(client: &mut Client, node: &str, batch: &Batch) -> Result<(), LinkError> {
-    let upserts: Vec<_> = batch
-        .upserts
-        .iter()
-        .map(|status| document(status))
-        .collect();
-    let upserts = Value::Array(upserts).to_string();
+    let upserts: Vec<_> = batch.upserts.iter().map(|status| row(status)).collect();
+    // Numbers and texts are always JSON; were they not, nothing would be written.
+    let upserts = serde_json::to_string(&upserts).unwrap_or_else(|_| "[]".to_owned());
     let deletes: Vec<i64> = batch.deletes.iter().map(|id| id.get()).collect();
     let written = async {
         let transaction = client.transaction().await?;
@@ -57,35 +57,59 @@ pub(crate) async fn sweep(client: &Client, node: &str, known: &[SiteId]) -> Resu
     bounded(Doing::Reporting, swept).await.map(drop)
 }
 
-fn document(status: &SiteStatus) -> Value {
-    let hosts: Vec<_> = status.hosts.iter().map(ToString::to_string).collect();
-    let instances: Vec<_> = status.instances.iter().map(instance).collect();
-    json!({
-        "site_id": status.id.get(),
-        "state": status.state.as_str(),
-        "detail": storable(&status.detail),
-        "hosts": hosts,
-        "instances": instances,
-        "revision": status.revision.map(|revision| revision.to_string()),
-    })
+/// As the statement takes it.
+#[derive(Serialize)]
+struct StatusRow<'a> {
+    site_id: i64,
+    state: &'static str,
+    detail: Cow<'a, str>,
+    hosts: Vec<String>,
+    instances: Vec<InstanceRow<'a>>,
+    revision: Option<String>,
 }
 
-fn instance(status: &InstanceStatus) -> Value {
+#[derive(Serialize)]
+struct InstanceRow<'a> {
+    number: u32,
+    incarnation: u64,
+    state: &'static str,
+    revision: String,
+    pid: Option<u32>,
+    socket: Cow<'a, str>,
+    started_at: Option<String>,
+}
+
+fn row(status: &SiteStatus) -> StatusRow<'_> {
+    StatusRow {
+        site_id: status.id.get(),
+        state: status.state.as_str(),
+        detail: storable(Cow::Borrowed(&status.detail)),
+        hosts: status.hosts.iter().map(ToString::to_string).collect(),
+        instances: status.instances.iter().map(instance).collect(),
+        revision: status.revision.map(|revision| revision.to_string()),
+    }
+}
+
+fn instance(status: &InstanceStatus) -> InstanceRow<'_> {
     let started = status
         .started_at
         .and_then(|at| jiff::Timestamp::try_from(at).ok());
-    json!({
-        "number": status.number.get(),
-        "incarnation": status.incarnation.get(),
-        "state": status.state.as_str(),
-        "revision": status.revision.to_string(),
-        "pid": status.pid,
-        "socket": storable(&status.socket.to_string_lossy()),
-        "started_at": started.map(|at| at.to_string()),
-    })
+    InstanceRow {
+        number: status.number.get(),
+        incarnation: status.incarnation.get(),
+        state: status.state.as_str(),
+        revision: status.revision.to_string(),
+        pid: status.pid,
+        socket: storable(Path::to_string_lossy(&status.socket)),
+        started_at: started.map(|at| at.to_string()),
+    }
 }
 
 /// A text of PostgreSQL has no NUL, and a worker's last words may.
-fn storable(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
+fn storable(text: Cow<'_, str>) -> Cow<'_, str> {
+    if text.contains('\0') {
+        Cow::Owned(text.replace('\0', "\u{fffd}"))
+    } else {
+        text
+    }
 }

@@ -56,6 +56,9 @@ fn main() -> ExitCode {
 fn run(link: &mut Link) -> Result<Infallible, ExecFailure> {
     let (plan, received) = link.receive()?;
     session::detach()?;
+    if let Some(nice) = plan.session_nice {
+        session::be_nice(nice);
+    }
     let first_foreign = descriptors::expect(&plan.descriptors, received.len())?;
     link.move_above(first_foreign)?;
     descriptors::place(received, first_foreign)?;

@@ -21,6 +21,12 @@ pub(crate) fn detach() -> Result<(), ExecFailure> {
         .at(step, || "(the signal mask)".to_owned())
 }
 
+/// Sets the nice value of the session, before anything is done that takes time.
+pub(crate) fn be_nice(nice: i32) {
+    // Without it the start is a little less considerate, and nobody is worse off for long.
+    drop(std::fs::write("/proc/self/autogroup", nice.to_string()));
+}
+
 /// Gives a signal its default effect. SIGKILL, SIGSTOP and the two that the C library keeps for
 /// itself refuse, and have no other effect anyway.
 fn reset(signal: i32) {

@@ -28,6 +28,9 @@ pub struct ExecPlan {
     pub rlimits: Vec<Rlimit>,
     /// The umask.
     pub umask: u32,
+    /// The nice value of its session, where the kernel groups processes by session (`sched(7)`,
+    /// autogrouping); `None`: stays as it is.
+    pub session_nice: Option<i32>,
     /// Open the program before the identity changes: for a program of Emperor's own in a folder
     /// that only its owner may enter. A worker is looked up with the rights of its own user.
     pub open_before_identity: bool,

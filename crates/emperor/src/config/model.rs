@@ -195,6 +195,8 @@ pub(crate) struct Spawn {
     /// `max_starting`: how many instances may be on their way at once, those that replace others
     /// apart; 0: twice the cores.
     pub(crate) max_starting: usize,
+    /// `nice`: how much is added to the nice value of what starts, until it is ready.
+    pub(crate) nice: i32,
 }
 
 /// `[logs]`

@@ -313,6 +313,7 @@ fn settable(text: &str) -> Result<String, &'static str> {
 fn read_spawn(mut section: Section<'_>) -> Spawn {
     let spawn = Spawn {
         max_starting: section.number("max_starting", 0, &(0..=10_000)) as usize,
+        nice: section.number("nice", 10, &(0..=19)).cast_signed(),
     };
     section.finish();
     spawn

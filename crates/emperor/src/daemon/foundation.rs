@@ -144,6 +144,7 @@ fn launcher_options(config: &Config, programs: OwnPrograms) -> LauncherOptions {
         uid_range: config.policy.uid_range.clone(),
         meeting_place: Some(MEETING_PLACE.into()),
         allow_root: config.policy.allow_root,
+        nice: config.spawn.nice,
         log_max_size_bytes: config.logs.max_size_bytes,
         logs_kept: config.logs.keep,
     }

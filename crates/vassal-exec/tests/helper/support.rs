@@ -27,6 +27,7 @@ pub(crate) fn plan(argv: &[&str]) -> ExecPlan {
     ExecPlan {
         descriptors: Vec::new(),
         rlimits: Vec::new(),
+        session_nice: None,
         umask: 0o027,
         open_before_identity: false,
         identity: None,

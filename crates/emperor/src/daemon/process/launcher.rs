@@ -27,6 +27,7 @@ use super::memory::{self, SiteMemory};
 use super::notebook::Notebook;
 use super::order::Order;
 use super::output::{LogLimits, Logbook};
+use super::priority::Lowered;
 use super::programs::OwnPrograms;
 use super::reclaim;
 use super::record::FastrouterRecord;
@@ -54,6 +55,8 @@ pub(crate) struct LauncherOptions {
     pub(crate) meeting_place: Option<PathBuf>,
     /// `policy.allow_root`
     pub(crate) allow_root: bool,
+    /// `spawn.nice`
+    pub(crate) nice: i32,
     /// `logs.max_size`
     pub(crate) log_max_size_bytes: u64,
     /// `logs.keep`
@@ -79,6 +82,7 @@ pub(super) struct Tools {
     pub(super) incarnations: Incarnations,
     pub(super) logbook: Logbook,
     pub(super) limits: OwnLimits,
+    pub(super) lowered: Option<Lowered>,
     pub(super) cgroups: Cgroups,
     pub(super) sweeper: Arc<Sweeper>,
     pub(super) notebook: Arc<Notebook>,
@@ -310,6 +314,7 @@ impl Tools {
             incarnations: Incarnations::open(layout.incarnations()),
             logbook: Logbook::start(logs.clone(), log_limits).doing("start writing", &logs)?,
             limits: OwnLimits::read_and_raise(),
+            lowered: Lowered::find(options.nice),
             cgroups: Cgroups::find(&layout.runtime_dir),
             sweeper: Arc::default(),
             halts: Arc::default(),

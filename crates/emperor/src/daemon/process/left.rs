@@ -25,6 +25,7 @@ use super::listen;
 use super::memory::{self, SiteMemory};
 use super::output::{Capture, Origin, Sink};
 use super::pidfd::Pidfd;
+use super::priority::Lowered;
 use super::record::{FastrouterRecord, Record, Runs};
 use super::running::{Leash, RunningInstance, RunningProcess};
 use super::spawning::listen_to;
@@ -52,6 +53,7 @@ pub(crate) struct LeftInstance {
     folder: PathBuf,
     record: Record,
     binds: bool,
+    lowered: Option<Lowered>,
     /// Its site.
     pub(crate) site: SiteId,
     /// Its spawn.
@@ -155,6 +157,7 @@ impl LeftInstance {
             folder,
             record,
             binds: known.binds,
+            lowered: known.lowered,
             site,
             incarnation: Incarnation::new(known.incarnation),
             revision,
@@ -207,6 +210,7 @@ impl LeftInstance {
             notified,
             notebook: Arc::clone(&tools.notebook),
             start: None,
+            lowered: self.lowered,
         }))
     }
 

@@ -44,6 +44,7 @@ mod notify;
 mod order;
 mod output;
 mod pidfd;
+mod priority;
 mod probe;
 mod programs;
 mod reclaim;

@@ -15,6 +15,7 @@ use wire::route::ProtocolFrame;
 
 use super::durable;
 use super::failure::{Doing, PathFailure};
+use super::priority::Lowered;
 use super::session::ProcessStat;
 
 /// Its name in the instance's folder.
@@ -63,6 +64,9 @@ pub(super) struct InstanceRecord {
     pub(super) binds: bool,
     /// The row it was made from, as the registry writes rows.
     pub(super) row: String,
+    /// What is to be taken back once it is ready.
+    #[serde(default)]
+    pub(super) lowered: Option<Lowered>,
 }
 
 /// How the router was started.

@@ -16,10 +16,12 @@ use vassal_core::settings::{Health, Ready, StopSignal};
 
 use super::cgroup::Cgroup;
 use super::child::{Child, KILLED_PATIENCE};
+use super::launcher::off_the_loop;
 use super::memory;
 use super::notebook::Notebook;
 use super::notify::Notified;
 use super::output::Captured;
+use super::priority::Lowered;
 use super::probe::{ProbeFailure, Prober};
 use super::record::Record;
 use super::session::Sweeper;
@@ -42,6 +44,8 @@ pub(crate) struct RunningInstance {
     pub(super) notebook: Arc<Notebook>,
     /// `None`: an earlier emperor started it.
     pub(super) start: Option<Start>,
+    /// The priority that it is started with, if that isn't the usual one.
+    pub(super) lowered: Option<Lowered>,
 }
 
 /// A running program with its group and its folder.
@@ -150,7 +154,8 @@ impl RunningInstance {
         stirs.boxed()
     }
 
-    /// Resolves once the instance is ready, or its time (counted from its spawn) is up.
+    /// Resolves once the instance is ready and has the usual priority, or its time (counted from its
+    /// spawn) is up.
     ///
     /// An exit doesn't end it: await both. Cancel safe.
     pub(crate) fn probe(
@@ -159,7 +164,7 @@ impl RunningInstance {
         host: &Hostname,
         protocol: Protocol,
     ) -> impl Future<Output = Result<(), ProbeFailure>> + Send + 'static {
-        Prober {
+        let prober = Prober {
             socket: self.socket.clone(),
             protocol,
             host: host.clone(),
@@ -167,8 +172,15 @@ impl RunningInstance {
             ready: ready.clone(),
             since: self.process.since,
             start: self.start.clone(),
+        };
+        let (lowered, leader) = (self.lowered, self.process.leash.child.pid());
+        async move {
+            prober.run().await?;
+            if let Some(lowered) = lowered {
+                off_the_loop(move || lowered.take_back(leader)).await;
+            }
+            Ok(())
         }
-        .run()
     }
 
     /// As [`probe`](Self::probe), for an instance that serves already: its time counts from now.

@@ -9,7 +9,7 @@ use std::fs::{metadata, read_dir, read_to_string};
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Mutex, PoisonError};
 
-use nix::unistd::{SysconfVar, sysconf};
+use nix::unistd::{Pid as AnyPid, SysconfVar, getsid, sysconf};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tracing::warn;
 
@@ -61,12 +61,23 @@ impl ProcessStat {
     }
 
     fn all() -> impl Iterator<Item = Self> {
-        let entries = read_dir("/proc").into_iter().flatten().flatten();
-        entries.filter_map(|entry| {
-            let pid = entry.file_name().to_str()?.parse().ok()?;
-            Self::of(Pid::from_raw(pid)?)
-        })
+        all_pids().filter_map(Self::of)
     }
+
+    /// All members of these sessions. Whose session it is takes one call; `/proc/PID/stat`, which tells
+    /// more, takes three, and many times as long.
+    fn of_sessions(sessions: &HashSet<i32>) -> impl Iterator<Item = Self> {
+        let is_member = |pid: &Pid| {
+            let session = getsid(Some(AnyPid::from_raw(pid.as_raw_nonzero().get())));
+            session.is_ok_and(|session| sessions.contains(&session.as_raw()))
+        };
+        all_pids().filter(is_member).filter_map(Self::of)
+    }
+}
+
+fn all_pids() -> impl Iterator<Item = Pid> {
+    let entries = read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
 }
 
 /// Resident memory of every session, by its leader's pid: one reading of `/proc` for all of them.
@@ -86,7 +97,8 @@ pub(crate) fn resident_bytes() -> HashMap<u32, u64> {
 /// The kernel walks the page tables of every member, so this costs milliseconds for a large
 /// instance: to be asked now and then, of those that have a bound. Blocks.
 pub(crate) fn pss_bytes(session: u32) -> Option<u64> {
-    let members = ProcessStat::all().filter(|process| process.session.cast_unsigned() == session);
+    let session = HashSet::from([session.cast_signed()]);
+    let members = ProcessStat::of_sessions(&session);
     // A member that ended meanwhile, or that may not be looked into, adds nothing.
     members
         .filter_map(|member| pss_of(member.pid))
@@ -143,19 +155,22 @@ impl Sweeper {
 
 /// Kills the members of these sessions, leaders excepted, until a reading finds none alive.
 fn kill_members(sessions: &HashSet<i32>) {
-    kill_all(|process| is_live_member(process, sessions));
+    kill_all(sessions, |process| is_live_member(process, sessions));
 }
 
 /// Kills what is left of a session whose leader is gone. The number may have come to belong to
 /// another session since, so only processes of the same user count.
 pub(super) fn kill_orphans(session: Pid, uid: u32) {
     let sessions = HashSet::from([session.as_raw_nonzero().get()]);
-    kill_all(|process| is_live_member(process, &sessions) && process.uid() == Some(uid));
+    let is_meant =
+        |process: &ProcessStat| is_live_member(process, &sessions) && process.uid() == Some(uid);
+    kill_all(&sessions, is_meant);
 }
 
-fn kill_all(is_meant: impl Fn(&ProcessStat) -> bool) {
+fn kill_all(sessions: &HashSet<i32>, is_meant: impl Fn(&ProcessStat) -> bool) {
     for _ in 0..ROUNDS {
-        let members: Vec<_> = ProcessStat::all().filter(&is_meant).collect();
+        let members = ProcessStat::of_sessions(sessions).filter(&is_meant);
+        let members: Vec<_> = members.collect();
         if members.is_empty() {
             return;
         }

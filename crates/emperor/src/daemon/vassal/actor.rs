@@ -227,6 +227,7 @@ impl<S: Spawner> Actor<S> {
             Ok(()) = self.orders.changed() => {
                 let order = self.orders.borrow_and_update().clone();
                 let news = order.news_since(&self.known);
+                self.children.expect_success();
                 self.witness.rename(order.slug());
                 self.known = order;
                 news

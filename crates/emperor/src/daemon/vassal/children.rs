@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::OptionFuture;
 use futures_util::stream::{BoxStream, FuturesUnordered, StreamExt};
 use site_model::{Incarnation, InstanceNumber, SiteId};
 use tokio::time::Instant;
@@ -17,7 +18,7 @@ use vassal_core::{ExitReason, VassalSpec};
 use super::worker::{Spawner, Worker};
 use crate::daemon::process::{Outcome, ProbeFailure, SpawnFailure, Start, Step};
 use crate::daemon::routes::Routes;
-use crate::daemon::turns::{Permit, Turns};
+use crate::daemon::turns::{Attempt, Permit, Turns};
 
 /// The processes and permits of one vassal.
 pub(super) struct Children<S: Spawner> {
@@ -29,6 +30,8 @@ pub(super) struct Children<S: Spawner> {
     removing: usize,
     /// Starts that go on.
     starts: BTreeMap<Incarnation, Start>,
+    /// How the last start that came to an end by itself ended.
+    attempt: Attempt,
     /// How long the spawn that is permitted now has waited for that.
     waited: Duration,
 }
@@ -75,6 +78,7 @@ impl<S: Spawner> Children<S> {
             awaited: FuturesUnordered::new(),
             removing: 0,
             starts: BTreeMap::new(),
+            attempt: Attempt::First,
             waited: Duration::ZERO,
         }
     }
@@ -98,7 +102,7 @@ impl<S: Spawner> Children<S> {
 
     pub(super) fn ask_permit(&mut self, ticket: Ticket, turn: Turn, site: SiteId, turns: &Turns) {
         let permit: Pin<Box<dyn Future<Output = Permit> + Send>> = match turn {
-            Turn::Start => Box::pin(turns.start()),
+            Turn::Start => Box::pin(turns.start(self.attempt)),
             Turn::Replacement => Box::pin(turns.replace(site, self.memory_of_newest())),
         };
         let leave = CancellationToken::new();
@@ -113,6 +117,11 @@ impl<S: Spawner> Children<S> {
                 None => Happening::Cancelled,
             }
         }));
+    }
+
+    /// Something else is wanted: it has not failed yet.
+    pub(super) fn expect_success(&mut self) {
+        self.attempt = Attempt::First;
     }
 
     pub(super) fn return_permit(&mut self, ticket: Ticket) {
@@ -277,10 +286,7 @@ impl<S: Spawner> Children<S> {
             }
             Happening::Probed(incarnation, probed) => Some(self.probed(incarnation, probed)),
             Happening::Exited(incarnation, reason) => {
-                self.end_start(
-                    incarnation,
-                    Outcome::Failed(format!("its process {reason}")),
-                );
+                self.fail_start(incarnation, format!("its process {reason}"));
                 Some(Event::Exited {
                     incarnation,
                     reason,
@@ -310,9 +316,19 @@ impl<S: Spawner> Children<S> {
         }
     }
 
+    /// A start that goes on comes to nothing; where it has its end already, nothing.
+    fn fail_start(&mut self, incarnation: Incarnation, error: String) {
+        if !self.starts.contains_key(&incarnation) {
+            return;
+        }
+        self.end_start(incarnation, Outcome::Failed(error));
+        self.attempt = Attempt::Retry;
+        self.permits_of(incarnation).for_each(Permit::failed);
+    }
+
     fn spawn_failed(&mut self, incarnation: Incarnation, failure: &SpawnFailure) -> Event {
         let error = failure.to_string();
-        self.end_start(incarnation, Outcome::Failed(error.clone()));
+        self.fail_start(incarnation, error.clone());
         Event::SpawnFailed {
             incarnation,
             error,
@@ -322,14 +338,16 @@ impl<S: Spawner> Children<S> {
 
     fn probed(&mut self, incarnation: Incarnation, probed: Result<(), ProbeFailure>) -> Event {
         let Err(failure) = probed else {
-            self.settled(incarnation);
+            self.attempt = Attempt::First;
+            // It has the memory that was promised to it.
+            self.permits_of(incarnation).for_each(Permit::settled);
             if let Some(start) = self.starts.get(&incarnation) {
                 start.enter(Step::Publish);
             }
             return Event::FoundReady(incarnation);
         };
         let found = failure.to_string();
-        self.end_start(incarnation, Outcome::Failed(found.clone()));
+        self.fail_start(incarnation, found.clone());
         Event::ProbeFailed {
             incarnation,
             found,
@@ -340,23 +358,17 @@ impl<S: Spawner> Children<S> {
     /// What the newest worker takes, when that is asked: its successor will take as much.
     fn memory_of_newest(&self) -> impl Future<Output = Option<u64>> + Send + 'static {
         let newest = self.workers.last_key_value();
-        let memory = newest.map(|(_, child)| child.worker.memory());
-        async move {
-            match memory {
-                Some(memory) => memory.await,
-                None => None,
-            }
-        }
+        let memory = OptionFuture::from(newest.map(|(_, child)| child.worker.memory()));
+        async move { memory.await.flatten() }
     }
 
-    /// An instance has the memory that was promised to it.
-    fn settled(&mut self, ready: Incarnation) {
-        for place in self.places.values_mut() {
-            match place {
-                Place::Held(incarnation, permit) if *incarnation == ready => permit.settled(),
-                Place::Waiting { .. } | Place::Held(..) => {}
-            }
-        }
+    /// The permits that an instance was started with.
+    fn permits_of(&mut self, instance: Incarnation) -> impl Iterator<Item = &mut Permit> {
+        let places = self.places.values_mut();
+        places.filter_map(move |place| match place {
+            Place::Held(holder, permit) => (*holder == instance).then_some(permit),
+            Place::Waiting { .. } => None,
+        })
     }
 
     pub(super) fn hold(&mut self, incarnation: Incarnation, worker: S::Worker) -> Process {

@@ -12,6 +12,7 @@ use vassal_core::{Catalog, CatalogInput, ExitReason, Lifecycle, Source, Template
 use super::stage::{Scene, Stage};
 use super::{Begin, End, Order, Wish, now, run};
 use crate::daemon::process::{Outcome, Step};
+use crate::daemon::turns::Attempt;
 
 fn id() -> SiteId {
     SiteId::new(1).unwrap()
@@ -170,7 +171,7 @@ async fn the_emperor_s_end_leaves_no_worker_and_the_last_status() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_a_start_permit_starts_when_another_is_ready() {
     let mut scene = Scene::new(Stage::default(), 1);
-    let permit = scene.house.turns.start().await;
+    let permit = scene.house.turns.start(Attempt::First).await;
     let _vassal = Vassal::start(&scene, want("site", 1));
     let queued = |status: Option<&SiteStatus>| {
         status.is_some_and(|status| status.detail == "waits for its turn to start")
@@ -180,7 +181,7 @@ async fn who_waits_for_a_start_permit_starts_when_another_is_ready() {
     drop(permit);
     scene.until(id(), is_ready).await;
     // It came back.
-    drop(scene.house.turns.start().await);
+    drop(scene.house.turns.start(Attempt::First).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -302,7 +303,7 @@ async fn a_start_doesn_t_wait_behind_replacements_and_a_place_is_held_until_the_
     scene.until(id(), ends).await;
     let told = scene.house.turns.replacing();
     assert_eq!((told.replacing, told.max), (1, 1));
-    drop(scene.house.turns.start().await);
+    drop(scene.house.turns.start(Attempt::First).await);
     let alone =
         |status: Option<&SiteStatus>| status.is_some_and(|status| status.instances.len() == 1);
     scene.until(id(), alone).await;

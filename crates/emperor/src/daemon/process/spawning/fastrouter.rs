@@ -66,6 +66,7 @@ pub(in super::super) fn prepare(
         descriptors: invocation.descriptors,
         rlimits: tools.limits.for_router(),
         umask: UMASK,
+        session_nice: None,
         // It lies beside the emperor, where its own user may not be able to go.
         open_before_identity: true,
         walls: router_walls::walls(

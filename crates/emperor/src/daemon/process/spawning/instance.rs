@@ -18,6 +18,7 @@ use super::super::listen;
 use super::super::notebook::Notebook;
 use super::super::order::Order;
 use super::super::output::{Origin, Sink};
+use super::super::priority::Lowered;
 use super::super::record::{InstanceRecord, Runs};
 use super::super::running::RunningInstance;
 use super::super::start::{Start, Step};
@@ -33,6 +34,7 @@ pub(in super::super) struct PreparedInstance {
     socket: WorkerSocket,
     notebook: Arc<Notebook>,
     start: Start,
+    lowered: Option<Lowered>,
 }
 
 /// Makes everything an instance needs, and starts its helper. Blocks, and needs a runtime.
@@ -74,6 +76,7 @@ impl PreparedInstance {
             notified,
             notebook: self.notebook,
             start: Some(self.start),
+            lowered: self.lowered,
         })
     }
 }
@@ -118,6 +121,7 @@ impl Making<'_> {
             socket,
             notebook: Arc::clone(&self.tools.notebook),
             start: self.start,
+            lowered: self.tools.lowered,
         })
     }
 
@@ -168,6 +172,7 @@ impl Making<'_> {
             protocol: self.order.protocol.into(),
             binds: self.order.listen == ListenMode::Path,
             row: self.order.row.clone(),
+            lowered: self.tools.lowered,
         }
     }
 
@@ -192,6 +197,7 @@ impl Making<'_> {
             descriptors,
             rlimits: self.tools.limits.for_worker(self.order.limits.nofile),
             umask: UMASK,
+            session_nice: self.tools.lowered.and_then(Lowered::group),
             open_before_identity: false,
             identity: identity_to_take(self.tools, self.account),
             walls,

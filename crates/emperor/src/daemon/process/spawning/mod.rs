@@ -29,7 +29,7 @@ use super::identity::Account;
 use super::launcher::Tools;
 use super::notify::{Notified, NotifySocket, Sender};
 use super::output::{Capture, Sink};
-use super::record::{Record, Runs};
+use super::record::{InstanceRecord, Record, Runs};
 use super::running::{Leash, RunningProcess};
 
 /// The name under which a process finds a listening socket (`sd_listen_fds_with_names(3)`).
@@ -65,6 +65,11 @@ impl Program<'_> {
         let program = &tools.programs.vassal_exec;
         let helper = Helper::start(program, out.process_end, err.process_end)?;
         let pid = helper.child.pid();
+        if let Runs::Instance(InstanceRecord { lowered, .. }) = &self.runs
+            && let Some(lowered) = lowered
+        {
+            lowered.lower(pid);
+        }
         let admission = self.admission.take_in(pid);
         if self.plan.walls.required && !admission.missing.is_empty() {
             return Err(SpawnFailure::Required(admission.missing));

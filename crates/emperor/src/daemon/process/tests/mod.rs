@@ -5,6 +5,7 @@ mod identity;
 mod lifetime;
 mod limits;
 mod output;
+mod priority;
 mod readiness;
 mod reclaim;
 mod signs;

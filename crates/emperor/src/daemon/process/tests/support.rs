@@ -61,6 +61,7 @@ impl House {
             uid_range: 271_000..=271_999,
             meeting_place: None,
             allow_root: false,
+            nice: 10,
             log_max_size_bytes: 0,
             logs_kept: 1,
         };
