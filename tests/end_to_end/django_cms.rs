@@ -49,10 +49,11 @@ async fn answers(house: &House, domain: &str, path: &str) {
     let what = format!("{domain}{path}");
     eventually(&what, PATIENCE, async || {
         let answer = house.client.get(domain, path).await;
-        if answer.status == StatusCode::OK {
-            return Ok(assert_eq!(answer.json()["host"], domain));
+        if answer.status != StatusCode::OK {
+            return Err(format!("{} {}", answer.status, answer.text()));
         }
-        Err(format!("{} {}", answer.status, answer.text()))
+        assert_eq!(answer.json()["host"], domain);
+        Ok(())
     })
     .await;
 }

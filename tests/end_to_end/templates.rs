@@ -86,6 +86,7 @@ async fn gunicorn_serves_wsgi() {
     });
     check(&house, "gunicorn", &variables).await;
     takes_a_body(&house, "gunicorn.example").await;
+    check(&house, "gunicorn-bind", &variables).await;
     ends_without_a_process_left(house);
 }
 

@@ -10,7 +10,7 @@ use crate::failure::AtStep;
 use crate::link;
 
 /// The first descriptor that is passed, as `sd_listen_fds(3)` has it.
-const FIRST: RawFd = 3;
+pub(crate) const FIRST: RawFd = 3;
 
 /// Compares what came with what was announced, and says which number is the first that belongs to
 /// none of them.

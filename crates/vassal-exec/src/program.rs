@@ -11,6 +11,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, access, execve, fexecve, geteuid, getpid};
 use wire::exec::{ExecFailure, ExecPlan, ExecStep};
 
+use crate::descriptors;
 use crate::failure::AtStep;
 
 /// Program, arguments and environment in the shape the kernel takes them.
@@ -31,7 +32,7 @@ impl Invocation {
     /// `WATCHDOG_PID`.
     pub(crate) fn of(plan: &ExecPlan) -> Result<Self, ExecFailure> {
         let program = plan.argv.first().cloned().unwrap_or_default();
-        let listen = listen_variables(&plan.descriptors);
+        let listen = listen_variables(plan);
         let watchdog = watchdog_variable(&plan.env);
         let environment = plan.env.iter().chain(&listen).chain(&watchdog);
         Ok(Self {
@@ -103,18 +104,33 @@ impl Invocation {
 }
 
 /// `sd_listen_fds(3)`, which compares `LISTEN_PID` with its own: set here, where the pid is the one
-/// the worker will have.
-fn listen_variables(descriptors: &[String]) -> Vec<(String, String)> {
+/// the worker will have. Without it the others are for people to read.
+fn listen_variables(plan: &ExecPlan) -> Vec<(String, String)> {
+    let descriptors = &plan.descriptors;
     if descriptors.is_empty() {
         return Vec::new();
     }
-    [
+    let mut variables = vec![
         ("LISTEN_FDS", descriptors.len().to_string()),
         ("LISTEN_FDNAMES", descriptors.join(":")),
-        ("LISTEN_PID", getpid().to_string()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
+    ];
+    if !tells_of_a_descriptor(plan) {
+        variables.push(("LISTEN_PID", getpid().to_string()));
+    }
+    let named = variables.into_iter();
+    named
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
+
+/// Whether an argument (`fd://3`, `--bind=fd://3`) tells what the variables would. gunicorn heeds both,
+/// takes its socket twice and fails.
+fn tells_of_a_descriptor(plan: &ExecPlan) -> bool {
+    let passed = descriptors::FIRST..;
+    let names = passed.take(plan.descriptors.len());
+    let names: Vec<_> = names.map(|number| format!("fd://{number}")).collect();
+    let mut values = plan.argv.iter().filter_map(|a| a.rsplit('=').next());
+    values.any(|value| names.iter().any(|name| name == value))
 }
 
 /// `sd_watchdog_enabled(3)`, which compares it as `sd_listen_fds(3)` does: a child that inherits the

@@ -22,7 +22,8 @@ use thiserror::Error;
 pub struct ExecPlan {
     /// Names of the descriptors that come with the plan, in their order: they become 3, 4, …, and
     /// the environment tells of them as `LISTEN_FDS`, `LISTEN_FDNAMES` and `LISTEN_PID`
-    /// (`sd_listen_fds(3)`). Empty: none of the three is set.
+    /// (`sd_listen_fds(3)`). Empty: none of the three is set. `LISTEN_PID` is not set where an
+    /// argument tells of one of them by its number, as `fd://3`.
     pub descriptors: Vec<String>,
     /// Limits to set, as `setrlimit(2)` knows them.
     pub rlimits: Vec<Rlimit>,

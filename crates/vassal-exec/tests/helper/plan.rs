@@ -84,6 +84,30 @@ fn descriptors_arrive_in_order_and_no_other_is_open() {
 }
 
 #[test]
+fn who_is_told_of_its_socket_by_an_argument_is_not_told_by_the_environment_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = || {
+        [OwnedFd::from(
+            File::create(folder.path().join("s")).unwrap(),
+        )]
+    };
+    let script = "echo $LISTEN_FDS $LISTEN_FDNAMES ${LISTEN_PID:+set}";
+    for (argument, told) in [
+        ("fd://3", "1 listen"),
+        ("--bind=fd://3", "1 listen"),
+        ("fd://4", "1 listen set"),
+        ("fd://30", "1 listen set"),
+        ("", "1 listen set"),
+    ] {
+        let mut plan = plan(&["sh", "-c", script, "sh", argument]);
+        plan.descriptors = vec!["listen".into()];
+        let outcome = carry_out(&plan, &socket());
+        assert_eq!(outcome.failure, None);
+        assert_eq!(outcome.stdout.trim_end(), told, "{argument}");
+    }
+}
+
+#[test]
 fn a_descriptor_that_was_inherited_by_accident_is_closed() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let (mut reader, writer) = std::io::pipe().unwrap();
