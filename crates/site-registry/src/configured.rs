@@ -4,10 +4,15 @@
 //! say is left alone, nothing is ever removed, and a row that is as configured is not touched. A
 //! row that can't be written is reported and keeps none of the others from it.
 
+use imbl::OrdMap;
+use site_model::SiteId;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Transaction};
 
+use crate::desired::Row;
+use crate::django;
 use crate::link::{Doing, LinkError, bounded};
+use crate::reading::RowSource;
 use crate::registry::ConfiguredRow;
 
 /// Emperors that start at once write one after the other.
@@ -34,15 +39,25 @@ WHERE s.id = $6 AND (s.slug, s.domain, s.template, s.extra_config, s.run_as) IS 
     coalesce($5, s.run_as))";
 
 /// Writes the rows in one transaction.
-pub(crate) async fn write(client: &mut Client, rows: &[ConfiguredRow]) -> Result<(), LinkError> {
+pub(crate) async fn write(
+    client: &mut Client,
+    source: &RowSource,
+    rows: &[ConfiguredRow],
+) -> Result<(), LinkError> {
     if rows.is_empty() {
         return Ok(());
     }
-    bounded(Doing::Configuring, write_all(client, rows)).await
+    let known = match source {
+        RowSource::Emperor => None,
+        RowSource::Django(tables) => Some(django::read(client, tables).await?.rows),
+    };
+    bounded(Doing::Configuring, write_all(client, known.as_ref(), rows)).await
 }
 
+/// `known`: the rows that somebody else keeps, where it isn't the emperor.
 async fn write_all(
     client: &mut Client,
+    known: Option<&OrdMap<SiteId, Row>>,
     rows: &[ConfiguredRow],
 ) -> Result<(), tokio_postgres::Error> {
     let mut transaction = client.transaction().await?;
@@ -51,7 +66,11 @@ async fn write_all(
         .await?;
     for row in rows {
         let savepoint = transaction.transaction().await?;
-        match upsert(&savepoint, row).await {
+        let written = match known {
+            None => upsert(&savepoint, row).await,
+            Some(known) => django::configure(&savepoint, known, row).await,
+        };
+        match written {
             Ok(()) => savepoint.commit().await?,
             // Without words of the server's there is no server any more.
             Err(error) if error.as_db_error().is_none() => return Err(error),
@@ -69,7 +88,7 @@ async fn upsert(
     transaction: &Transaction<'_>,
     row: &ConfiguredRow,
 ) -> Result<(), tokio_postgres::Error> {
-    let given = row.id.map(site_model::SiteId::get);
+    let given = row.id.map(SiteId::get);
     let slug = row.slug.as_str();
     let domain = row.domain.as_ref().map(ToString::to_string);
     let template = row.template.as_ref().map(ToString::to_string);

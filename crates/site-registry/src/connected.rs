@@ -12,10 +12,10 @@ use crate::board::{Batch, Board};
 use crate::edit::{self, Edit, EditError};
 use crate::ledger::PartialReading;
 use crate::link::{Doing, Link, LinkError, Stale, bounded};
-use crate::reading::{FullReading, Reader};
+use crate::reading::{FullReading, Reader, RowSource};
 use crate::registry::RegistryOptions;
 use crate::task::{Command, RegistryTask, until};
-use crate::{configured, report, schema};
+use crate::{configured, django, report, schema};
 
 /// Statuses that come within this time are written together.
 const BOARD_SETTLE: Duration = Duration::from_millis(50);
@@ -51,15 +51,18 @@ impl Connected {
         let mut link = Link::open(&options.target).await?;
         let client = &mut link.query.client;
         schema::ensure(client, options.migrate).await?;
+        if let (RowSource::Django(tables), true) = (&options.source, options.migrate) {
+            django::follow(client, tables).await?;
+        }
         for session in [&link.listen, &link.query] {
             let set = session.client.batch_execute(SESSION_SETTINGS);
             bounded(Doing::Connecting, set).await?;
         }
         let client = &mut link.query.client;
         if configure {
-            configured::write(client, &options.configured).await?;
+            configured::write(client, &options.source, &options.configured).await?;
         }
-        let reader = Reader::prepare(client).await?;
+        let reader = Reader::prepare(client, &options.source).await?;
         let reading = reader.all(client).await?;
         let resync_due = Instant::now() + options.resync_interval;
         let connected = Self {
@@ -119,7 +122,7 @@ impl Connected {
     }
 
     async fn read_all(&mut self, task: &mut RegistryTask) -> Result<(), LinkError> {
-        let reading = self.reader.all(&self.link.query.client).await?;
+        let reading = self.reader.all(&mut self.link.query.client).await?;
         self.resync_due = Instant::now() + self.options.resync_interval;
         task.take_all(&reading);
         Ok(())
@@ -131,7 +134,9 @@ impl Connected {
         asked: BTreeSet<i64>,
     ) -> Result<(), LinkError> {
         let client = &self.link.query.client;
-        let found = self.reader.some(client, &asked).await?;
+        let Some(found) = self.reader.some(client, &asked).await? else {
+            return self.read_all(task).await;
+        };
         let reading = PartialReading { asked, found };
         if !task.ledger.take_some(&reading, SystemTime::now()) {
             let existing = self.reader.ids(client).await?;
@@ -182,7 +187,7 @@ impl Connected {
         task: &mut RegistryTask,
         edit: &Edit,
     ) -> Result<Vec<SiteId>, EditError> {
-        let ids = edit::apply(&mut self.link.query.client, edit).await?;
+        let ids = edit::apply(&mut self.link.query.client, &self.options.source, edit).await?;
         if let Edit::Remove(site) = edit {
             task.ledger.remove(*site);
         }
@@ -267,6 +272,7 @@ fn ends_the_link(error: &LinkError) -> bool {
         | LinkError::ReadOnly(_)
         | LinkError::ServerTooOld(_)
         | LinkError::NoSchema
+        | LinkError::NoDjango(_)
         | LinkError::OldSchema { .. }
         | LinkError::NewerSchema { .. }
         | LinkError::SessionEnded { .. }

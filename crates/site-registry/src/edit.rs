@@ -3,14 +3,18 @@
 //! Each is one transaction on the query session. The rows are read again before the caller gets its
 //! answer, so what it reads afterwards includes its own change.
 
+mod failure;
+
 use site_model::{Alias, HostPattern, Hostname, RunAs, SiteId, Slug, TemplateName};
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Transaction};
 
+use self::failure::Failure;
+use crate::django;
 use crate::link::{Doing, LinkError, STATEMENT_TIMEOUT};
-use crate::reading::kind_text;
+use crate::reading::{RowSource, kind_text};
 
 /// A site to add. Only the slug has to be given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +103,9 @@ pub enum EditError {
     /// Somebody else is changing the same rows right now.
     #[error("another transaction holds the rows; try again when it has ended")]
     Locked,
+    /// The sites are Django's, and so is this part of them.
+    #[error("Django keeps the sites (database.source): {0}")]
+    KeptByDjango(&'static str),
     /// The database refused the values.
     #[error("the database refused the change: {0}")]
     Refused(String),
@@ -143,10 +150,18 @@ impl SiteChange {
 
 /// Makes one change, whole or not at all. Returns the sites whose rows are to be read again, for
 /// [`Edit::ReloadAll`] none.
-pub(crate) async fn apply(client: &mut Client, edit: &Edit) -> Result<Vec<SiteId>, EditError> {
+pub(crate) async fn apply(
+    client: &mut Client,
+    source: &RowSource,
+    edit: &Edit,
+) -> Result<Vec<SiteId>, EditError> {
+    match source {
+        RowSource::Emperor => {}
+        RowSource::Django(_) => django::check(edit)?,
+    }
     let change = async {
         let transaction = client.transaction().await.map_err(Failure::from)?;
-        let ids = apply_in(&transaction, edit).await?;
+        let ids = apply_in(&transaction, source, edit).await?;
         transaction.commit().await?;
         Ok(ids)
     };
@@ -159,26 +174,17 @@ pub(crate) async fn apply(client: &mut Client, edit: &Edit) -> Result<Vec<SiteId
     }
 }
 
-/// Either the server's error, to be explained, or one that explains itself.
-enum Failure {
-    Server(tokio_postgres::Error),
-    Known(EditError),
-}
-
-impl From<tokio_postgres::Error> for Failure {
-    fn from(error: tokio_postgres::Error) -> Self {
-        Self::Server(error)
-    }
-}
-
-impl From<EditError> for Failure {
-    fn from(error: EditError) -> Self {
-        Self::Known(error)
-    }
-}
-
-async fn apply_in(transaction: &Transaction<'_>, edit: &Edit) -> Result<Vec<SiteId>, Failure> {
+async fn apply_in(
+    transaction: &Transaction<'_>,
+    source: &RowSource,
+    edit: &Edit,
+) -> Result<Vec<SiteId>, Failure> {
     match edit {
+        Edit::Set(id, change) if matches!(source, RowSource::Django(_)) => {
+            let is_there = django::set(transaction, *id, change).await?;
+            exists(*id, u64::from(is_there))?;
+            Ok(vec![*id])
+        }
         Edit::Add(site) => {
             let id = add(transaction, site).await?;
             for alias in &site.aliases {
@@ -341,49 +347,4 @@ fn exists(site: SiteId, rows: u64) -> Result<(), EditError> {
 /// `''` is how a column says that it has no value.
 fn text(value: Option<&impl ToString>) -> String {
     value.map(ToString::to_string).unwrap_or_default()
-}
-
-impl Failure {
-    fn explain(self, edit: &Edit) -> EditError {
-        let error = match self {
-            Self::Server(error) => error,
-            Self::Known(error) => return error,
-        };
-        let Some(server) = error.as_db_error() else {
-            return EditError::Link(LinkError::from_postgres(&error, Doing::Editing));
-        };
-        let message = server.message().to_owned();
-        match *server.code() {
-            SqlState::UNIQUE_VIOLATION => taken(server.constraint(), message, edit),
-            SqlState::FOREIGN_KEY_VIOLATION => match edit {
-                Edit::Set(id, _) => EditError::NoSuchSite(*id),
-                Edit::Add(_) | Edit::Remove(_) | Edit::Reload(_) | Edit::ReloadAll => {
-                    EditError::Refused(message)
-                }
-            },
-            SqlState::LOCK_NOT_AVAILABLE
-            | SqlState::T_R_DEADLOCK_DETECTED
-            | SqlState::T_R_SERIALIZATION_FAILURE => EditError::Locked,
-            SqlState::CHECK_VIOLATION
-            | SqlState::NOT_NULL_VIOLATION
-            | SqlState::STRING_DATA_RIGHT_TRUNCATION
-            | SqlState::CHARACTER_NOT_IN_REPERTOIRE => EditError::Refused(message),
-            _ => EditError::Link(LinkError::from_postgres(&error, Doing::Editing)),
-        }
-    }
-}
-
-/// Which of the unique things is taken.
-fn taken(constraint: Option<&str>, message: String, edit: &Edit) -> EditError {
-    let slug = match edit {
-        Edit::Add(site) => Some(&site.slug),
-        Edit::Set(_, change) => change.slug.as_ref(),
-        Edit::Remove(_) | Edit::Reload(_) | Edit::ReloadAll => None,
-    };
-    match (constraint, slug, edit) {
-        (Some("sites_slug_key"), Some(slug), _) => EditError::SlugTaken(slug.clone()),
-        (Some("sites_pkey"), _, Edit::Add(NewSite { id: Some(id), .. })) => EditError::IdTaken(*id),
-        (Some("host_claims_pkey" | "domains_pkey"), _, _) => EditError::HostTaken(message),
-        _ => EditError::Refused(message),
-    }
 }

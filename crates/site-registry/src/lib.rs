@@ -12,6 +12,7 @@
 //! | `task`, `connected` | the one task: without a link, with one |
 //! | `ledger` | from reading to reading; the guard against mass removal |
 //! | `reading`, `snapshot` | rows from PostgreSQL, rows from disk |
+//! | `django` | the sites that Django keeps |
 //! | `edit`, `configured`, `board`, `report` | what goes the other way |
 //! | `link` | URL, TLS, sessions, notifications, causes |
 //! | [`purges`] | what caches have to drop |
@@ -49,6 +50,7 @@ mod board;
 mod configured;
 mod connected;
 mod desired;
+mod django;
 mod edit;
 mod ledger;
 mod link;
@@ -63,11 +65,12 @@ mod task;
 pub mod cluster;
 
 pub use desired::{Desired, HeldRemovals, Row, Source};
+pub use django::DjangoTables;
 pub use edit::{Edit, EditError, NewSite, SiteChange};
 pub use link::{ConnectionState, ConnectionStatus, DatabaseTarget, Doing, LinkError, TargetError};
-pub use reading::{read_rows, row_from_text, row_text};
+pub use reading::{RowSource, RowsRead, read_rows, row_from_text, row_text};
 pub use registry::{ConfiguredRow, Registry, RegistryHandle, RegistryOptions};
 pub use schema::{
-    DAEMON_GRANTS, EDITOR_GRANTS, PURGER_GRANTS, SchemaStatus, WATCHER_GRANTS, migrate,
+    DAEMON_GRANTS, EDITOR_GRANTS, Migrated, PURGER_GRANTS, SchemaStatus, WATCHER_GRANTS, migrate,
     schema_status,
 };

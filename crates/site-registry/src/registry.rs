@@ -18,6 +18,7 @@ use crate::cluster::ClusterState;
 use crate::desired::Desired;
 use crate::edit::{Edit, EditError, NewSite, SiteChange};
 use crate::link::{ConnectionStatus, DatabaseTarget};
+use crate::reading::RowSource;
 use crate::task::{Channels, Command, RegistryTask};
 
 /// Commands that wait for the registry's task. Each is an operator at a command line who waits for
@@ -32,6 +33,8 @@ pub struct RegistryOptions {
     /// How the private cluster is, where the database is in one: no connection is tried while it
     /// doesn't run.
     pub cluster: Option<watch::Receiver<ClusterState>>,
+    /// Which tables the rows are in.
+    pub source: RowSource,
     /// This machine's name in `emperor.site_status`.
     pub node: String,
     /// Create or upgrade the schema at the first connection.

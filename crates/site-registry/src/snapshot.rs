@@ -42,6 +42,13 @@ const COLUMNS: &[&str] = &[
     "reloads",
     "domains.host",
     "domains.kind",
+    "django_site.domain",
+    "django_multisite_plus_site.real_domain",
+    "django_multisite_plus_site.slug",
+    "multisite_alias.domain",
+    "emperor.django_sites.slug",
+    "emperor.django_sites.template",
+    "emperor.django_sites.run_as",
 ];
 
 #[derive(Deserialize)]

@@ -68,6 +68,8 @@ pub(crate) struct RegistryTask {
     /// The `[[site]]` rows were written; they are, once per process.
     configured: bool,
     snapshot_due: Option<Instant>,
+    /// Tables of whose changes nobody is told, as was last said.
+    silent: Vec<String>,
 }
 
 /// What ended a wait.
@@ -84,6 +86,7 @@ impl RegistryTask {
             channels,
             configured: false,
             snapshot_due: None,
+            silent: Vec::new(),
         }
     }
 
@@ -293,6 +296,7 @@ impl RegistryTask {
     pub(crate) fn take_all(&mut self, reading: &FullReading) {
         let now = SystemTime::now();
         self.ledger.take_all(&reading.rows, now);
+        self.tell_silent(&reading.silent);
         let usage = reading.notification_queue_usage;
         self.channels.connection.send_modify(|status| {
             status.notification_queue_usage = usage;
@@ -303,6 +307,24 @@ impl RegistryTask {
             tracing::warn!(status, "the notification queue fills up");
         }
         self.publish();
+    }
+
+    /// Says of which tables no change is told, when that is news.
+    fn tell_silent(&mut self, silent: &[String]) {
+        if self.silent == silent {
+            return;
+        }
+        silent.clone_into(&mut self.silent);
+        if silent.is_empty() {
+            tracing::info!("every change of a row is told at once again");
+            return;
+        }
+        tracing::warn!(
+            tables = silent.join(", "),
+            found_within_seconds = self.options.resync_interval.as_secs(),
+            "no trigger tells of changes in these tables, which may have been made anew: they are \
+             found when all rows are read; `emperor db migrate` puts the triggers back"
+        );
     }
 
     /// Publishes what the ledger has, where it differs, and logs what is new about it.

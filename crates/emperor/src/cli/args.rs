@@ -318,6 +318,8 @@ pub(crate) enum Db {
     Migrate,
     /// Show the database's version, schema and link
     Status(Format),
+    /// Show every row of `database.source`, and what would run of it
+    CheckSource(Format),
 }
 
 /// `emperor completions`
@@ -385,6 +387,7 @@ mod tests {
             "emperor db psql -- -c SELECT",
             "emperor db migrate",
             "emperor db status --json",
+            "emperor db check-source --json",
             "emperor completions bash",
             "emperor man",
         ] {

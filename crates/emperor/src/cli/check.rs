@@ -95,11 +95,11 @@ async fn look_further(report: &mut Report, config: &Config, catalog: Catalog) {
         return note_private_cluster(report, config);
     }
     let read = match DatabaseTarget::parse(&config.database_url()) {
-        Ok(target) => read_rows(&target).await,
+        Ok(target) => read_rows(&target, &config.database.source).await,
         Err(error) => return report.add(Kind::Configuration, "database.url", error.to_string()),
     };
     match read {
-        Ok(rows) => look_at_rows(report, &rows, catalog),
+        Ok(read) => look_at_rows(report, &read.rows, catalog),
         Err(error) => report.add(Kind::Database, "", Failure::from(error).to_string()),
     }
 }
@@ -126,7 +126,7 @@ fn look_at_templates(report: &mut Report, catalog: &Catalog) {
 }
 
 /// Resolves all of them together, since two may want one host.
-fn look_at_rows(report: &mut Report, rows: &OrdMap<SiteId, Row>, catalog: Catalog) {
+pub(super) fn resolved(rows: &OrdMap<SiteId, Row>, catalog: Catalog) -> Resolution {
     let mut resolution = Resolution::new(Arc::new(catalog));
     for row in rows.values() {
         match row {
@@ -136,6 +136,11 @@ fn look_at_rows(report: &mut Report, rows: &OrdMap<SiteId, Row>, catalog: Catalo
             }
         }
     }
+    resolution
+}
+
+fn look_at_rows(report: &mut Report, rows: &OrdMap<SiteId, Row>, catalog: Catalog) {
+    let resolution = resolved(rows, catalog);
     report.sites = Some(rows.len());
     for row in rows.values() {
         match resolution.wants().get(&row.id()) {

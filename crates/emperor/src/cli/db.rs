@@ -1,6 +1,7 @@
 //! `emperor db`: the way into the database. Works without the daemon where there is a server; a
 //! private cluster runs only while the daemon does.
 
+use std::fmt::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,6 +14,7 @@ use super::args::{Db, Format};
 use super::client::Client;
 use super::failure::Failure;
 use super::output;
+use super::source;
 use super::text::Tone;
 use crate::config::Config;
 
@@ -23,6 +25,9 @@ pub(super) async fn run(command: &Db, config: &Config, client: &Client) -> Resul
         Db::Psql { arguments } => Err(psql(arguments, config, client).await),
         Db::Migrate => migrate(config, client).await,
         Db::Status(format) => status(*format, config, client).await,
+        Db::CheckSource(format) => {
+            source::check(*format, config, &target(config, client).await?).await
+        }
     }
 }
 
@@ -136,13 +141,17 @@ async fn target(config: &Config, client: &Client) -> Result<DatabaseTarget, Fail
 }
 
 async fn migrate(config: &Config, client: &Client) -> Result<(), Failure> {
-    let before = site_registry::migrate(&target(config, client).await?).await?;
-    let needed = before.needed;
-    let said = match before.found {
+    let target = target(config, client).await?;
+    let migrated = site_registry::migrate(&target, &config.database.source).await?;
+    let needed = migrated.before.needed;
+    let mut said = match migrated.before.found {
         Some(found) if found == needed => format!("the schema has version {needed} already\n"),
         Some(found) => format!("the schema was upgraded from version {found} to {needed}\n"),
         None => format!("the schema was created, version {needed}\n"),
     };
+    for table in &migrated.heard_again {
+        let _ = writeln!(said, "changes in {table} are told from now on");
+    }
     Ok(output::print(&said)?)
 }
 

@@ -19,6 +19,7 @@ mod orders;
 pub(crate) mod output;
 mod pages;
 mod site;
+mod source;
 mod status;
 mod template;
 pub(crate) mod text;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use purge_targets::Target;
 use site_model::{Hostname, RunAs, SiteId, Slug, TemplateName};
+use site_registry::RowSource;
 use vassal_core::diagnostic::Place;
 
 use super::rollout::Rollout;
@@ -60,6 +61,8 @@ pub(crate) struct Config {
 pub(crate) struct Database {
     /// The connection URL, a secret; `None`: a private cluster in `state_dir/postgres`.
     pub(crate) url: Option<Secret>,
+    /// Which tables sites are in.
+    pub(crate) source: RowSource,
     /// Create or upgrade the schema at start.
     pub(crate) migrate: bool,
     /// Time between two full comparisons.

@@ -19,7 +19,7 @@ use super::model::{
     RequestLimits, Router, Spawn,
 };
 use super::surroundings::Surroundings;
-use super::{overlay, purge, rollout, secret, values};
+use super::{overlay, purge, rollout, secret, source, values};
 
 /// Longest name below `runtime_dir` that every installation has.
 const SOCKET_NAME: &str = "/fastrouter.sock";
@@ -132,11 +132,8 @@ fn default_template_dirs() -> Vec<PathBuf> {
 }
 
 fn read_database(mut section: Section<'_>, base: &Path, surroundings: &Surroundings) -> Database {
-    section.parsed("source", (), |text| match text {
-        "emperor" => Ok(()),
-        _ => Err("a source is \"emperor\", the table emperor.sites"),
-    });
     let database = Database {
+        source: source::read(&mut section),
         url: secret::read(
             &mut section,
             ("url", "url_file"),

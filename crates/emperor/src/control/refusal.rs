@@ -100,7 +100,7 @@ fn edit_kind(error: &EditError) -> (StatusCode, ErrorCode) {
         | EditError::IdTaken(_)
         | EditError::HostTaken(_)
         | EditError::Locked => (StatusCode::CONFLICT, ErrorCode::Conflict),
-        EditError::NoSuchDomain { .. } | EditError::Refused(_) => {
+        EditError::NoSuchDomain { .. } | EditError::KeptByDjango(_) | EditError::Refused(_) => {
             (StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::Refused)
         }
         EditError::Link(_) | EditError::Stopping => {

@@ -334,6 +334,7 @@ fn registry_options(
     RegistryOptions {
         target,
         cluster: cluster.map(PrivateCluster::state),
+        source: config.database.source.clone(),
         node: config.node.clone(),
         migrate: config.database.migrate,
         resync_interval: config.database.resync_interval,

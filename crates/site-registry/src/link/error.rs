@@ -107,6 +107,9 @@ pub enum LinkError {
         /// The newest version this program knows.
         known: i32,
     },
+    /// Django's sites are to be read, and there are none.
+    #[error("there is no table django_site in schema {0:?}")]
+    NoDjango(String),
     /// A right is missing.
     #[error("{doing}: {message}")]
     Rights {
@@ -162,6 +165,10 @@ impl LinkError {
             Self::NoSchema | Self::OldSchema { .. } => {
                 "run `emperor db migrate` with a role that owns the schema, or set \
                  database.migrate = true"
+            }
+            Self::NoDjango(_) => {
+                "run `manage.py migrate` with django.contrib.sites in INSTALLED_APPS, or correct \
+                 database.url or database.django_schema"
             }
             Self::NewerSchema { .. } => "upgrade emperor on this machine",
             Self::Rights { doing, .. } => match doing {

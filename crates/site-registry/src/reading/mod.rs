@@ -1,7 +1,8 @@
 //! Reading rows: all of them, or those with some ids.
 //!
-//! Each reading is one statement, and a statement sees one snapshot of the database: a site is
-//! never read without the hosts that were committed with it.
+//! Each reading is one snapshot of the database: a site is never read without the hosts that were
+//! committed with it. Only the emperor's own rows are read by id. What another program keeps is read
+//! whole, because there one row may decide whether another can be run.
 
 mod row;
 
@@ -15,10 +16,11 @@ use tokio_postgres::{Client, Row as DatabaseRow, Statement};
 
 #[cfg(test)]
 pub(crate) use row::tests;
-pub(crate) use row::{RawRow, kind_text};
+pub(crate) use row::{Columns, RawRow, kind_text};
 pub use row::{row_from_text, row_text};
 
 use crate::desired::Row;
+use crate::django::{self, DjangoTables};
 use crate::link::{DatabaseTarget, Doing, LinkError, Session, bounded, bounded_by};
 use crate::schema::ensure;
 
@@ -32,10 +34,20 @@ SELECT s.id, s.slug, s.domain, s.enabled, s.template, s.extra_config, s.run_as, 
     ARRAY(SELECT d.kind FROM emperor.domains d WHERE d.site_id = s.id ORDER BY d.host) AS kinds
 FROM emperor.sites s";
 
-/// The statements of a session, prepared once: a reading by id is one round trip.
+/// Which tables the rows are in: `database.source`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowSource {
+    /// `emperor.sites` and `emperor.domains`.
+    Emperor,
+    /// Django's.
+    Django(DjangoTables),
+}
+
+/// Reads from one source; the statement by id is prepared once, so it is one round trip.
 #[derive(Debug)]
-pub(crate) struct Reader {
-    by_id: Statement,
+pub(crate) enum Reader {
+    Emperor { by_id: Statement },
+    Django(DjangoTables),
 }
 
 /// What a full reading found.
@@ -43,54 +55,92 @@ pub(crate) struct Reader {
 pub(crate) struct FullReading {
     pub(crate) rows: OrdMap<SiteId, Row>,
     pub(crate) notification_queue_usage: f64,
+    /// Tables of whose changes nobody is told.
+    pub(crate) silent: Vec<String>,
+}
+
+/// Every row, for who only looks.
+#[derive(Debug)]
+pub struct RowsRead {
+    /// The rows.
+    pub rows: OrdMap<SiteId, Row>,
+    /// The tables of whose changes nobody is told, since they have no triggers.
+    pub silent: Vec<String>,
 }
 
 /// Opens a session and reads every row once, for `emperor check`. Writes nothing: a schema that is
 /// missing or old is an error.
-pub async fn read_rows(target: &DatabaseTarget) -> Result<OrdMap<SiteId, Row>, LinkError> {
+pub async fn read_rows(target: &DatabaseTarget, source: &RowSource) -> Result<RowsRead, LinkError> {
     let mut session = Session::open(target).await?;
-    let rows = read_once(&mut session.client).await;
+    let rows = read_once(&mut session.client, source).await;
     session.close().await;
     rows
 }
 
-async fn read_once(client: &mut Client) -> Result<OrdMap<SiteId, Row>, LinkError> {
+async fn read_once(client: &mut Client, source: &RowSource) -> Result<RowsRead, LinkError> {
     ensure(client, false).await?;
-    let reading = Reader::prepare(client).await?.all(client).await?;
-    Ok(reading.rows)
+    let reading = Reader::prepare(client, source).await?.all(client).await?;
+    Ok(RowsRead {
+        rows: reading.rows,
+        silent: reading.silent,
+    })
 }
 
 impl Reader {
-    pub(crate) async fn prepare(client: &Client) -> Result<Self, LinkError> {
-        let by_id = format!("{COLUMNS} WHERE s.id = ANY($1)");
-        Ok(Self {
-            by_id: bounded(Doing::Reading, client.prepare(&by_id)).await?,
-        })
+    pub(crate) async fn prepare(client: &Client, source: &RowSource) -> Result<Self, LinkError> {
+        match source {
+            RowSource::Emperor => {
+                let by_id = format!("{COLUMNS} WHERE s.id = ANY($1)");
+                Ok(Self::Emperor {
+                    by_id: bounded(Doing::Reading, client.prepare(&by_id)).await?,
+                })
+            }
+            RowSource::Django(tables) => Ok(Self::Django(tables.clone())),
+        }
     }
 
-    /// Reads the rows with these ids; those that don't exist are missing from the answer.
+    /// Reads the rows with these ids; those that don't exist are missing from the answer. `None`:
+    /// this source is read whole.
     pub(crate) async fn some(
         &self,
         client: &Client,
         ids: &BTreeSet<i64>,
-    ) -> Result<OrdMap<SiteId, Row>, LinkError> {
+    ) -> Result<Option<OrdMap<SiteId, Row>>, LinkError> {
+        let Self::Emperor { by_id } = self else {
+            return Ok(None);
+        };
         let ids: Vec<i64> = ids.iter().copied().collect();
-        let rows = bounded(Doing::Reading, client.query(&self.by_id, &[&ids])).await?;
-        parse_all(&rows)
+        let rows = bounded(Doing::Reading, client.query(by_id, &[&ids])).await?;
+        parse_all(&rows).map(Some)
     }
 
     /// Reads every row, and how full the notification queue is.
-    pub(crate) async fn all(&self, client: &Client) -> Result<FullReading, LinkError> {
-        let rows = bounded_by(FULL_READING_TIMEOUT, Doing::Reading, read_all(client)).await?;
+    pub(crate) async fn all(&self, client: &mut Client) -> Result<FullReading, LinkError> {
+        let (rows, silent) = match self {
+            Self::Emperor { .. } => {
+                let rows = bounded_by(FULL_READING_TIMEOUT, Doing::Reading, read_all(client));
+                (rows.await?, Vec::new())
+            }
+            Self::Django(tables) => {
+                let reading = django::read(client, tables);
+                let reading = tokio::time::timeout(FULL_READING_TIMEOUT, reading).await;
+                let reading = reading.map_err(|_| LinkError::TimedOut {
+                    doing: Doing::Reading,
+                    after: FULL_READING_TIMEOUT,
+                })??;
+                (reading.rows, reading.silent)
+            }
+        };
         let usage = client.query_one("SELECT pg_notification_queue_usage()", &[]);
         let usage = bounded(Doing::Reading, usage).await?;
         Ok(FullReading {
             rows,
+            silent,
             notification_queue_usage: usage.get(0),
         })
     }
 
-    /// The ids of every row there is.
+    /// The ids of every row of `emperor.sites`.
     pub(crate) async fn ids(&self, client: &Client) -> Result<BTreeSet<i64>, LinkError> {
         let reading = client.query("SELECT id FROM emperor.sites", &[]);
         let rows = bounded_by(FULL_READING_TIMEOUT, Doing::Reading, reading).await?;

@@ -28,22 +28,53 @@ pub(crate) struct RawRow {
     pub(crate) domains: Vec<(String, String)>,
 }
 
+/// What the columns are called where the row is from, for whoever has to mend one of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Columns {
+    pub(crate) slug: &'static str,
+    pub(crate) domain: &'static str,
+    pub(crate) template: &'static str,
+    pub(crate) run_as: &'static str,
+    pub(crate) reloads: &'static str,
+    pub(crate) host: &'static str,
+    pub(crate) kind: &'static str,
+}
+
+impl Columns {
+    /// Those of schema `emperor`.
+    pub(crate) const OF_EMPEROR: Self = Self {
+        slug: "slug",
+        domain: "domain",
+        template: "template",
+        run_as: "run_as",
+        reloads: "reloads",
+        host: "domains.host",
+        kind: "domains.kind",
+    };
+}
+
 impl RawRow {
-    /// Parses every column; the first that can't be parsed rejects the row.
+    /// Parses every column of a row of `emperor.sites`; the first that can't be parsed rejects the
+    /// row.
     pub(crate) fn parse(self, id: SiteId) -> Row {
+        self.parse_as(id, &Columns::OF_EMPEROR)
+    }
+
+    /// The same of a row from elsewhere.
+    pub(crate) fn parse_as(self, id: SiteId, columns: &Columns) -> Row {
         let slug = self.slug.clone();
-        match self.into_site(id) {
+        match self.into_site(id, columns) {
             Ok(site) => Row::Site(Arc::new(site)),
             Err(reason) => Row::Rejected(Arc::new(RejectedSite { id, slug, reason })),
         }
     }
 
-    fn into_site(self, id: SiteId) -> Result<Site, RejectionReason> {
-        let domain = optional("domain", &self.domain, Hostname::parse)?;
+    fn into_site(self, id: SiteId, columns: &Columns) -> Result<Site, RejectionReason> {
+        let domain = optional(columns.domain, &self.domain, Hostname::parse)?;
         let mut aliases = self
             .domains
             .iter()
-            .map(|(host, kind)| alias(host, kind))
+            .map(|(host, kind)| alias(host, kind, columns))
             .collect::<Result<Vec<_>, _>>()?;
         // A further host that is the domain itself says nothing, and as a redirect it would lead to
         // itself for ever.
@@ -54,15 +85,15 @@ impl RawRow {
         aliases.sort();
         Ok(Site {
             id,
-            slug: self.slug.parse().map_err(in_column("slug"))?,
+            slug: self.slug.parse().map_err(in_column(columns.slug))?,
             domain,
             aliases,
             enabled: self.enabled,
-            template: optional("template", &self.template, str::parse)?,
+            template: optional(columns.template, &self.template, str::parse)?,
             extra_config: self.extra_config,
-            run_as: optional("run_as", &self.run_as, RunAs::parse)?,
+            run_as: optional(columns.run_as, &self.run_as, RunAs::parse)?,
             pool: self.pool.filter(|name| !name.is_empty()),
-            reloads: u64::try_from(self.reloads).map_err(in_column("reloads"))?,
+            reloads: u64::try_from(self.reloads).map_err(in_column(columns.reloads))?,
         })
     }
 }
@@ -113,18 +144,18 @@ pub(crate) const fn kind_text(kind: AliasKind) -> &'static str {
     }
 }
 
-fn alias(host: &str, kind: &str) -> Result<Alias, RejectionReason> {
+fn alias(host: &str, kind: &str, columns: &Columns) -> Result<Alias, RejectionReason> {
     let kind = match kind {
         "alias" => AliasKind::Alias,
         "redirect" => AliasKind::Redirect,
         other => {
-            return Err(in_column("domains.kind")(format!(
+            return Err(in_column(columns.kind)(format!(
                 "{other:?} is neither alias nor redirect"
             )));
         }
     };
     let pattern = HostPattern::parse(host)
-        .map_err(|error| in_column("domains.host")(format!("{host:?}: {error}")))?;
+        .map_err(|error| in_column(columns.host)(format!("{host:?}: {error}")))?;
     Ok(Alias { pattern, kind })
 }
 

@@ -10,7 +10,9 @@ pub use rights::{DAEMON_GRANTS, EDITOR_GRANTS, PURGER_GRANTS, WATCHER_GRANTS};
 
 use tokio_postgres::Client;
 
+use crate::django;
 use crate::link::{DatabaseTarget, Doing, LinkError, Session, bounded, bounded_by};
+use crate::reading::RowSource;
 
 /// The migrations, by version from 1.
 const MIGRATIONS: &[&str] = &[
@@ -19,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0003_notifications.sql"),
     include_str!("0004_reloads.sql"),
     include_str!("0005_purges.sql"),
+    include_str!("0006_django.sql"),
 ];
 /// Oldest server: transition tables, `EXECUTE FUNCTION` and `DELETE` in one; older ones get no
 /// fixes any more.
@@ -68,13 +71,34 @@ pub async fn schema_status(target: &DatabaseTarget) -> Result<SchemaStatus, Link
     status
 }
 
-/// Opens a session and brings the schema up to date, for `emperor db migrate`. Returns what was
-/// found before.
-pub async fn migrate(target: &DatabaseTarget) -> Result<SchemaStatus, LinkError> {
+/// What a migration found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migrated {
+    /// The schema before.
+    pub before: SchemaStatus,
+    /// The tables of another program that lacked triggers and have them now.
+    pub heard_again: Vec<String>,
+}
+
+/// Opens a session, brings the schema up to date, and puts up the triggers that tell of changes in
+/// the tables of a source, for `emperor db migrate`.
+pub async fn migrate(target: &DatabaseTarget, source: &RowSource) -> Result<Migrated, LinkError> {
     let mut session = Session::open(target).await?;
-    let before = ensure(&mut session.client, true).await;
+    let migrated = migrate_in(&mut session.client, source).await;
     session.close().await;
-    before
+    migrated
+}
+
+async fn migrate_in(client: &mut Client, source: &RowSource) -> Result<Migrated, LinkError> {
+    let before = ensure(client, true).await?;
+    let heard_again = match source {
+        RowSource::Emperor => Vec::new(),
+        RowSource::Django(tables) => django::put_up(client, tables).await?,
+    };
+    Ok(Migrated {
+        before,
+        heard_again,
+    })
 }
 
 /// Makes sure that this program can work on the schema; returns what was found before.

@@ -8,10 +8,12 @@
 /// For a daemon with `database.migrate = false`, whose schema belongs to another role.
 pub const DAEMON_GRANTS: &str = "\
 GRANT USAGE ON SCHEMA emperor TO emperor_daemon;
-GRANT SELECT ON emperor.schema_version, emperor.reloads TO emperor_daemon;
-GRANT SELECT, INSERT, UPDATE, DELETE ON emperor.sites, emperor.domains TO emperor_daemon;
+GRANT SELECT ON emperor.schema_version, emperor.reloads, emperor.django_source TO emperor_daemon;
+GRANT SELECT, INSERT, UPDATE, DELETE ON emperor.sites, emperor.domains, emperor.django_sites
+    TO emperor_daemon;
 GRANT SELECT, INSERT, UPDATE, DELETE ON emperor.site_status TO emperor_daemon;
-GRANT EXECUTE ON FUNCTION emperor.reload(bigint) TO emperor_daemon;
+GRANT EXECUTE ON FUNCTION emperor.reload(bigint), emperor.django_site_ids(bigint)
+    TO emperor_daemon;
 GRANT SELECT ON emperor.purges, emperor.purges_forgotten TO emperor_daemon;
 GRANT SELECT, INSERT, UPDATE, DELETE ON emperor.purge_readers TO emperor_daemon;
 GRANT SELECT, INSERT ON emperor.purge_dead_letters TO emperor_daemon;
@@ -25,7 +27,8 @@ GRANT EXECUTE ON FUNCTION emperor.purge(bigint, text[]), emperor.purge_prefix(bi
 /// For whoever writes rows, and no more. Leave the last line out to withhold reloads.
 pub const EDITOR_GRANTS: &str = "\
 GRANT USAGE ON SCHEMA emperor TO emperor_editor;
-GRANT SELECT, INSERT, UPDATE, DELETE ON emperor.sites, emperor.domains TO emperor_editor;
+GRANT SELECT, INSERT, UPDATE, DELETE ON emperor.sites, emperor.domains, emperor.django_sites
+    TO emperor_editor;
 GRANT SELECT ON emperor.site_status TO emperor_editor;
 GRANT EXECUTE ON FUNCTION emperor.reload(bigint) TO emperor_editor;
 ";

@@ -520,13 +520,18 @@ async fn a_resync_comes_by_itself_after_its_interval() {
 #[tokio::test]
 async fn rows_are_read_once_without_a_registry_and_nothing_is_written() {
     let database = Database::empty().await;
-    let missing = site_registry::read_rows(&database.target()).await;
-    assert_eq!(missing, Err(site_registry::LinkError::NoSchema));
-    site_registry::migrate(&database.target()).await.unwrap();
+    let missing =
+        site_registry::read_rows(&database.target(), &site_registry::RowSource::Emperor).await;
+    assert_eq!(missing.unwrap_err(), site_registry::LinkError::NoSchema);
+    site_registry::migrate(&database.target(), &site_registry::RowSource::Emperor)
+        .await
+        .unwrap();
     let client = database.client().await;
     let insert = "INSERT INTO emperor.sites (slug, template) VALUES ('a', ''), ('b', '../x')";
     client.batch_execute(insert).await.unwrap();
-    let rows = site_registry::read_rows(&database.target()).await.unwrap();
-    let slugs: Vec<_> = rows.values().map(Row::slug).collect();
+    let rows = site_registry::read_rows(&database.target(), &site_registry::RowSource::Emperor)
+        .await
+        .unwrap();
+    let slugs: Vec<_> = rows.rows.values().map(Row::slug).collect();
     assert_eq!(slugs, ["a", "b"]);
 }

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod cluster;
 #[cfg(test)]
+mod django;
+#[cfg(test)]
 mod follow;
 #[cfg(test)]
 mod guard;

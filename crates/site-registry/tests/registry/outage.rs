@@ -282,7 +282,9 @@ async fn a_failover_is_followed_to_the_host_that_takes_writes() {
     let (one, two) = (OwnCluster::new(), OwnCluster::new());
     let (first, second) = (one.start().await, two.start().await);
     for (cluster, slug) in [(&first, "first"), (&second, "second")] {
-        migrate(&cluster.target()).await.unwrap();
+        migrate(&cluster.target(), &site_registry::RowSource::Emperor)
+            .await
+            .unwrap();
         let insert = format!("INSERT INTO emperor.sites (id, slug) VALUES (1, '{slug}')");
         connect(cluster.url())
             .await

@@ -240,7 +240,9 @@ async fn a_missing_right_or_schema_is_told_with_what_to_do() {
     let error = loss(&database, &url, false).await;
     assert_eq!(error, LinkError::NoSchema);
     assert!(error.hint().contains("emperor db migrate"));
-    migrate(&database.target()).await.unwrap();
+    migrate(&database.target(), &site_registry::RowSource::Emperor)
+        .await
+        .unwrap();
     let error = loss(&database, &url, false).await;
     assert!(
         matches!(error, LinkError::Rights { .. }),

@@ -397,7 +397,11 @@ async fn emperors_that_start_at_once_make_one_schema() {
     let target = database.target();
     let found = schema_status(&target).await.unwrap();
     assert_eq!(found.found, None);
-    let (a, b, c) = tokio::join!(migrate(&target), migrate(&target), migrate(&target));
+    let (a, b, c) = tokio::join!(
+        migrate(&target, &site_registry::RowSource::Emperor),
+        migrate(&target, &site_registry::RowSource::Emperor),
+        migrate(&target, &site_registry::RowSource::Emperor)
+    );
     for result in [a, b, c] {
         result.unwrap();
     }
@@ -411,7 +415,9 @@ async fn a_schema_of_a_newer_program_is_refused() {
     let client = database.client().await;
     let newer = "INSERT INTO emperor.schema_version (version) VALUES (1000)";
     client.batch_execute(newer).await.unwrap();
-    let error = migrate(&database.target()).await.unwrap_err();
+    let error = migrate(&database.target(), &site_registry::RowSource::Emperor)
+        .await
+        .unwrap_err();
     assert!(
         matches!(error, LinkError::NewerSchema { found: 1000, .. }),
         "{error}"

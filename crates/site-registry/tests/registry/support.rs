@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use site_model::{Site, SiteId};
 use site_registry::cluster::{ClusterOptions, Durability, Owner, PrivateCluster};
-use site_registry::{DatabaseTarget, Desired, Registry, RegistryOptions, Row, migrate};
+use site_registry::{DatabaseTarget, Desired, Registry, RegistryOptions, Row, RowSource, migrate};
 use tokio::sync::{OnceCell, watch};
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
@@ -167,7 +167,9 @@ impl Database {
     /// One with the schema.
     pub(crate) async fn new() -> Self {
         let database = Self::empty().await;
-        migrate(&database.target()).await.unwrap();
+        migrate(&database.target(), &RowSource::Emperor)
+            .await
+            .unwrap();
         database
     }
 
@@ -199,6 +201,7 @@ pub(crate) fn options(target: DatabaseTarget, snapshot: &Path) -> RegistryOption
     RegistryOptions {
         target,
         cluster: None,
+        source: RowSource::Emperor,
         node: "node1".into(),
         migrate: true,
         resync_interval: Duration::from_mins(5),
