@@ -13,6 +13,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::client::{Connection, Door};
 use crate::deadline::Deadlines;
@@ -56,6 +57,10 @@ pub(crate) struct Thread {
     connections: RefCell<BTreeMap<u64, Rc<Connection>>>,
     next_connection: Cell<u64>,
     idle_questions: RefCell<Vec<IdleQuestion>>,
+    /// Fills of the page cache. They end with the thread, if not before.
+    pub(crate) fills: TaskTracker,
+    /// How many bytes fills have read ahead of their clients.
+    pub(crate) ahead: Cell<usize>,
 }
 
 /// How far a thread is on its way to the end.
@@ -125,6 +130,8 @@ impl Thread {
             connections: RefCell::default(),
             next_connection: Cell::new(0),
             idle_questions: RefCell::default(),
+            fills: TaskTracker::new(),
+            ahead: Cell::new(0),
         }
     }
 

@@ -75,6 +75,11 @@ impl Freshness {
         }
     }
 
+    /// Whether there is a time when it may be served without having been asked about.
+    pub(crate) fn is_ever_served(&self) -> bool {
+        self.lifetime > 0 || self.while_revalidate > 0 || self.if_error > 0
+    }
+
     /// §4.2.3: `current_age`.
     pub fn age(&self, now: Moment) -> u64 {
         u64::from(self.initial_age) + now.seconds_since(self.received)

@@ -51,7 +51,7 @@ impl Storable {
         if always_validate && request.mode == Mode::UntilPurged {
             return Err(BypassReason::NoCache);
         }
-        if (always_validate || freshness.lifetime == 0) && !has_validator(headers) {
+        if (always_validate || !freshness.is_ever_served()) && !has_validator(headers) {
             return Err(if always_validate {
                 BypassReason::NoCache
             } else {
@@ -258,6 +258,8 @@ mod tests {
             &[("cache-control", "max-age=0")],
             Some(BypassReason::NoFreshness),
         );
+        let stale = [("cache-control", "max-age=0, stale-if-error=9")];
+        check(Mode::Http, 200, &stale, None);
     }
 
     #[test]

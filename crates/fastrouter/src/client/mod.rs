@@ -26,7 +26,7 @@ use crate::thread::Thread;
 use crate::tunnel::Tunnel;
 
 /// Who is at the other end.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Peer {
     /// `None` on a unix socket.
     pub(crate) address: Option<IpAddr>,

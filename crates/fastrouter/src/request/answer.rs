@@ -9,7 +9,8 @@ use http_edge::forward::X_REQUEST_ID;
 use http_edge::upstream::{AnswerBody, AnswerHead};
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::caching::Recording;
+use super::feed::Fed;
+use super::filling::Recording;
 use super::page::Form;
 use super::{Cause, Record};
 use crate::tunnel::Tunnel;
@@ -38,6 +39,12 @@ enum Content {
         /// Where it is taken down for the cache.
         recording: Option<Recording>,
     },
+    /// What a worker says to a fill.
+    Filled {
+        fed: Fed,
+        /// How much is still to come, where that is known.
+        left: Option<u64>,
+    },
     /// The worker broke its answer off, and the client has not been told yet.
     Broken(Cause),
 }
@@ -56,12 +63,10 @@ impl Answer {
             body,
         } = head;
         headers.insert(X_REQUEST_ID, record.id().clone());
-        let left = match body {
-            AnswerBody::Tunnel => return Self::tunnel(record, headers, exchange),
-            AnswerBody::None => Some(0),
-            AnswerBody::Length(length) => Some(length),
-            AnswerBody::Chunked | AnswerBody::UntilClose => None,
-        };
+        if body == AnswerBody::Tunnel {
+            return Self::tunnel(record, headers, exchange);
+        }
+        let left = length_of(body);
         let content = if exchange.is_done() {
             if let Some(recording) = recording {
                 recording.finish(record.now());
@@ -73,6 +78,23 @@ impl Answer {
                 left,
                 recording,
             }
+        };
+        Self::response(record, status, headers, content)
+    }
+
+    /// A worker's answer, as a fill reads it.
+    pub(super) fn filled(record: Record, head: AnswerHead, fed: Fed) -> Response<Self> {
+        let AnswerHead {
+            status,
+            mut headers,
+            body,
+        } = head;
+        headers.insert(X_REQUEST_ID, record.id().clone());
+        let content = if fed.is_done() {
+            Content::Nothing
+        } else {
+            let left = length_of(body);
+            Content::Filled { fed, left }
         };
         Self::response(record, status, headers, content)
     }
@@ -229,6 +251,20 @@ impl Answer {
         Poll::Ready(part)
     }
 
+    fn poll_fed(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cause>>> {
+        let Content::Filled { fed, left } = &mut self.content else {
+            return Poll::Ready(None);
+        };
+        let part = ready!(fed.poll_data(cx));
+        if let (Some(Ok(part)), Some(left)) = (&part, left) {
+            *left = left.saturating_sub(part.len() as u64);
+        }
+        if part.is_none() || fed.is_done() {
+            self.content = Content::Nothing;
+        }
+        Poll::Ready(part)
+    }
+
     fn note(&mut self, part: Option<&Result<Bytes, Cause>>) {
         let Some(record) = &mut self.record else {
             return;
@@ -241,6 +277,15 @@ impl Answer {
         if matches!(self.content, Content::Nothing) {
             record.worker_is_done();
         }
+    }
+}
+
+/// How much is to come, where that is known.
+fn length_of(body: AnswerBody) -> Option<u64> {
+    match body {
+        AnswerBody::None => Some(0),
+        AnswerBody::Length(length) => Some(length),
+        AnswerBody::Tunnel | AnswerBody::Chunked | AnswerBody::UntilClose => None,
     }
 }
 
@@ -274,6 +319,7 @@ impl Body for Answer {
                 return Poll::Ready(Some(Err(cause)));
             }
             Content::Worker { .. } => ready!(this.poll_worker(cx)),
+            Content::Filled { .. } => ready!(this.poll_fed(cx)),
         };
         this.note(part.as_ref());
         if let Some(Err(cause)) = part {
@@ -295,7 +341,7 @@ impl Body for Answer {
             Content::Nothing => SizeHint::with_exact(0),
             Content::Page(page) => SizeHint::with_exact(page.len() as u64),
             Content::Broken(_) => SizeHint::default(),
-            Content::Worker { left, .. } => {
+            Content::Worker { left, .. } | Content::Filled { left, .. } => {
                 left.map_or_else(SizeHint::default, SizeHint::with_exact)
             }
         }

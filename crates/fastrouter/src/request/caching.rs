@@ -1,9 +1,8 @@
 //! A request's way through the page cache: answered from it, or on to the worker, with the cache as a
 //! witness of the answer.
 //!
-//! A hit touches neither an instance nor the site's queue, and wakes nobody. A fill belongs to the
-//! request that began it: it is read and written down as its client takes it, and a client that leaves
-//! takes it along; those who wait for it then begin again.
+//! A hit touches neither an instance nor the site's queue, and wakes nobody. How a worker is asked for a
+//! page is the matter of [`filling`](super::filling).
 
 use std::borrow::Cow;
 use std::future::{Future, poll_fn};
@@ -14,30 +13,33 @@ use std::time::Duration;
 
 use http::Method;
 use http_edge::forward;
-use http_edge::upstream::{AnswerBody, AnswerHead, RequestBody};
+use http_edge::upstream::RequestBody;
 use page_cache::{
-    Answered, Ask, Asked, Begin, BypassReason, CacheRequest, CacheStatus, FillPermit, Forwarded,
-    Hit, Lookup, Moment, Outcome as Filled, Recorder, Scheme, Ticket,
+    Ask, Asked, Begin, BypassReason, CacheRequest, CacheStatus, FillPermit, Forwarded, Hit, Lookup,
+    Moment, Outcome as Filled, Scheme, Ticket,
 };
 use site_model::{Hostname, Service, SiteRoute};
 use tokio::time::Instant;
 
-use super::{Cause, Outcome, Record, delivery};
+use super::{Cause, Outcome, Record, delivery, filling};
 use crate::gauge::Purpose;
 use crate::pages::SitePages;
-use crate::worker::{Exchange, Upload};
+use crate::worker::Upload;
 
 /// What a request asks of the cache, apart from its own head.
-pub(super) struct Way<'a> {
-    pub(super) route: &'a Arc<SiteRoute>,
-    pub(super) pages: &'a Arc<SitePages>,
-    pub(super) host: &'a Hostname,
+#[derive(Debug, Clone)]
+pub(super) struct Way {
+    pub(super) route: Arc<SiteRoute>,
+    pub(super) pages: Arc<SitePages>,
+    pub(super) host: Hostname,
 }
 
 /// What is to be done next.
 enum Step {
     Serve(Box<page_cache::Answer>, CacheStatus),
     Fill(FillPermit, Forwarded),
+    /// Serve what has expired, and ask for newer beside it.
+    Refresh(FillPermit, Forwarded, Box<page_cache::Answer>, CacheStatus),
     Wait(Ticket, Forwarded),
     Pass(BypassReason),
     NotStored,
@@ -57,7 +59,7 @@ enum Company {
 /// Answers a request of a site that has a cache.
 pub(super) async fn answer(
     record: &mut Record,
-    way: Way<'_>,
+    way: Way,
     upload: Upload,
 ) -> Result<Outcome, Cause> {
     if upload.framing() != RequestBody::None {
@@ -71,6 +73,11 @@ pub(super) async fn answer(
                 return Ok(Outcome::Stored(answer));
             }
             Step::Fill(permit, why) => return way.fill(record, permit, why).await,
+            Step::Refresh(permit, why, answer, status) => {
+                filling::refresh(record, way, permit, why);
+                record.cached(status);
+                return Ok(Outcome::Stored(answer));
+            }
             Step::Wait(ticket, why) => company = way.wait(record, ticket, why).await,
             Step::Pass(reason) => return way.pass(record, upload, reason).await,
             Step::NotStored => return Err(Cause::NotStored),
@@ -78,7 +85,7 @@ pub(super) async fn answer(
     }
 }
 
-impl Way<'_> {
+impl Way {
     /// Looks the request up, and takes the fill where there is nothing.
     fn step(&self, record: &Record, company: Company) -> Step {
         let SitePages {
@@ -86,7 +93,7 @@ impl Way<'_> {
             site,
             policy,
             ..
-        } = &**self.pages;
+        } = &*self.pages;
         let host = host_told(record);
         let request = match CacheRequest::read(policy, self.asked(record, &host)) {
             Ok(request) => request,
@@ -106,27 +113,31 @@ impl Way<'_> {
             };
             Step::Serve(Box::new(hit.answer(&request)), status)
         };
-        let ask = match cache.look_up(site, &request, now) {
+        let (stale, ask) = match cache.look_up(site, &request, now) {
             Lookup::Fresh(hit) | Lookup::StaleServable { hit, refresh: None } => {
                 return serve(&hit);
             }
             Lookup::StaleServable {
-                refresh: Some(ask), ..
-            }
-            | Lookup::Revalidate(ask)
-            | Lookup::Miss(ask) => ask,
+                hit,
+                refresh: Some(ask),
+            } => (Some(hit), ask),
+            Lookup::Revalidate(ask) | Lookup::Miss(ask) => (None, ask),
             Lookup::OnlyIfCached => return Step::NotStored,
             Lookup::Bypass(reason) => return Step::Pass(reason),
         };
         let (ask, why) = (in_company(ask, company), ask_reason(company));
         let why = why.unwrap_or(ask.why);
-        match cache.begin(site, ask, now) {
-            Begin::Fill(permit) => match self.asleep(&permit, &request, now) {
-                Some(hit) => serve(&hit),
-                None => Step::Fill(permit, why),
-            },
-            Begin::Wait(ticket) => Step::Wait(ticket, why),
-            Begin::ServeStale(hit) => serve(&hit),
+        let permit = match cache.begin(site, ask, now) {
+            Begin::Fill(permit) => permit,
+            Begin::Wait(ticket) => return Step::Wait(ticket, why),
+            Begin::ServeStale(hit) => return serve(&hit),
+        };
+        if let Some(hit) = self.asleep(&permit, &request, now) {
+            return serve(&hit);
+        }
+        match stale {
+            Some(hit) => Step::Refresh(permit, why, Box::new(hit.answer(&request)), hit.status()),
+            None => Step::Fill(permit, why),
         }
     }
 
@@ -163,102 +174,6 @@ impl Way<'_> {
         }
     }
 
-    /// Asks the worker for a page, or whether the stored one is still good.
-    async fn fill(
-        &self,
-        record: &mut Record,
-        mut permit: FillPermit,
-        why: Forwarded,
-    ) -> Result<Outcome, Cause> {
-        record.connection.thread.tallies.came(self.route.id);
-        record.cached(CacheStatus::forward(why));
-        loop {
-            let client = record.head.headers.clone();
-            permit.prepare(&mut record.head.headers);
-            let delivered =
-                delivery::deliver(record, self.route.id, Purpose::Visit, Upload::none()).await;
-            record.head.headers = client;
-            let (head, exchange) = match delivered {
-                Ok(Outcome::Worker(head, exchange, _)) => (head, exchange),
-                Ok(other) => return Ok(other),
-                Err(cause) => return self.failed(record, permit, cause),
-            };
-            match self.judge(record, permit, why, head, exchange) {
-                Judged::Done(outcome) => return Ok(outcome),
-                Judged::AskAgain(again) => permit = again,
-            }
-        }
-    }
-
-    /// What the cache makes of a worker's answer.
-    fn judge(
-        &self,
-        record: &mut Record,
-        permit: FillPermit,
-        why: Forwarded,
-        head: AnswerHead,
-        exchange: Box<Exchange>,
-    ) -> Judged {
-        let SitePages { cache, policy, .. } = &**self.pages;
-        let now = record.now();
-        let host = host_told(record).into_owned();
-        let (status, answer) = {
-            let Ok(request) = CacheRequest::read(policy, self.asked(record, &host)) else {
-                // It was one before, and nothing of it has changed.
-                return Judged::Done(Outcome::Worker(head, exchange, None));
-            };
-            if head.body == AnswerBody::UntilClose {
-                permit.decline(cache, BypassReason::NoLength, now);
-                record.cached(refused(why, BypassReason::NoLength));
-                return Judged::Done(Outcome::Worker(head, exchange, None));
-            }
-            match permit.answer(cache, policy, &request, head.status, &head.headers, now) {
-                Answered::Record(recorder) => {
-                    record.cached(stored(why, None));
-                    let recording = Recording {
-                        recorder,
-                        pages: Arc::clone(self.pages),
-                    };
-                    return Judged::Done(Outcome::Worker(head, exchange, Some(recording)));
-                }
-                Answered::Refused(reason) => {
-                    record.cached(refused(why, reason));
-                    return Judged::Done(Outcome::Worker(head, exchange, None));
-                }
-                Answered::AskAgain(again) => return Judged::AskAgain(again),
-                Answered::Validated(hit) => (
-                    stored(why, Some(head.status.as_u16())),
-                    hit.answer(&request),
-                ),
-                Answered::Rescued(hit) => (hit.status(), hit.answer(&request)),
-            }
-        };
-        record.cached(status);
-        Judged::Done(Outcome::Stored(Box::new(answer)))
-    }
-
-    /// The worker could not be asked.
-    fn failed(
-        &self,
-        record: &mut Record,
-        permit: FillPermit,
-        cause: Cause,
-    ) -> Result<Outcome, Cause> {
-        let host = host_told(record).into_owned();
-        let now = record.now();
-        let rescued = {
-            let request = CacheRequest::read(&self.pages.policy, self.asked(record, &host));
-            let request = request.map_err(|_| cause.clone())?;
-            let hit = permit.failed(&request, now);
-            hit.map(|hit| (hit.status(), hit.answer(&request)))
-        };
-        let Some((status, answer)) = rescued else {
-            return Err(cause);
-        };
-        record.cached(status);
-        Ok(Outcome::Stored(Box::new(answer)))
-    }
-
     /// A request that the cache has no part in, but to hear what it changes.
     async fn pass(
         &self,
@@ -277,14 +192,14 @@ impl Way<'_> {
                 site,
                 policy,
                 ..
-            } = &**self.pages;
+            } = &*self.pages;
             let asked = self.asked(record, self.host.as_str());
             cache.invalidate(site, policy, asked, head.status, &head.headers);
         }
         Ok(outcome)
     }
 
-    fn asked<'r>(&self, record: &'r Record, host: &'r str) -> Asked<'r> {
+    pub(super) fn asked<'r>(&self, record: &'r Record, host: &'r str) -> Asked<'r> {
         let headers = &record.head.headers;
         let proto = forward::proto(headers, record.connection.peer.trust);
         Asked {
@@ -305,7 +220,7 @@ impl Way<'_> {
 
 /// The host that the worker is told, since applications write it into their pages: with its port,
 /// and as a trusted proxy says.
-fn host_told(record: &Record) -> Cow<'_, str> {
+pub(super) fn host_told(record: &Record) -> Cow<'_, str> {
     let trust = record.connection.peer.trust;
     let host = forward::host(&record.head.headers, record.host(), trust);
     if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -313,12 +228,6 @@ fn host_told(record: &Record) -> Cow<'_, str> {
     } else {
         Cow::Borrowed(host)
     }
-}
-
-/// What became of a worker's answer.
-enum Judged {
-    Done(Outcome),
-    AskAgain(FillPermit),
 }
 
 fn in_company(ask: Ask, company: Company) -> Ask {
@@ -336,16 +245,6 @@ fn ask_reason(company: Company) -> Option<Forwarded> {
     }
 }
 
-fn stored(why: Forwarded, status: Option<u16>) -> CacheStatus {
-    CacheStatus::Forward {
-        why,
-        status,
-        stored: true,
-        collapsed: false,
-        refused: None,
-    }
-}
-
 fn collapsed(why: Forwarded) -> CacheStatus {
     CacheStatus::Forward {
         why,
@@ -353,37 +252,5 @@ fn collapsed(why: Forwarded) -> CacheStatus {
         stored: true,
         collapsed: true,
         refused: None,
-    }
-}
-
-fn refused(why: Forwarded, reason: BypassReason) -> CacheStatus {
-    CacheStatus::Forward {
-        why,
-        status: None,
-        stored: false,
-        collapsed: false,
-        refused: Some(reason),
-    }
-}
-
-/// The body of an answer on its way to the client, as the cache takes it down. Dropped before its end,
-/// nothing is kept.
-#[derive(Debug)]
-pub(super) struct Recording {
-    recorder: Box<Recorder>,
-    pages: Arc<SitePages>,
-}
-
-impl Recording {
-    /// Takes the next bytes. `None`: they are too many.
-    pub(super) fn push(self, bytes: &[u8], now: Moment) -> Option<Self> {
-        let recorder = self.recorder.push(&self.pages.cache, bytes, now)?;
-        Some(Self { recorder, ..self })
-    }
-
-    /// The answer was whole.
-    pub(super) fn finish(self, now: Moment) {
-        // Why a page was not kept is counted for its site, and told by `emperor cache show`.
-        drop(self.recorder.finish(&self.pages.cache, now));
     }
 }

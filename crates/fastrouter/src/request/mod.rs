@@ -9,6 +9,8 @@ mod answer;
 mod caching;
 mod cause;
 mod delivery;
+mod feed;
+mod filling;
 mod page;
 mod purge;
 mod record;
@@ -25,8 +27,10 @@ use hyper::body::{Body, Incoming};
 use site_model::{Match, SiteRoute};
 
 pub(crate) use self::answer::Answer;
-use self::caching::{Recording, Way};
+use self::caching::Way;
 pub(crate) use self::cause::Cause;
+use self::feed::Fed;
+use self::filling::Recording;
 pub(crate) use self::record::Record;
 use crate::client::{Connection, Refusal};
 use crate::gauge::Purpose;
@@ -37,6 +41,8 @@ use crate::worker::{Exchange, Upload};
 enum Outcome {
     /// The worker's answer, and who takes it down.
     Worker(AnswerHead, Box<Exchange>, Option<Recording>),
+    /// The worker's answer, as a fill reads it.
+    Filled(AnswerHead, Fed),
     /// A page of the cache.
     Stored(Box<page_cache::Answer>),
     /// 200: a path was purged.
@@ -60,6 +66,7 @@ pub(crate) async fn answer(
         Ok(Outcome::Worker(head, exchange, recording)) => {
             Answer::of_worker(record, head, exchange, recording)
         }
+        Ok(Outcome::Filled(head, fed)) => Answer::filled(record, head, fed),
         Ok(Outcome::Stored(stored)) => Answer::stored(record, *stored),
         Ok(Outcome::Purged) => Answer::purged(record),
         Ok(Outcome::Redirect(location)) => Answer::redirect(record, &location, has_body),
@@ -97,7 +104,7 @@ async fn outcome(
         if record.head.method.as_str() == "PURGE" {
             return purge::obey(record, pages);
         }
-        let (route, host) = (&route, &host);
+        let pages = Arc::clone(pages);
         return caching::answer(record, Way { route, pages, host }, upload).await;
     }
     match purpose {

@@ -23,10 +23,20 @@ const CACHE_NAME: &str = "emperor";
 /// The longest request id that is taken over from a trusted proxy.
 const MAX_ID_BYTES: usize = 128;
 
+/// On whose behalf the site is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    /// A client, which is counted and logged.
+    Client,
+    /// A fill, which is neither: its client is, where it has one.
+    Fill,
+}
+
 /// One request. Dropping it ends the request: the counters go down, the connection is idle again,
 /// and the line is written, with status 499 if nothing was answered.
 #[derive(Debug)]
 pub(crate) struct Record {
+    asker: Asker,
     pub(super) connection: Rc<Connection>,
     pub(super) head: Parts,
     id: HeaderValue,
@@ -46,6 +56,7 @@ pub(crate) struct Record {
 impl Record {
     pub(super) fn begin(connection: Rc<Connection>, head: Parts) -> Self {
         Self {
+            asker: Asker::Client,
             begun: connection.thread.begin_request(),
             id: request_id(&connection, &head),
             connection,
@@ -61,6 +72,36 @@ impl Record {
             cache: None,
             cache_text: None,
         }
+    }
+
+    /// The same asked by a fill, on a connection that is nobody's.
+    pub(super) fn of_fill(&self) -> Self {
+        let thread = Rc::clone(&self.connection.thread);
+        Self {
+            asker: Asker::Fill,
+            connection: Rc::new(Connection::new(thread, self.connection.peer.clone())),
+            head: self.head.clone(),
+            id: self.id.clone(),
+            begun: self.begun,
+            status: None,
+            cause: None,
+            site: self.site,
+            incarnation: None,
+            sent_bytes: 0,
+            queued: self.queued,
+            worker_begun: None,
+            worker_took: None,
+            cache: None,
+            cache_text: None,
+        }
+    }
+
+    /// How its fill fared so far.
+    pub(super) fn learn(&mut self, fill: &Self) {
+        self.incarnation = fill.incarnation;
+        self.queued = fill.queued;
+        self.worker_begun = fill.worker_begun;
+        self.cache = fill.cache;
     }
 
     /// The value of `X-Request-Id`.
@@ -212,6 +253,9 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if self.asker == Asker::Fill {
+            return;
+        }
         self.connection.thread.end_request();
         self.connection.end_request();
         if let Some(format) = self.log_format() {

@@ -2,24 +2,24 @@
 
 use http::Method;
 use tokio::sync::mpsc;
-use wire::cache::{CacheFrame, CacheModeFrame, PurgeFrame, SitePurge};
+use wire::cache::{CacheFrame, CacheModeFrame, PageFrame, PurgeFrame, SitePurge};
 use wire::route::{FromRouter, RouteFrame, ServiceFrame, Settings, ToRouter};
 
 use crate::client::Reply;
 use crate::house::{House, ready, route};
 use crate::worker::{Connection, Worker, next};
 
-const HOST: &str = "site-1.example";
-const MINUTE: &str = "Cache-Control: max-age=60\r\n";
+pub(crate) const HOST: &str = "site-1.example";
+pub(crate) const MINUTE: &str = "Cache-Control: max-age=60\r\n";
 
 /// A router whose emperor hears purges, a site with this cache, and its worker's connections.
-struct Place {
-    house: House,
+pub(crate) struct Place {
+    pub(crate) house: House,
     _worker: Worker,
     worker: mpsc::Receiver<Connection>,
 }
 
-fn cached(mode: CacheModeFrame, service: ServiceFrame) -> RouteFrame {
+pub(crate) fn cached(mode: CacheModeFrame, service: ServiceFrame) -> RouteFrame {
     RouteFrame {
         cache: Some(CacheFrame {
             mode,
@@ -30,11 +30,11 @@ fn cached(mode: CacheModeFrame, service: ServiceFrame) -> RouteFrame {
 }
 
 impl Place {
-    async fn new(mode: CacheModeFrame) -> Self {
+    pub(crate) async fn new(mode: CacheModeFrame) -> Self {
         Self::with(mode, |_| {}, |_| {}).await
     }
 
-    async fn with(
+    pub(crate) async fn with(
         mode: CacheModeFrame,
         change: impl FnOnce(&mut RouteFrame),
         settings: impl FnOnce(&mut Settings),
@@ -54,7 +54,7 @@ impl Place {
     }
 
     /// A client asks, and the worker answers so.
-    async fn fill(&mut self, request: &str, answer: &str) -> Reply {
+    pub(crate) async fn fill(&mut self, request: &str, answer: &str) -> Reply {
         let mut client = self.house.client().await;
         client.say(request).await;
         let (mut worker, _) = self.asked().await;
@@ -64,25 +64,39 @@ impl Place {
     }
 
     /// The worker is asked: the connection, and the head that came.
-    async fn asked(&mut self) -> (Connection, String) {
+    pub(crate) async fn asked(&mut self) -> (Connection, String) {
         let mut worker = next(&mut self.worker).await;
         let head = worker.head().await.unwrap();
         (worker, head)
     }
 
     /// A client asks, and the worker is not.
-    async fn hit(&mut self, request: &str) -> Reply {
+    pub(crate) async fn hit(&mut self, request: &str) -> Reply {
         let mut client = self.house.client().await;
         let reply = client.ask(request).await;
         self.is_unasked();
         reply
     }
 
-    fn is_unasked(&mut self) {
+    pub(crate) fn is_unasked(&mut self) {
         assert!(self.worker.try_recv().is_err(), "the worker was asked");
     }
 
-    async fn purge(&mut self, sequence: u64, purges: Vec<PurgeFrame>) {
+    /// What the router tells of this path.
+    async fn shown(&mut self, path: &str) -> Vec<PageFrame> {
+        let ask = ToRouter::AskCache {
+            token: 3,
+            site_id: 1,
+            path: Some(path.into()),
+        };
+        self.house.emperor.say(&ask).await;
+        match self.house.emperor.hear().await {
+            FromRouter::CachePages { token: 3, pages } => pages,
+            other => panic!("{other:?} instead of pages"),
+        }
+    }
+
+    pub(crate) async fn purge(&mut self, sequence: u64, purges: Vec<PurgeFrame>) {
         let site_id = 1;
         let sites = vec![SitePurge { site_id, purges }];
         let purge = ToRouter::Purge { sequence, sites };
@@ -92,16 +106,16 @@ impl Place {
     }
 }
 
-fn get(target: &str, lines: &str) -> String {
+pub(crate) fn get(target: &str, lines: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: {HOST}\r\n{lines}\r\n")
 }
 
-fn says(lines: &str, text: &str) -> String {
+pub(crate) fn says(lines: &str, text: &str) -> String {
     let length = text.len();
     format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n{lines}\r\n{text}")
 }
 
-fn said(reply: &Reply) -> (u16, &str, &str) {
+pub(crate) fn said(reply: &Reply) -> (u16, &str, &str) {
     (reply.status, reply.text(), reply.header("cache-status"))
 }
 
@@ -192,26 +206,6 @@ async fn those_who_wait_ask_for_themselves_when_the_answer_can_t_be_shared() {
     let (mut worker, _) = place.asked().await;
     worker.say(says(&lines, "second's own")).await;
     assert_eq!(second.reply().await.text(), "second's own");
-}
-
-#[tokio::test]
-async fn one_that_leaves_takes_its_fill_along_and_the_next_begins_again() {
-    let mut place = Place::new(CacheModeFrame::Http).await;
-    let mut first = place.house.client().await;
-    first.say(get("/a", "")).await;
-    let (worker, _) = place.asked().await;
-    let mut second = place.house.client().await;
-    second.say(get("/a", "")).await;
-    place
-        .house
-        .emperor
-        .stats_until(|stats| stats.cache.sites.iter().any(|site| site.waits == 1))
-        .await;
-    drop(first);
-    let (mut again, _) = place.asked().await;
-    again.say(says(MINUTE, "again")).await;
-    assert_eq!(second.reply().await.text(), "again");
-    drop(worker);
 }
 
 #[tokio::test]
@@ -344,10 +338,13 @@ async fn the_errors_of_a_dying_worker_and_cut_off_answers_are_not_kept() {
 async fn a_site_that_sleeps_answers_from_the_cache_and_sleeps_on() {
     let mut place = Place::new(CacheModeFrame::Http).await;
     place.fill(&get("/a", ""), &says(MINUTE, "kept")).await;
+    let expired = "Cache-Control: max-age=0, stale-if-error=60\r\n";
+    place.fill(&get("/c", ""), &says(expired, "expired")).await;
     let asleep = ServiceFrame::Asleep;
     let route = cached(CacheModeFrame::Http, asleep);
     place.house.publish(route).await;
     assert_eq!(place.hit(&get("/a", "")).await.text(), "kept");
+    assert_eq!(place.hit(&get("/c", "")).await.text(), "expired");
     // A wish to wake it would be heard in place of the figures.
     place.house.emperor.router_has_looked().await;
     let mut client = place.house.client().await;
@@ -367,6 +364,15 @@ async fn a_purge_of_a_client_is_obeyed_from_where_it_may_come() {
     assert_eq!(place.hit(&get("/a?x", "")).await.text(), "old");
     assert_eq!(place.hit(&purge).await.status, 200);
     place.fill(&get("/a?x", ""), &says(MINUTE, "new")).await;
+    let behind = |settings: &mut Settings| {
+        settings.trusted_proxies = vec!["127.0.0.0/8".into()];
+        settings.purge_allow = vec!["192.0.2.0/24".into()];
+    };
+    let mut place = Place::with(CacheModeFrame::Http, |_| {}, behind).await;
+    assert_eq!(place.hit(&through_a_proxy).await.status, 200);
+    let another = through_a_proxy.replace("192.0.2.1", "198.51.100.1");
+    assert_eq!(place.hit(&another).await.status, 403);
+    assert_eq!(place.hit(&purge).await.status, 403, "the proxy itself");
     let nobody = |settings: &mut Settings| settings.purge_allow = vec!["192.0.2.1".into()];
     let mut place = Place::with(CacheModeFrame::Http, |_| {}, nobody).await;
     assert_eq!(place.hit(&purge).await.status, 403);
@@ -411,27 +417,24 @@ async fn what_is_stored_is_shown_and_counted() {
     let tagged = format!("{MINUTE}Surrogate-Key: a b\r\n");
     place.fill(&get("/a?x", ""), &says(&tagged, "page")).await;
     place.hit(&get("/a?x", "")).await;
-    let ask = ToRouter::AskCache {
-        token: 3,
-        site_id: 1,
-        path: Some("/a".into()),
-    };
-    place.house.emperor.say(&ask).await;
-    let FromRouter::CachePages { token: 3, pages } = place.house.emperor.hear().await else {
-        panic!("no pages");
-    };
+    let pages = place.shown("/a").await;
     let shown: Vec<_> = pages
         .iter()
         .map(|page| (page.path.as_str(), page.query.as_str(), page.tags.join(" ")))
         .collect();
     assert_eq!(shown, [("/a", "?x", "a b".to_owned())]);
+    let cookie = says("Set-Cookie: a=b\r\n", "mine");
+    place.fill(&get("/mine", ""), &cookie).await;
+    let refused = place.shown("/mine").await;
+    assert_eq!(refused[0].refused.as_deref(), Some("set-cookie"));
     let stats = place.house.emperor.stats().await.cache;
-    assert_eq!((stats.entries, stats.away), (1, false));
+    assert_eq!((stats.entries, stats.away), (2, false));
     let site = &stats.sites[0];
     assert_eq!(
         (site.hits, site.misses, site.fills, site.pages),
-        (1, 1, 1, 1)
+        (1, 2, 1, 2)
     );
+    assert_eq!(site.refusals, [("set-cookie".to_owned(), 1)]);
 }
 
 #[tokio::test]

@@ -40,8 +40,13 @@ impl Reply {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
+        Self::on(TcpStream::connect(address).await.unwrap())
+    }
+
+    /// A client on a connection of its own making.
+    pub(crate) fn on(stream: TcpStream) -> Self {
         Self {
-            stream: TcpStream::connect(address).await.unwrap(),
+            stream,
             received: BytesMut::new(),
         }
     }

@@ -8,7 +8,7 @@ use crate::house::{House, PATIENCE, ready, route};
 use crate::worker::Worker;
 
 /// The lines of a router that has ended.
-async fn lines_at_the_end(mut house: House) -> Vec<Value> {
+pub(crate) async fn lines_at_the_end(mut house: House) -> Vec<Value> {
     house.signal(Signal::SIGQUIT);
     timeout(PATIENCE, house.router.wait())
         .await

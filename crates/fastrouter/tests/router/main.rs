@@ -14,6 +14,7 @@ mod bodies;
 mod cache;
 mod concurrency;
 mod drain;
+mod fills;
 mod forwarding;
 mod framing;
 mod isolation;
