@@ -3,7 +3,7 @@
 use http::header::{AGE, DATE, EXPIRES, HeaderMap, LAST_MODIFIED};
 use http::{HeaderName, StatusCode};
 
-use crate::directives::{MOST_SECONDS, ResponseDirectives, members, seconds};
+use crate::directives::{MOST_SECONDS, ResponseDirectives, seconds};
 use crate::moment::Moment;
 use crate::policy::{Mode, Settings};
 
@@ -163,11 +163,15 @@ fn initial_age(headers: &HeaderMap, timing: Timing) -> u32 {
     as_seconds(apparent.max(age + delay))
 }
 
-/// §5.1: the first member, and nothing where it is no number.
+/// §5.1. An age that isn't one number would have to be ignored, or its first member believed; to whoever
+/// asks for freshness it is a page of unknown age, and so as old as can be.
 fn age_value(headers: &HeaderMap) -> u32 {
-    let first = headers.get(AGE);
-    let member = first.and_then(|line| members(line.as_bytes()).next());
-    member.and_then(seconds).unwrap_or(0)
+    let mut lines = headers.get_all(AGE).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => 0,
+        (Some(line), None) => seconds(line.as_bytes().trim_ascii()).unwrap_or(MOST_SECONDS),
+        (Some(_), Some(_)) => MOST_SECONDS,
+    }
 }
 
 fn date(headers: &HeaderMap, name: HeaderName) -> Option<Moment> {
@@ -281,8 +285,10 @@ mod tests {
         assert_eq!(age(&[]), 2);
         assert_eq!(age(&[("date", at(-10))]), 12);
         assert_eq!(age(&[("date", at(-10)), ("age", "20".into())]), 22);
-        assert_eq!(age(&[("age", "20, 500".into())]), 22);
-        assert_eq!(age(&[("age", "-20".into())]), 2);
+        for unknown in ["20, 500", "0, 0", "-20", "20.5", "20;x", ""] {
+            let age = age(&[("age", unknown.into())]);
+            assert!(age >= u64::from(MOST_SECONDS), "{unknown:?}: {age}");
+        }
         assert_eq!(age(&[("date", at(500))]), 2);
     }
 

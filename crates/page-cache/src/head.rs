@@ -11,7 +11,7 @@ use crate::directives::{Fields, members};
 
 /// Headers of one connection or one visitor, and those that the cache writes anew with each answer.
 fn is_kept(name: &HeaderName) -> bool {
-    const NEVER: [HeaderName; 11] = [
+    const NEVER: [HeaderName; 10] = [
         CONNECTION,
         TE,
         TRAILER,
@@ -22,7 +22,6 @@ fn is_kept(name: &HeaderName) -> bool {
         CONTENT_LENGTH,
         SET_COOKIE,
         AGE,
-        CONTENT_RANGE,
     ];
     !NEVER.contains(name)
         && ![
@@ -60,7 +59,10 @@ pub(crate) fn kept(headers: &HeaderMap, no_cache: &Fields) -> HeaderMap {
 /// header that is there takes the place of all of its name. What describes the bytes of the body
 /// stays, since the body does.
 pub(crate) fn update(stored: &mut HeaderMap, newer: &HeaderMap) {
-    for name in newer.keys().filter(|name| **name != CONTENT_ENCODING) {
+    let of_the_body = |name: &HeaderName| {
+        [CONTENT_ENCODING, CONTENT_RANGE].contains(name) || name == "content-md5"
+    };
+    for name in newer.keys().filter(|name| !of_the_body(name)) {
         stored.remove(name);
         for value in newer.get_all(name) {
             stored.append(name, value.clone());

@@ -5,7 +5,7 @@
 //! same key. What is percent-encoded is brought to one spelling as RFC 3986 §6.2.2 has it, for
 //! requests and for purges by the same function.
 
-use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderName};
+use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, HeaderMap, HeaderName};
 use site_model::SiteId;
 
 use crate::policy::Policy;
@@ -119,13 +119,16 @@ fn push_selecting(name: &HeaderName, headers: &HeaderMap, key: &mut Vec<u8>) {
     let lines = headers.get_all(name).iter();
     let members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     let mut members: Vec<Vec<u8>> = members.map(|member| member.trim_ascii().to_vec()).collect();
-    if *name == ACCEPT_ENCODING {
+    // Their members are names without case (RFC 9110 §8.4.1, §8.5.1). In what order languages are named
+    // matters to many applications.
+    if [ACCEPT_ENCODING, ACCEPT_LANGUAGE].contains(name) {
         for member in &mut members {
             member.make_ascii_lowercase();
         }
-        if members.iter().all(|member| !member.contains(&b';')) {
-            members.sort_unstable();
-        }
+    }
+    let has_weights = members.iter().any(|member| member.contains(&b';'));
+    if *name == ACCEPT_ENCODING && !has_weights {
+        members.sort_unstable();
     }
     for (index, member) in members.iter().enumerate() {
         if index > 0 {
@@ -200,7 +203,6 @@ fn push_encoded(byte: u8, normal: &mut String) {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
-    use http::header::ACCEPT_LANGUAGE;
     use proptest::prelude::*;
 
     use super::*;
