@@ -28,6 +28,8 @@ pub struct Site {
     pub template: Option<TemplateName>,
     /// The site's own overlay, in TOML.
     pub extra_config: String,
+    /// Lines for uWSGI's ini, where Django keeps some for it.
+    pub extra_uwsgi_ini: String,
     /// The user it runs as; `None` where the row has `''`.
     pub run_as: Option<RunAs>,
     /// Name of the pool it shares a vassal with, if any.

@@ -36,6 +36,7 @@ fn plus(schema: &str, shape: &Shape) -> (String, String) {
         column("real_domain", "text"),
         column("slug", "text"),
         column("is_enabled", "boolean"),
+        column("extra_uwsgi_ini", "text"),
     ];
     let join = if is_there {
         format!("LEFT JOIN {} p ON p.site_id = s.id", table(schema, PLUS))

@@ -22,6 +22,7 @@ pub(super) struct DjangoRow {
     /// `django_multisite_plus_site.slug`
     pub(super) slug: Option<String>,
     pub(super) is_enabled: Option<bool>,
+    pub(super) extra_uwsgi_ini: Option<String>,
     /// `emperor.django_sites.slug`
     pub(super) own_slug: Option<String>,
     pub(super) own_enabled: bool,
@@ -44,6 +45,7 @@ impl DjangoRow {
             real_domain: row.try_get("real_domain")?,
             slug: row.try_get("slug")?,
             is_enabled: row.try_get("is_enabled")?,
+            extra_uwsgi_ini: row.try_get("extra_uwsgi_ini")?,
             own_slug: row.try_get("own_slug")?,
             own_enabled: row.try_get("own_enabled")?,
             template: row.try_get("template")?,
@@ -77,6 +79,7 @@ impl DjangoRow {
             enabled: self.is_enabled.unwrap_or(true) && self.own_enabled,
             template: self.template,
             extra_config: self.extra_config,
+            extra_uwsgi_ini: self.extra_uwsgi_ini.unwrap_or_default(),
             run_as: self.run_as,
             pool: self.pool,
             reloads: self.reloads,
@@ -131,6 +134,7 @@ pub(super) mod tests {
             real_domain: None,
             slug: None,
             is_enabled: None,
+            extra_uwsgi_ini: None,
             own_slug: None,
             own_enabled: true,
             template: String::new(),

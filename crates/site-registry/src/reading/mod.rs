@@ -187,6 +187,7 @@ fn raw_row(row: &DatabaseRow) -> Result<RawRow, tokio_postgres::Error> {
         enabled: row.try_get("enabled")?,
         template: row.try_get("template")?,
         extra_config: row.try_get("extra_config")?,
+        extra_uwsgi_ini: String::new(),
         run_as: row.try_get("run_as")?,
         pool: row.try_get("pool")?,
         reloads: row.try_get("reloads")?,

@@ -21,6 +21,9 @@ pub(crate) struct RawRow {
     pub(crate) enabled: bool,
     pub(crate) template: String,
     pub(crate) extra_config: String,
+    /// Only Django's rows have it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) extra_uwsgi_ini: String,
     pub(crate) run_as: String,
     pub(crate) pool: Option<String>,
     pub(crate) reloads: i64,
@@ -91,6 +94,7 @@ impl RawRow {
             enabled: self.enabled,
             template: optional(columns.template, &self.template, str::parse)?,
             extra_config: self.extra_config,
+            extra_uwsgi_ini: self.extra_uwsgi_ini,
             run_as: optional(columns.run_as, &self.run_as, RunAs::parse)?,
             pool: self.pool.filter(|name| !name.is_empty()),
             reloads: u64::try_from(self.reloads).map_err(in_column(columns.reloads))?,
@@ -108,6 +112,7 @@ impl From<&Site> for RawRow {
             enabled: site.enabled,
             template: text(site.template.as_ref().map(ToString::to_string)),
             extra_config: site.extra_config.clone(),
+            extra_uwsgi_ini: site.extra_uwsgi_ini.clone(),
             run_as: text(site.run_as.as_ref().map(ToString::to_string)),
             pool: site.pool.clone(),
             reloads: i64::try_from(site.reloads).unwrap_or(i64::MAX),
@@ -192,6 +197,7 @@ pub(crate) mod tests {
             enabled: true,
             template: "demo".into(),
             extra_config: "[vars]\n".into(),
+            extra_uwsgi_ini: String::new(),
             run_as: "auto".into(),
             pool: None,
             reloads: 3,

@@ -109,7 +109,7 @@ async fn what_the_packages_keep_is_joined_in() {
     let rows = "
         INSERT INTO django_site (domain, name) SELECT n || '.stage', n FROM generate_series(2, 4) n;
         INSERT INTO django_multisite_plus_site VALUES
-            (2, 'live.example', 'live', '', true, now()), (3, '', 'made', '', true, now()),
+            (2, 'live.example', 'live', 'workers = 5', true, now()), (3, '', 'made', '', true, now()),
             (4, 'off.example', 'off', '', false, now());
         INSERT INTO multisite_alias (domain, is_canonical, redirect_to_canonical, site_id) VALUES
             ('2.stage', true, true, 2), ('old.example:80', NULL, true, 2),
@@ -118,6 +118,7 @@ async fn what_the_packages_keep_is_joined_in() {
     let mut running = running(&database).await;
     let live = running.site(2).unwrap();
     assert_eq!(live.slug.as_str(), "live");
+    assert_eq!(live.extra_uwsgi_ini, "workers = 5");
     let aliases = live.aliases.iter();
     let aliases: Vec<_> = aliases
         .map(|alias| (alias.pattern.to_string(), alias.kind))

@@ -16,6 +16,7 @@ mod resolution;
 mod revision;
 mod run_as;
 mod site;
+mod uwsgi_options;
 
 pub use catalog::{Catalog, CatalogInput, TemplateInfo, VariableInfo};
 pub use explain::{ExplainedSetting, Rendering};

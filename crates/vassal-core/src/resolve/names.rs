@@ -14,6 +14,10 @@ pub const RENDER_NAMES: &[(&str, &str)] = &[
         "site.hosts",
         "a list of all its hosts, the canonical one first",
     ),
+    (
+        "site.uwsgi_options",
+        "a list of the lines of its `extra_uwsgi_ini`, where Django keeps one",
+    ),
     ("vars.NAME", "a variable of the template"),
     (
         "socket.fd",

@@ -41,6 +41,11 @@ impl Prepared {
         })
     }
 
+    /// Whether a row may have a table.
+    pub(super) fn rows_may_set(&self, table: &str) -> bool {
+        self.site_may_set.contains(table)
+    }
+
     /// The template's draft with a row laid over it.
     pub(super) fn draft_of(&self, site: &Site) -> Result<Draft, Diagnostics> {
         let mut draft = self.draft.clone();

@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::engine::{Bound, Engine, Text};
 use super::names::{InstanceScope, Scope, table};
 use super::prepared::Prepared;
+use super::uwsgi_options;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::spec::{InstanceContext, Launch, ListenMode, Reach, RenderedFile, VassalSpec};
 use crate::template::{Draft, Piece, ReachPieces, VarValue};
@@ -105,11 +106,13 @@ pub(super) fn site_values(spec: &VassalSpec) -> Value {
     let hosts: Vec<_> = std::iter::once(Value::from(canonical.clone()))
         .chain(hosts)
         .collect();
+    let options: Vec<_> = uwsgi_options::lines(&spec.site).map(Value::from).collect();
     table([
         ("id", Value::from(spec.site.id.get())),
         ("slug", Value::from(spec.site.slug.as_str())),
         ("domain", Value::from(canonical)),
         ("hosts", Value::from(hosts)),
+        ("uwsgi_options", Value::from(options)),
     ])
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use site_model::{AliasKind, QueueBounds, Revision, RunAs};
 
+use super::uwsgi_options;
 use crate::settings::{
     Health, Idle, Instances, Limits, Probe, Ready, Recycle, Restart, Sandbox, Settings, Stop,
 };
@@ -48,6 +49,10 @@ pub(super) fn of(spec: &VassalSpec, draft: &Draft) -> Revision {
             AliasKind::Redirect => "redirect",
         });
     });
+    // Only where it changes what runs; what uses it is in the draft.
+    if uwsgi_options::are_used(draft) {
+        encoder.text(&site.extra_uwsgi_ini);
+    }
     encoder.text(template.as_str());
     encoder.word(*protocol);
     encoder.word(*listen);

@@ -10,7 +10,7 @@ use super::catalog::Catalog;
 use super::engine::{Bound, Engine, Text};
 use super::names::{InstanceScope, Scope, table};
 use super::recipe::{self, Recipe};
-use super::revision;
+use super::{revision, uwsgi_options};
 use crate::diagnostic::Diagnostic;
 use crate::spec::{ListenMode, VassalSpec};
 use crate::template::{Draft, Piece, Word, unknown_word};
@@ -32,6 +32,9 @@ impl Catalog {
         let hosts = self.hosts(site)?;
         let draft = prepared.draft_of(site);
         let draft = draft.map_err(|found| configuration(&found))?;
+        if uwsgi_options::are_used(&draft) {
+            uwsgi_options::check(site, prepared.rows_may_set("vars"))?;
+        }
         let settings = prepared.settings_of(&draft);
         let settings = settings.map_err(|found| configuration(&found))?;
         let mut spec = VassalSpec {

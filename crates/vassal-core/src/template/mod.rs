@@ -25,6 +25,7 @@ pub(crate) use draft::{Draft, undeclared};
 pub(crate) use kind::unknown_word;
 pub(crate) use layer::{Layer, Permitted, read as read_layer};
 pub use names::RESERVED_ENV;
+pub(crate) use names::is_reserved_env;
 pub use piece::{LayerKind, Origin};
 pub(crate) use piece::{Piece, ReachPieces, is_literal};
 pub use vars::VarValue;

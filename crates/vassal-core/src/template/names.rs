@@ -61,14 +61,19 @@ fn check_env(name: &str) -> Result<(), NameError> {
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_graphic() && c != '=') {
         return Err(NameError::Env);
     }
-    let is_reserved = |reserved: &&str| match reserved.strip_suffix('*') {
-        Some(prefix) => name.starts_with(prefix),
-        None => name == *reserved,
-    };
-    if RESERVED_ENV.iter().any(is_reserved) {
+    if is_reserved_env(name) {
         return Err(NameError::Reserved);
     }
     Ok(())
+}
+
+/// Whether a variable's name is among [`RESERVED_ENV`].
+pub(crate) fn is_reserved_env(name: &str) -> bool {
+    let is_it = |reserved: &&str| match reserved.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == *reserved,
+    };
+    RESERVED_ENV.iter().any(is_it)
 }
 
 fn check_file(name: &str) -> Result<(), NameError> {

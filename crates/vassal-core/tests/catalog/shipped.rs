@@ -128,3 +128,28 @@ fn a_row_can_t_put_a_line_of_its_own_into_the_ini() {
         "{ini}"
     );
 }
+
+#[test]
+fn the_lines_that_django_keeps_end_the_ini_of_uwsgi_and_mean_nothing_to_others() {
+    let resolved = |template: &str, lines: &str| {
+        let mut site = site("[vars]\napp_dir = '/srv'\n");
+        site.template = Some(template.parse().unwrap());
+        site.extra_uwsgi_ini = lines.to_owned();
+        shipped().resolve(&Arc::new(site))
+    };
+    let spec = resolved("uwsgi", "[uwsgi]\r\nworkers = 5\n\n; more\nharakiri = 30\n").unwrap();
+    let launch = spec.render(&instance()).unwrap();
+    let ini = &launch.files[0].text;
+    let lines: Vec<_> = ini.lines().filter(|line| !line.is_empty()).collect();
+    assert!(lines.ends_with(&["workers = 5", "harakiri = 30"]), "{ini}");
+    assert_ne!(resolved("uwsgi", "").unwrap().revision, spec.revision);
+
+    let refused = resolved("uwsgi", "workers = 5\nenv = SITE_ID=7\n").unwrap_err();
+    let refused = refused.to_string();
+    assert!(
+        refused.starts_with("column extra_uwsgi_ini: env SITE_ID is the emperor's own"),
+        "{refused}"
+    );
+    let (with, without) = (resolved("gunicorn", "uid = root"), resolved("gunicorn", ""));
+    assert_eq!(with.unwrap().revision, without.unwrap().revision);
+}

@@ -104,6 +104,7 @@ fn site(site: i64, domain: &str) -> Site {
         template: Some("test".parse().unwrap()),
         extra_config: String::new(),
         run_as: None,
+        extra_uwsgi_ini: String::new(),
         pool: None,
         reloads: 0,
     }

@@ -40,6 +40,7 @@ fn want(slug: &str, edition: u32) -> Want {
         template: Some("test".parse().unwrap()),
         extra_config: format!("vars.edition = {edition}"),
         run_as: Some(RunAs::Auto),
+        extra_uwsgi_ini: String::new(),
         pool: None,
         reloads: 0,
     };
