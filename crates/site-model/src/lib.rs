@@ -7,6 +7,7 @@
 
 mod cache;
 mod counters;
+mod host_map;
 mod hostname;
 mod revision;
 mod route;

@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use imbl::HashMap;
+use imbl::{HashMap, OrdMap};
 use thiserror::Error;
 
+use crate::host_map::HostMap;
 use crate::{
     CacheSettings, Generation, HostPattern, Hostname, Incarnation, InstanceNumber, SiteId, Slug,
 };
@@ -20,10 +21,10 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub struct RouteTable {
     generation: Generation,
-    exact: HashMap<Hostname, HostEntry>,
+    exact: HostMap<HostEntry>,
     /// Keyed by the parent, without the `*.`.
     wildcard: HashMap<Hostname, HostEntry>,
-    sites: HashMap<SiteId, Arc<SiteRoute>>,
+    sites: OrdMap<SiteId, Arc<SiteRoute>>,
     default_site: Option<Slug>,
     default_id: Option<SiteId>,
 }
@@ -79,10 +80,14 @@ pub enum Service {
 }
 
 impl SiteRoute {
-    /// Holds what is equal in another together with it: most sites have the same checkers.
+    /// Holds what is equal in another together with it: most sites have the same checkers, and the same
+    /// wishes for the cache.
     pub fn share(&mut self, other: &Self) {
         if self.check_paths == other.check_paths {
             self.check_paths = Arc::clone(&other.check_paths);
+        }
+        if self.cache == other.cache {
+            self.cache.clone_from(&other.cache);
         }
     }
 }
@@ -208,7 +213,7 @@ impl RouteTable {
         self.sites.get(&id)
     }
 
-    /// All routes, in no order.
+    /// All routes, by id.
     pub fn sites(&self) -> impl Iterator<Item = &Arc<SiteRoute>> {
         self.sites.values()
     }
@@ -255,12 +260,11 @@ impl RouteTable {
 
     fn insert(&mut self, route: SiteRoute) -> Result<(), HostConflict> {
         for (pattern, role) in &route.hosts {
-            let (map, host) = self.map_of(pattern);
             let entry = HostEntry {
                 site: route.id,
                 role: *role,
             };
-            match map.insert(host.clone(), entry) {
+            match self.lead(pattern, entry) {
                 Some(before) if before.site != route.id => {
                     return Err(HostConflict {
                         host: pattern.clone(),
@@ -283,21 +287,21 @@ impl RouteTable {
             return;
         };
         for (pattern, _) in &route.hosts {
-            let (map, host) = self.map_of(pattern);
-            map.remove(host);
+            match pattern {
+                HostPattern::Exact(host) => self.exact.remove(host),
+                HostPattern::Wildcard(parent) => drop(self.wildcard.remove(parent)),
+            }
         }
         if self.default_id == Some(id) {
             self.default_id = None;
         }
     }
 
-    fn map_of<'pattern>(
-        &mut self,
-        pattern: &'pattern HostPattern,
-    ) -> (&mut HashMap<Hostname, HostEntry>, &'pattern Hostname) {
+    /// Yields what the hosts led to before.
+    fn lead(&mut self, pattern: &HostPattern, entry: HostEntry) -> Option<HostEntry> {
         match pattern {
-            HostPattern::Exact(host) => (&mut self.exact, host),
-            HostPattern::Wildcard(parent) => (&mut self.wildcard, parent),
+            HostPattern::Exact(host) => self.exact.insert(host, entry),
+            HostPattern::Wildcard(parent) => self.wildcard.insert(parent.clone(), entry),
         }
     }
 }
@@ -335,6 +339,23 @@ mod tests {
             Match::Redirect(route) => format!("redirect to {}", route.canonical),
             Match::Unknown => "unknown".into(),
         }
+    }
+
+    #[test]
+    fn neighbours_hold_together_what_is_equal_in_them() {
+        let with = |paths: &[&str]| {
+            let mut route = route(1, &[]);
+            route.check_paths = paths.iter().map(ToString::to_string).collect();
+            route.cache = Some(Arc::default());
+            route
+        };
+        let (first, mut second, mut third) = (with(&["/a"]), with(&["/a"]), with(&["/b"]));
+        second.share(&first);
+        third.share(&first);
+        assert!(Arc::ptr_eq(&second.check_paths, &first.check_paths));
+        assert_eq!(third, with(&["/b"]));
+        let held = |route: &SiteRoute| Arc::as_ptr(route.cache.as_ref().unwrap());
+        assert_eq!((held(&second), held(&third)), (held(&first), held(&first)));
     }
 
     #[test]

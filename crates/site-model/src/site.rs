@@ -130,6 +130,15 @@ pub fn template_hint(nearest: Option<&str>) -> String {
     )
 }
 
+impl Site {
+    /// Holds what is equal in another together with it: most sites have one of a few templates.
+    pub fn share(&mut self, other: &Self) {
+        if self.template == other.template {
+            self.template.clone_from(&other.template);
+        }
+    }
+}
+
 impl RunAs {
     /// Parses the column: `auto` or the name of an account.
     pub fn parse(text: &str) -> Result<Self, BlankName> {

@@ -32,6 +32,17 @@ pub enum Row {
     Rejected(Arc<RejectedSite>),
 }
 
+impl Row {
+    /// Holds what is equal in a neighbour together with it.
+    pub(crate) fn share(&mut self, neighbour: &Self) {
+        if let (Self::Site(site), Self::Site(neighbour)) = (self, neighbour)
+            && let Some(site) = Arc::get_mut(site)
+        {
+            site.share(neighbour);
+        }
+    }
+}
+
 /// Where the rows of a [`Desired`] are from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {

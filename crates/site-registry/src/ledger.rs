@@ -136,6 +136,9 @@ impl Ledger {
             of,
             since: since.unwrap_or(now),
         });
+        if self.desired.rows.is_empty() {
+            self.desired.rows = found.clone();
+        }
         for (id, row) in found {
             // A row that is as it was keeps its place, so that two versions share it.
             if self.desired.rows.get(id) != Some(row) {

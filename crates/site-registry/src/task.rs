@@ -120,7 +120,7 @@ impl RegistryTask {
                 Waited::Done(Ok((link, reading))) => {
                     self.configured = true;
                     let began = Instant::now();
-                    let Some(cause) = self.follow_until_stopped(link, &reading).await else {
+                    let Some(cause) = self.follow_until_stopped(link, reading).await else {
                         return;
                     };
                     unreachable.reset();
@@ -167,9 +167,11 @@ impl RegistryTask {
     async fn follow_until_stopped(
         &mut self,
         mut link: Connected,
-        reading: &FullReading,
+        reading: FullReading,
     ) -> Option<LinkError> {
-        self.connected(reading);
+        self.connected(&reading);
+        // The link may last for months, and rows don't stay as they are.
+        drop(reading);
         let stop = self.channels.stop.clone();
         let lost = tokio::select! {
             biased;

@@ -25,8 +25,8 @@ pub(super) struct Routes {
 #[derive(Debug, Default)]
 struct State {
     hosts: HashMap<HostPattern, Standing>,
-    /// What each vassal wants, and has.
-    routes: BTreeMap<SiteId, Wanted>,
+    /// The routes of those who lack hosts that they want. All others have on the board what they want.
+    lacking: BTreeMap<SiteId, Arc<SiteRoute>>,
 }
 
 /// Whose a host is.
@@ -36,15 +36,6 @@ struct Standing {
     owner: Option<SiteId>,
     /// Who has it in the table.
     holder: Option<SiteId>,
-}
-
-/// What a vassal wants, and has: nearly always one and the same.
-#[derive(Debug)]
-struct Wanted {
-    /// Its route as it wants it.
-    route: Arc<SiteRoute>,
-    /// The same, with the hosts that it has.
-    permitted: Arc<SiteRoute>,
 }
 
 impl Routes {
@@ -69,14 +60,16 @@ impl Routes {
     /// Publishes the route of a site, and says which generation carries it.
     pub(super) fn publish(&self, route: impl Into<Arc<SiteRoute>>) -> Generation {
         let mut state = self.lock();
-        let permitted = state.take_hosts(route.into());
-        self.board.publish(permitted)
+        self.publish_permitted(&mut state, route.into())
     }
 
     /// Takes the route of a site down, and says which generation is the first without it.
     pub(super) fn withdraw(&self, id: SiteId) -> Generation {
         let mut state = self.lock();
-        state.release(id);
+        state.lacking.remove(&id);
+        if let Some(before) = self.board.route(id) {
+            state.release(&before);
+        }
         self.board.withdraw(id)
     }
 
@@ -93,11 +86,19 @@ impl Routes {
             losers.extend(holder.filter(|holder| owner.is_some_and(|owner| owner != *holder)));
         }
         for id in losers {
-            if let Some(wanted) = state.release(id) {
-                let permitted = state.take_hosts(wanted.route);
-                self.board.publish(permitted);
+            let wanted = state.lacking.get(&id).map(Arc::clone);
+            if let Some(route) = wanted.or_else(|| self.board.route(id)) {
+                self.publish_permitted(&mut state, route);
             }
         }
+    }
+
+    /// Publishes a route with those of its hosts that are its own.
+    fn publish_permitted(&self, state: &mut State, route: Arc<SiteRoute>) -> Generation {
+        if let Some(before) = self.board.route(route.id) {
+            state.release(&before);
+        }
+        self.board.publish(state.take_hosts(route))
     }
 
     /// Waits until the router has this generation, or a later one, in force, and says which.
@@ -124,33 +125,28 @@ impl Routes {
 impl State {
     /// The route with those of its hosts that are its own, which it holds from now on.
     fn take_hosts(&mut self, route: Arc<SiteRoute>) -> Arc<SiteRoute> {
-        self.release(route.id);
-        let own = |(host, _): &(HostPattern, HostRole)| self.is_free(host, route.id);
+        let id = route.id;
+        let own = |(host, _): &(HostPattern, HostRole)| self.is_free(host, id);
         let permitted = if route.hosts.iter().all(own) {
-            Arc::clone(&route)
+            self.lacking.remove(&id);
+            route
         } else {
             let mut permitted = SiteRoute::clone(&route);
             permitted.hosts.retain(own);
+            self.lacking.insert(id, route);
             Arc::new(permitted)
         };
-        let id = route.id;
         for (host, _) in &permitted.hosts {
             self.set(host.clone(), |standing| standing.holder = Some(id));
         }
-        let wanted = Wanted {
-            route,
-            permitted: Arc::clone(&permitted),
-        };
-        self.routes.insert(id, wanted);
         permitted
     }
 
-    fn release(&mut self, id: SiteId) -> Option<Wanted> {
-        let wanted = self.routes.remove(&id)?;
-        for (host, _) in &wanted.permitted.hosts {
+    /// The hosts of a route that was on the board are nobody's.
+    fn release(&mut self, before: &SiteRoute) {
+        for (host, _) in &before.hosts {
             self.set(host.clone(), |standing| standing.holder = None);
         }
-        Some(wanted)
     }
 
     /// Whether nobody else has the host, nor is given it by the rows.

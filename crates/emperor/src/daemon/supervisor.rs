@@ -259,7 +259,7 @@ impl<S: Spawner> Supervisor<S> {
 
     fn reload(&mut self, selection: Selection) -> Vec<SiteId> {
         let selected = match selection {
-            Selection::All => self.vassals.ids().collect(),
+            Selection::All => self.vassals.ids(),
             Selection::Sites(sites) => sites,
         };
         let runs = |id: &SiteId| matches!(self.told.get(id), Some(Want::Run(_)));

@@ -170,7 +170,13 @@ fn parse_all(rows: &[DatabaseRow]) -> Result<OrdMap<SiteId, Row>, LinkError> {
 fn parse(row: &DatabaseRow, parsed: &mut OrdMap<SiteId, Row>) -> Result<(), tokio_postgres::Error> {
     let raw = raw_row(row)?;
     match SiteId::new(raw.id) {
-        Ok(id) => drop(parsed.insert(id, raw.parse(id))),
+        Ok(id) => {
+            let mut row = raw.parse(id);
+            if let Some((_, neighbour)) = parsed.get_prev(&id) {
+                row.share(neighbour);
+            }
+            parsed.insert(id, row);
+        }
         // The table's own check forbids it; only a table without it has such a row.
         Err(error) => tracing::error!(%error, "a row of emperor.sites has no usable id"),
     }

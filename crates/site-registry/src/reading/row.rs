@@ -240,6 +240,17 @@ pub(crate) mod tests {
         assert_eq!(site.aliases.len(), 1);
     }
 
+    #[test]
+    fn neighbours_hold_the_name_of_their_template_together() {
+        let [first, mut second] = [7, 8].map(|id| raw(id).parse(SiteId::new(id).unwrap()));
+        second.share(&first);
+        let [first, second] = [first, second].map(|row| match row {
+            Row::Site(site) => site.template.clone().unwrap(),
+            Row::Rejected(rejected) => panic!("{}", rejected.reason),
+        });
+        assert_eq!(first.as_str().as_ptr(), second.as_str().as_ptr());
+    }
+
     proptest! {
         #[test]
         fn no_text_panics_and_a_good_row_survives_the_journey(

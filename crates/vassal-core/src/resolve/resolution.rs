@@ -17,7 +17,8 @@ use crate::{Address, Want};
 pub struct Resolution {
     catalog: Arc<Catalog>,
     hosts: HostIndex,
-    rows: OrdMap<SiteId, Row>,
+    /// The rows of which something else is wanted than that they run.
+    aside: OrdMap<SiteId, Row>,
     wants: OrdMap<SiteId, Want>,
 }
 
@@ -45,7 +46,7 @@ impl Resolution {
         Self {
             catalog,
             hosts: HostIndex::default(),
-            rows: OrdMap::new(),
+            aside: OrdMap::new(),
             wants: OrdMap::new(),
         }
     }
@@ -54,13 +55,12 @@ impl Resolution {
     #[must_use]
     pub fn with_catalog(&self, catalog: Arc<Catalog>) -> Self {
         let mut other = Self::new(catalog);
-        for (id, row) in &self.rows {
-            match row {
-                Row::Good(spec) => other.set_site(&spec.site),
-                Row::Bad(bad) => other.set_site(&bad.site),
-                Row::Rejected(reason) => {
-                    other.set(*id, Some(Row::Rejected(Arc::clone(reason))));
-                }
+        for id in self.wants.keys() {
+            match self.row(*id) {
+                Some(Row::Good(spec)) => other.set_site(&spec.site),
+                Some(Row::Bad(bad)) => other.set_site(&bad.site),
+                Some(rejected @ Row::Rejected(_)) => other.set(*id, Some(rejected)),
+                None => {}
             }
         }
         other
@@ -106,19 +106,35 @@ impl Resolution {
 
     fn set(&mut self, id: SiteId, row: Option<Row>) {
         let wanted = row.as_ref().map(Row::patterns).unwrap_or_default();
-        let before = match row {
-            Some(row) => self.rows.insert(id, row),
-            None => self.rows.remove(&id),
-        };
-        let had = before.as_ref().map(Row::patterns).unwrap_or_default();
-        let mut touched = self.hosts.claim(id, &had, &wanted);
-        touched.insert(id);
-        for id in touched {
-            match self.rows.get(&id).map(|row| self.want(id, row)) {
-                Some(want) => self.wants.insert(id, want),
-                None => self.wants.remove(&id),
-            };
+        let had = self.row(id).as_ref().map(Row::patterns).unwrap_or_default();
+        let touched = self.hosts.claim(id, &had, &wanted);
+        self.judge(id, row);
+        for other in touched {
+            self.judge(other, self.row(other));
         }
+    }
+
+    /// The row of a site, if it has one.
+    fn row(&self, id: SiteId) -> Option<Row> {
+        match self.wants.get(&id)? {
+            Want::Run(spec) => Some(Row::Good(Arc::clone(spec))),
+            Want::Disabled(_) | Want::Rejected { .. } => self.aside.get(&id).cloned(),
+        }
+    }
+
+    /// Finds out anew what is wanted of a site with this row.
+    fn judge(&mut self, id: SiteId, row: Option<Row>) {
+        let Some(row) = row else {
+            self.aside.remove(&id);
+            self.wants.remove(&id);
+            return;
+        };
+        let want = self.want(id, &row);
+        match &want {
+            Want::Run(_) => drop(self.aside.remove(&id)),
+            Want::Disabled(_) | Want::Rejected { .. } => drop(self.aside.insert(id, row)),
+        }
+        self.wants.insert(id, want);
     }
 
     fn want(&self, id: SiteId, row: &Row) -> Want {

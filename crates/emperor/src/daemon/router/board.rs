@@ -134,6 +134,11 @@ impl RouteBoard {
         }
     }
 
+    /// A site's route, as it was put up last.
+    pub(crate) fn route(&self, id: SiteId) -> Option<Arc<SiteRoute>> {
+        self.state().routes.get(&id).map(Arc::clone)
+    }
+
     /// Changes how the router is to behave.
     pub(crate) fn set_settings(&self, settings: Settings) {
         self.state().settings = Arc::new(settings);

@@ -4,7 +4,7 @@
 //! What a resting vassal would do follows from what is wanted of it, so nothing but that is kept:
 //! once it is wanted otherwise, or a request wakes it, a life begins with that.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use site_model::SiteId;
@@ -22,7 +22,7 @@ use crate::daemon::vassal::{self, Begin, End, House, Order, Spawner, Wish};
 #[derive(Debug)]
 pub(super) struct Vassals<S: Spawner> {
     pub(super) house: Arc<House<S>>,
-    pub(super) known: BTreeMap<SiteId, Vassal>,
+    pub(super) known: HashMap<SiteId, Vassal>,
     pub(super) tasks: JoinSet<End>,
     pub(super) sites: BTreeMap<Id, SiteId>,
     /// What an earlier emperor left of sites that have not begun yet.
@@ -50,7 +50,7 @@ impl<S: Spawner> Vassals<S> {
     pub(super) fn new(house: Arc<House<S>>) -> Self {
         Self {
             house,
-            known: BTreeMap::new(),
+            known: HashMap::new(),
             tasks: JoinSet::new(),
             sites: BTreeMap::new(),
             estates: Estates::new(),
@@ -63,8 +63,11 @@ impl<S: Spawner> Vassals<S> {
         self.known.len()
     }
 
-    pub(super) fn ids(&self) -> impl Iterator<Item = SiteId> {
-        self.known.keys().copied()
+    /// All, sorted.
+    pub(super) fn ids(&self) -> Vec<SiteId> {
+        let mut ids: Vec<_> = self.known.keys().copied().collect();
+        ids.sort_unstable();
+        ids
     }
 
     /// This is wanted from now on.
