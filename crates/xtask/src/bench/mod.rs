@@ -20,6 +20,8 @@ pub(crate) enum Arguments {
     /// What stands behind the proxies of `router`; started by it, with a socket as standard input
     #[command(hide = true)]
     Backend,
+    /// The public test-suite of HTTP caches against the fastrouter
+    HttpCache(router::http_cache::Arguments),
     /// From the commit of a row to the `exec` of its worker
     Spawn(spawn::Arguments),
     /// What happens by the thousands: kills, cold starts, a crash storm, an update of every row
@@ -31,6 +33,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), Ta
     match arguments {
         Arguments::Router(arguments) => Ok(router::run(workspace, arguments)?),
         Arguments::Backend => Ok(router::backend::serve()?),
+        Arguments::HttpCache(arguments) => Ok(router::http_cache::run(workspace, arguments)?),
         Arguments::Spawn(arguments) => spawn::run(workspace, arguments),
         Arguments::Supervision(arguments) => supervision::run(workspace, arguments),
     }

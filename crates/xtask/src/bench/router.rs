@@ -12,6 +12,7 @@
 //! | [`stage`] | the private folder, the cores, the backend |
 //! | [`process`], [`cpu`] | processes that end with their owner, and the CPU they take |
 //! | [`load`], [`syscalls`] | wrk, strace |
+//! | [`http_cache`] | the public test-suite of HTTP caches |
 //! | [`figures`], [`report`] | medians and ratios, and how they are written down |
 
 pub(super) mod backend;
@@ -19,6 +20,7 @@ mod contender;
 mod cpu;
 mod emperor;
 mod figures;
+pub(super) mod http_cache;
 mod load;
 mod process;
 mod report;

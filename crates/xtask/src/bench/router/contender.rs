@@ -89,7 +89,7 @@ impl Contender {
             Plan::Fastrouter { .. } => {
                 let listener = UnixListener::bind(&link_path).map_err(file(&link_path))?;
                 let process = Process::start(&mut command)?;
-                let link = emperor::serve(&listener, &stage.backend()).map_err(bad)?;
+                let link = emperor::serve(&listener, &stage.backend(), None).map_err(bad)?;
                 (process, Some(link))
             }
         };
@@ -163,7 +163,7 @@ impl Headers {
     }
 }
 
-fn listening_socket() -> Result<TcpListener, RouterBenchError> {
+pub(super) fn listening_socket() -> Result<TcpListener, RouterBenchError> {
     let bind = || {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.set_nonblocking(true)?;

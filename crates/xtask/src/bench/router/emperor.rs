@@ -17,17 +17,47 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 const GENERATION: u64 = 1;
 
+/// What the fastrouter keeps of the site's pages.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kept {
+    mode: &'static str,
+    memory_bytes: u64,
+    /// Whether the site answers for whatever host is named.
+    any_host: bool,
+}
+
+impl Kept {
+    /// In this mode, for requests that name any host.
+    pub(super) fn of_any_host(mode: &'static str) -> Self {
+        Self {
+            mode,
+            memory_bytes: 256 << 20,
+            any_host: true,
+        }
+    }
+}
+
 /// Waits for a fastrouter, tells it everything, and waits until all of its threads have it.
 ///
 /// The link is to be kept open as long as the fastrouter is measured.
-pub(super) fn serve(listener: &UnixListener, backend: &Path) -> io::Result<UnixStream> {
+pub(super) fn serve(
+    listener: &UnixListener,
+    backend: &Path,
+    kept: Option<Kept>,
+) -> io::Result<UnixStream> {
     wait_for(listener)?;
     let (mut link, _) = listener.accept()?;
     link.set_read_timeout(Some(PATIENCE))?;
-    for message in messages(backend) {
+    for message in messages(backend, kept) {
         link.write_all(&frame(&message)?)?;
     }
     while !acknowledges(&receive(&mut link)?) {}
+    if kept.is_some() {
+        link.write_all(&frame(&json!({"type": "resume-cache"}))?)?;
+        // The answer comes from after it.
+        link.write_all(&frame(&json!({"type": "ask-stats", "token": 1}))?)?;
+        while receive(&mut link)?["type"] != "stats" {}
+    }
     Ok(link)
 }
 
@@ -46,10 +76,15 @@ fn acknowledges(message: &Value) -> bool {
     message["type"] == "acknowledged" && message["generation"] == GENERATION
 }
 
-fn messages(backend: &Path) -> [Value; 4] {
+fn messages(backend: &Path, kept: Option<Kept>) -> [Value; 4] {
+    let site = if kept.is_some_and(|kept| kept.any_host) {
+        "bench"
+    } else {
+        ""
+    };
     let settings = json!({
         "type": "settings",
-        "default_site": "",
+        "default_site": site,
         "trusted_proxies": [],
         "max_head_bytes": 32 * 1024,
         "max_target_bytes": 8 * 1024,
@@ -61,6 +96,8 @@ fn messages(backend: &Path) -> [Value; 4] {
         "max_connections": 10_000,
         "drain_timeout_ms": 30_000,
         "access_log": null,
+        "cache_memory_bytes": kept.map_or(0, |kept| kept.memory_bytes),
+        "purge_allow": ["127.0.0.0/8"],
     });
     let route = json!({
         "id": 1,
@@ -72,6 +109,7 @@ fn messages(backend: &Path) -> [Value; 4] {
         ]},
         "queue_depth": 100,
         "queue_timeout_ms": 30_000,
+        "cache": kept.map(|kept| json!({"mode": kept.mode, "max_page_bytes": 8 << 20})),
     });
     [
         settings,
@@ -102,6 +140,7 @@ fn receive(link: &mut UnixStream) -> io::Result<Value> {
 #[cfg(test)]
 mod tests {
     use bytes::BytesMut;
+    use wire::cache::CacheModeFrame;
     use wire::route::{ToRouter, parse_change};
 
     use super::*;
@@ -109,7 +148,8 @@ mod tests {
     #[test]
     fn a_fastrouter_understands_every_message() {
         let mut sent = BytesMut::new();
-        for message in messages(Path::new("/run/backend.sock")) {
+        let kept = Some(Kept::of_any_host("until-purged"));
+        for message in messages(Path::new("/run/backend.sock"), kept) {
             sent.extend_from_slice(&frame(&message).unwrap());
         }
         let mut next = || wire::frame::decode(&mut sent).unwrap().unwrap();
@@ -118,6 +158,8 @@ mod tests {
         let ToRouter::TablePart { routes } = next() else {
             panic!("the third message is no part of a table");
         };
+        let cache = routes[0].cache.as_ref().unwrap();
+        assert_eq!(cache.mode, CacheModeFrame::UntilPurged);
         let change = parse_change(1, routes, &[]).unwrap();
         assert_eq!(change.upserts[0].canonical.as_str(), HOST);
         assert!(matches!(next(), ToRouter::TableEnd));
