@@ -4,6 +4,7 @@
 use http_body_util::Full;
 use hyper::header::COOKIE;
 use hyper::{Method, StatusCode};
+use serde_json::Value;
 use support::House;
 use support::client::request;
 use support::django::Project;
@@ -47,6 +48,24 @@ async fn the_administrator_logs_in_at_every_site_through_the_router() {
                 "{listed} is not listed at {domain}"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn no_visitor_meets_a_page_that_was_never_asked_for_before() {
+    let house = House::open_with("[vassal.ready]\nwarm = ['/', '/sluggish/']\n").await;
+    house.postgres.make_application_database().await;
+    let domain = DOMAINS[0];
+    let project = Project::populate(&house, "django", APPLICATION_DATABASE, &[domain]);
+    project.serve(domain, "gunicorn").await;
+    let mut first = house.page(domain).await;
+    for _ in 0..2 {
+        let page = house.client.get(domain, "/sluggish/").await;
+        assert_eq!(page.json()["call"], 2, "one worker was asked once before");
+        let outcome = house.emperor.run(&["reload", "red"]).await;
+        assert_eq!(outcome.code, 0, "{outcome:?}");
+        let another = |page: &Value| page["pid"] != first["pid"];
+        first = house.page_where(domain, another).await;
     }
 }
 

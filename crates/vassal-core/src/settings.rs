@@ -39,7 +39,9 @@ pub struct Settings {
 pub struct Ready {
     /// How it is found out.
     pub probe: Probe,
-    /// How long an instance may take from its spawn.
+    /// What is asked for besides, once each, before visitors are let in; whatever the answers are.
+    pub warm: Arc<[String]>,
+    /// How long an instance may take from its spawn, what is asked for besides included.
     pub timeout: Duration,
 }
 

@@ -1,6 +1,6 @@
 //! The revision of a specification: a hash over everything that decides how it runs and is reached.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use site_model::{AliasKind, QueueBounds, Revision, RunAs};
@@ -163,6 +163,12 @@ impl Encoder {
         });
     }
 
+    fn paths(&mut self, name: &str, value: &Arc<[String]>, unsaid: &Arc<[String]>) {
+        self.setting(name, value, unsaid, |encoder, paths| {
+            encoder.list(&**paths, |encoder, path| encoder.text(path));
+        });
+    }
+
     fn choice<W: Word>(&mut self, name: &str, value: W, unsaid: W) {
         self.setting(name, &value, &unsaid, |encoder, word| encoder.word(*word));
     }
@@ -171,7 +177,12 @@ impl Encoder {
     fn settings(&mut self, settings: &Settings, reach: &ReachPieces) {
         let unsaid = &*UNSAID;
         let Settings {
-            ready: Ready { probe, timeout },
+            ready:
+                Ready {
+                    probe,
+                    warm,
+                    timeout,
+                },
             health,
             instances,
             idle,
@@ -189,6 +200,7 @@ impl Encoder {
             cache: _,
         } = settings;
         self.setting("ready.probe", probe, &unsaid.ready.probe, Self::probe);
+        self.paths("ready.warm", warm, &unsaid.ready.warm);
         self.span("ready.timeout", *timeout, unsaid.ready.timeout);
         self.health(health, &unsaid.health);
         self.instances(instances, &unsaid.instances);
@@ -256,10 +268,7 @@ impl Encoder {
             answered,
         } = idle;
         self.span("idle.stop_after", *stop_after, unsaid.stop_after);
-        let name = "idle.answer_without_waking";
-        self.setting(name, answered, &unsaid.answered, |encoder, paths| {
-            encoder.list(&**paths, |encoder, path| encoder.text(path));
-        });
+        self.paths("idle.answer_without_waking", answered, &unsaid.answered);
     }
 
     fn restart(&mut self, restart: &Restart, unsaid: &Restart) {

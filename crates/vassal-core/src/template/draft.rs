@@ -48,6 +48,7 @@ pub(crate) struct Draft {
     pub(crate) instances_max_surge: u32,
     pub(crate) idle_stop_after: Duration,
     pub(crate) idle_answered: Arc<[String]>,
+    pub(crate) ready_warm: Arc<[String]>,
     pub(crate) queue_depth: u32,
     pub(crate) queue_timeout: Duration,
     pub(crate) backoff_initial: Duration,
@@ -151,6 +152,7 @@ impl Draft {
         Settings {
             ready: Ready {
                 probe: self.probe(),
+                warm: Arc::clone(&self.ready_warm),
                 timeout: self.ready_timeout,
             },
             health: Health {

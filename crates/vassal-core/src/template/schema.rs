@@ -77,6 +77,12 @@ pub const KEYS: &[Key] = &[
         "statuses that count as ready: numbers and ranges, separated by commas",
     ),
     new(
+        "ready.warm",
+        Kind::Targets(|draft| &mut draft.ready_warm),
+        "[]",
+        "paths that are asked for as well before visitors are let in, one after the other, so that no visitor waits for what is made at the first request; any answer will do",
+    ),
+    new(
         "ready.timeout",
         Kind::Duration(Zero::Refused, |draft| &mut draft.ready_timeout),
         "\"60s\"",

@@ -125,6 +125,7 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("ready.probe", "'connect'"),
     ("ready.path", "'/other'"),
     ("ready.status", "'200'"),
+    ("ready.warm", "['/other']"),
     ("ready.timeout", "'61s'"),
     ("health.interval", "'61s'"),
     ("health.path", "'/other'"),

@@ -197,6 +197,7 @@ impl RunningInstance {
             notified: self.notified.clone(),
             ready: Ready {
                 probe: health.probe.clone(),
+                warm: Arc::default(),
                 timeout: health.timeout,
             },
             since: Instant::now(),

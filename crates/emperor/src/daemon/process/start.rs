@@ -33,6 +33,8 @@ pub(crate) enum Step {
     Connect,
     /// Waiting until it gives an answer that counts.
     Answer,
+    /// Asking it for what is to be warm.
+    Warm,
     /// Putting it into the route table.
     Publish,
     /// Waiting until every thread of the router knows.
@@ -53,6 +55,7 @@ impl Step {
             Self::Notify => "notify",
             Self::Connect => "connect",
             Self::Answer => "answer",
+            Self::Warm => "warm",
             Self::Publish => "publish",
             Self::Acknowledge => "acknowledge",
         }

@@ -119,6 +119,7 @@ fn settings(instances: u32) -> Settings {
     Settings {
         ready: Ready {
             probe: Probe::Connect,
+            warm: Arc::default(),
             timeout: READY_TIMEOUT,
         },
         instances: Instances {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use http_edge::upstream::{AnswerError, EncodeError, UnspokenProtocol};
 use site_model::{Hostname, Protocol};
 use thiserror::Error;
+use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 use vassal_core::settings::{Probe, Ready};
@@ -28,6 +29,8 @@ use exchange::Question;
 const FOR_A_SOCKET: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 /// Pauses after an unwanted answer: each question is a request that the worker has to serve.
 const FOR_AN_ANSWER: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+const ANY_STATUS: (u16, u16) = (100, 599);
 
 /// Why an instance was not found ready.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -105,10 +108,10 @@ type Seen = watch::Sender<ProbeMiss>;
 impl Prober {
     /// Resolves once the instance is ready, or its time is up. Cancel safe.
     pub(super) async fn run(self) -> Result<(), ProbeFailure> {
-        let question = self.question()?;
+        let questions = self.questions()?;
         let seen = Seen::new(self.first_miss());
         let deadline = self.since + self.ready.timeout;
-        match timeout_at(deadline, self.until_ready(question.as_ref(), &seen)).await {
+        match timeout_at(deadline, self.until_ready(&questions, &seen)).await {
             Ok(()) => Ok(()),
             Err(_) => Err(ProbeFailure::TimedOut {
                 after: self.ready.timeout,
@@ -117,14 +120,20 @@ impl Prober {
         }
     }
 
-    fn question(&self) -> Result<Option<Question>, ProbeFailure> {
-        match &self.ready.probe {
-            Probe::Http { path, status } => {
-                let question = Question::new(self.protocol, path, &self.host, status.clone())?;
-                Ok(Some(question))
-            }
-            Probe::Notify | Probe::Connect => Ok(None),
-        }
+    /// What tells that it is ready, and then what is to be warm.
+    fn questions(&self) -> Result<Vec<(Step, Question)>, UnspokenProtocol> {
+        let probe = match &self.ready.probe {
+            Probe::Http { path, status } => Some((Step::Answer, path, status.clone())),
+            Probe::Notify | Probe::Connect => None,
+        };
+        let warm = self.ready.warm.iter();
+        let warm = warm.map(|path| (Step::Warm, path, vec![ANY_STATUS]));
+        let asked = probe.into_iter().chain(warm);
+        let asked = asked.map(|(step, path, accepted)| {
+            let question = Question::new(self.protocol, path, &self.host, accepted)?;
+            Ok((step, question))
+        });
+        asked.collect()
     }
 
     fn first_miss(&self) -> ProbeMiss {
@@ -140,28 +149,45 @@ impl Prober {
         }
     }
 
-    async fn until_ready(&self, question: Option<&Question>, seen: &Seen) {
+    async fn until_ready(&self, questions: &[(Step, Question)], seen: &Seen) {
         if self.ready.probe == Probe::Notify {
             self.note(Step::Notify);
             self.until_notified(seen).await;
         }
-        let mut pauses = Pauses::new(FOR_AN_ANSWER);
         self.note(Step::Connect);
-        loop {
-            let stream = until_connected(&self.socket, seen).await;
-            let Some(question) = question else { break };
-            self.note(Step::Answer);
-            seen.send_replace(ProbeMiss::NoAnswer(question.path().to_owned()));
-            match question.ask(stream).await {
-                Ok(()) => break,
-                Err(miss) => seen.send_replace(miss),
-            };
-            pauses.pause().await;
+        let mut stream = Some(until_connected(&self.socket, seen).await);
+        for (step, question) in questions {
+            self.until_answered(*step, question, stream.take(), seen)
+                .await;
         }
         // A server may set its socket's mode after it was found above, and some choose 0666.
         if let Err(miss) = self.socket.let_out() {
             seen.send_replace(miss);
             std::future::pending::<()>().await;
+        }
+    }
+
+    /// Asks until the answer counts, first on the connection that is there already.
+    async fn until_answered(
+        &self,
+        step: Step,
+        question: &Question,
+        mut connected: Option<UnixStream>,
+        seen: &Seen,
+    ) {
+        let mut pauses = Pauses::new(FOR_AN_ANSWER);
+        loop {
+            let stream = match connected.take() {
+                Some(stream) => stream,
+                None => until_connected(&self.socket, seen).await,
+            };
+            self.note(step);
+            seen.send_replace(ProbeMiss::NoAnswer(question.path().to_owned()));
+            match question.ask(stream).await {
+                Ok(()) => return,
+                Err(miss) => seen.send_replace(miss),
+            };
+            pauses.pause().await;
         }
     }
 
@@ -186,7 +212,7 @@ impl Prober {
     }
 }
 
-async fn until_connected(socket: &WorkerSocket, seen: &Seen) -> tokio::net::UnixStream {
+async fn until_connected(socket: &WorkerSocket, seen: &Seen) -> UnixStream {
     let mut pauses = Pauses::new(FOR_A_SOCKET);
     loop {
         match socket.connect().await {

@@ -197,8 +197,8 @@ async fn what_stood_in_the_way_is_told_when_the_time_is_up() {
     let unbound = house.start(unbound).await.unwrap();
     tokio::time::pause();
     let soon = |probe| Ready {
-        probe,
         timeout: Duration::from_secs(59),
+        ..ready(probe)
     };
     for (instance, wanted, expected) in [
         (

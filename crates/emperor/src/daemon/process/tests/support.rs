@@ -3,7 +3,7 @@
 use std::fs::{Permissions, read_to_string};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::process::Pid;
@@ -191,6 +191,7 @@ impl Run {
 pub(super) fn ready(probe: Probe) -> Ready {
     Ready {
         probe,
+        warm: Arc::default(),
         timeout: PATIENCE,
     }
 }
