@@ -30,6 +30,7 @@ impl Config {
             ),
             ("spawn", self.spawn == before.spawn),
             ("rollout", self.rollout == before.rollout),
+            ("reload", self.reload_settle == before.reload_settle),
             ("logs", *logs == before.logs),
             ("purge", self.purge_targets == before.purge_targets),
             ("site", self.sites == before.sites),

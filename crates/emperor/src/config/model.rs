@@ -48,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) spawn: Spawn,
     /// `[rollout]`
     pub(crate) rollout: Rollout,
+    /// `reload.settle`: how long counts of reloads have to be still before sites are replaced.
+    pub(crate) reload_settle: Duration,
     /// `[logs]`
     pub(crate) logs: Logs,
     /// `[[purge.target]]`

@@ -69,6 +69,7 @@ fn read_root(document: &Spanned<DeTable<'_>>, context: Context<'_>, findings: &F
         policy: read_policy(root.section("policy")),
         spawn: read_spawn(root.section("spawn")),
         rollout: rollout::read(root.section("rollout")),
+        reload_settle: read_reload(root.section("reload")),
         logs: read_logs(root.section("logs")),
         purge_targets: purge::read(root.section("purge"), &base, surroundings),
         sites: read_sites(root.sections("site")),
@@ -314,6 +315,12 @@ fn read_spawn(mut section: Section<'_>) -> Spawn {
     };
     section.finish();
     spawn
+}
+
+fn read_reload(mut section: Section<'_>) -> Duration {
+    let settle = section.duration("settle", Duration::from_millis(500));
+    section.finish();
+    settle
 }
 
 fn read_logs(mut section: Section<'_>) -> Logs {

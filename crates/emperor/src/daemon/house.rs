@@ -1,7 +1,7 @@
 //! The house while it is open: every task of the daemon, with its owner.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use site_registry::cluster::{
     ClusterError, ClusterOptions, ClusterState, Durability, PrivateCluster,
@@ -112,8 +112,12 @@ impl House {
         let statuses = Arc::new(StatusBoard::new(registry.handle()));
         let turns = Arc::new(Turns::new(max_starting(config), &config.rollout));
         let vassals = vassals(Arc::clone(&launcher), &turns, &board, &statuses);
-        let (supervisor, orders, supervisor_pulse) =
-            SupervisorPart::start(vassals, &registry.handle(), catalog, left);
+        let (supervisor, orders, supervisor_pulse) = SupervisorPart::start(
+            vassals,
+            &registry.handle(),
+            catalog,
+            (config.reload_settle, left),
+        );
         let (reread, rereads) = mpsc::channel(COMMANDS);
         let subject = Subject {
             statuses: Arc::clone(&statuses),
@@ -248,7 +252,7 @@ impl SupervisorPart {
         vassals: vassal::House<Launcher>,
         registry: &RegistryHandle,
         catalog: Arc<Catalog>,
-        left: Left,
+        (stillness, left): (Duration, Left),
     ) -> (Self, mpsc::Sender<Command>, PulseMonitor) {
         let (catalog, catalogs) = watch::channel(catalog);
         let (shutdown, shutdowns) = watch::channel(None);
@@ -263,7 +267,7 @@ impl SupervisorPart {
             settled: settle,
             pulse,
         };
-        let supervisor = Supervisor::new(Arc::new(vassals), channels, left);
+        let supervisor = Supervisor::new(Arc::new(vassals), channels, stillness, left);
         let part = Self {
             catalog,
             shutdown,

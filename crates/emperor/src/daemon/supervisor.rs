@@ -4,12 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 use site_model::{RejectionReason, RunAs, SiteId};
 use site_registry::{Desired, Row};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tracing::info;
 use vassal_core::lifecycle::Haste;
 use vassal_core::{Action, Address, Catalog, Resolution, VassalSpec, Want, plan};
@@ -18,9 +20,11 @@ use super::handle::{Command, Selection};
 use super::process::Left;
 use super::pulse::Pulse;
 use super::vassal::{House, Spawner, Wish};
+use settling::Settling;
 use vassals::Vassals;
 
 mod inheritance;
+mod settling;
 mod vassals;
 
 /// Rows that are resolved, or told of, between two looks at everything else.
@@ -55,6 +59,7 @@ pub(super) struct Supervisor<S: Spawner> {
     /// The rows that `resolution` has.
     rows: OrdMap<SiteId, Row>,
     resolution: Resolution,
+    settling: Settling,
     /// What the vassals were told.
     told: OrdMap<SiteId, Want>,
     /// Those that were told something else, since their user can't be had on this machine.
@@ -66,7 +71,12 @@ pub(super) struct Supervisor<S: Spawner> {
 
 impl<S: Spawner> Supervisor<S> {
     /// A supervisor that has told nobody anything yet.
-    pub(super) fn new(house: Arc<House<S>>, channels: Channels, left: Left) -> Self {
+    pub(super) fn new(
+        house: Arc<House<S>>,
+        channels: Channels,
+        settle: Duration,
+        left: Left,
+    ) -> Self {
         let catalog = channels.catalog.borrow().clone();
         Self {
             vassals: Vassals::new(Arc::clone(&house)),
@@ -74,6 +84,7 @@ impl<S: Spawner> Supervisor<S> {
             channels,
             rows: OrdMap::new(),
             resolution: Resolution::new(catalog),
+            settling: Settling::new(settle),
             told: OrdMap::new(),
             refused: BTreeSet::new(),
             left,
@@ -93,6 +104,7 @@ impl<S: Spawner> Supervisor<S> {
                     }
                 }
                 Ok(()) = self.channels.desired.changed() => self.follow().await,
+                () = settling::until(self.settling.due()) => self.follow().await,
                 Ok(()) = self.channels.catalog.changed() => self.change_catalog().await,
                 Some(command) = self.channels.commands.recv() => self.obey(command),
                 Ok(()) = self.channels.pulse.asked() => {}
@@ -111,7 +123,9 @@ impl<S: Spawner> Supervisor<S> {
         if !desired.is_known() {
             return;
         }
-        self.resolve(&desired.rows).await;
+        let now = Instant::now();
+        let rows = self.settling.hold(&self.rows, &desired.rows, now);
+        self.resolve(&rows).await;
         if *self.channels.settled.borrow() {
             return self.tell().await;
         }

@@ -9,6 +9,8 @@ use vassal_core::{CatalogInput, TemplateSource};
 use super::*;
 use crate::daemon::vassal::stage::{Scene, Stage};
 
+const SETTLE: Duration = Duration::from_millis(500);
+
 struct Test {
     scene: Scene,
     desired: watch::Sender<Arc<Desired>>,
@@ -34,7 +36,8 @@ impl Test {
             settled: settle,
             pulse: crate::daemon::pulse::pulse().0,
         };
-        let supervisor = Supervisor::new(Arc::clone(&scene.house), channels, Left::default());
+        let supervisor =
+            Supervisor::new(Arc::clone(&scene.house), channels, SETTLE, Left::default());
         let task = tokio::spawn(async move {
             let _catalog = catalog;
             supervisor.run().await;
@@ -300,4 +303,26 @@ async fn a_worker_that_hangs_is_found_and_replaced() {
         })
         .await;
     assert_eq!(test.scene.routed(id(1)), Some(vec![2]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_of_reloads_replaces_a_site_once() {
+    let mut test = Test::start(Stage::default());
+    let reloaded = |reloads| {
+        let site = site(1, "a.example");
+        Row::Site(Arc::new(Site { reloads, ..site }))
+    };
+    test.write([reloaded(0)]);
+    test.until(1, SiteState::Ready).await;
+    for reloads in 1..=5 {
+        test.write([reloaded(reloads)]);
+        tokio::time::sleep(SETTLE / 2).await;
+        assert_eq!(test.scene.routed(id(1)), Some(vec![1]), "it waits");
+    }
+    let second = |status: Option<&SiteStatus>| {
+        status.is_some_and(|s| s.instances.iter().all(|i| i.incarnation.get() == 2))
+    };
+    test.scene.until(id(1), second).await;
+    tokio::time::sleep(SETTLE * 10).await;
+    assert_eq!(test.scene.routed(id(1)), Some(vec![2]), "once");
 }
