@@ -20,6 +20,7 @@ mod many;
 mod masses;
 mod mistakes;
 mod private_cluster;
+mod purges;
 mod quickstart;
 mod reloads;
 mod removals;

@@ -8,6 +8,7 @@
 //! | [`emperor`] | the daemon and its command line |
 //! | [`client`] | HTTP towards the router |
 //! | [`django`] | Django projects, and what a person does in their admin |
+//! | [`paper`] | a site whose pages are rows of a watched table |
 //! | [`machine`] | a machine that a real systemd runs |
 //! | [`load`] | requests that go on while something happens |
 //! | [`open_loop`] | requests that come at a fixed rate, each of which is recorded |
@@ -32,6 +33,7 @@ pub mod house;
 pub mod load;
 pub mod machine;
 pub mod open_loop;
+pub mod paper;
 pub mod place;
 pub mod postgres;
 pub mod processes;
@@ -45,6 +47,7 @@ pub use house::{House, Row};
 pub use load::Load;
 pub use machine::Machine;
 pub use open_loop::{OpenLoop, Traffic};
+pub use paper::Paper;
 pub use place::Place;
 pub use postgres::Postgres;
 pub use wait::{PATIENCE, eventually};

@@ -93,6 +93,11 @@ impl Place {
         self.copy_of("steady-worker")
     }
 
+    /// A copy of the worker whose pages are rows.
+    pub fn paper_worker(&self) -> PathBuf {
+        self.copy_of("paper-worker")
+    }
+
     /// Copies the three programs, so that they can be replaced. An emperor that is started here
     /// afterwards is the copy.
     pub fn own_programs(&self) {

@@ -49,6 +49,8 @@ pub struct Standing {
     pub queued: usize,
     /// Why the last attempt failed; `None`: it didn't.
     pub failing: Option<String>,
+    /// When it tries again, where it waits for that.
+    pub next_try: Option<std::time::Instant>,
     /// How many orders were given up since the start.
     pub dead: u64,
 }
@@ -202,7 +204,13 @@ impl Task {
     }
 
     fn begin(&mut self, mut clients: Clients) -> Doing {
-        match self.queue.next(Instant::now().into_std()) {
+        let next = self.queue.next(Instant::now().into_std());
+        self.tell_next_try(match &next {
+            Next::At(at) => Some(*at),
+            // An attempt that goes on is the next try itself.
+            Next::Job(_) | Next::Idle => None,
+        });
+        match next {
             Next::Job(job) => {
                 let target = Arc::clone(&self.target);
                 Doing::Attempt(Box::pin(attempt(target, clients, job)))
@@ -252,6 +260,14 @@ impl Task {
             }
             let differs = standing.failing != failing;
             standing.failing = failing;
+            differs
+        });
+    }
+
+    fn tell_next_try(&self, next_try: Option<std::time::Instant>) {
+        self.standing.send_if_modified(|standing| {
+            let differs = standing.next_try != next_try;
+            standing.next_try = next_try;
             differs
         });
     }

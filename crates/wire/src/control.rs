@@ -2,11 +2,16 @@
 //!
 //! The OpenAPI document that the daemon serves is derived from these types.
 
+mod cache;
 mod status;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use cache::{
+    CacheStatus, CachedDocument, PageDocument, PurgeDocument, PurgeTargetStatus, PurgedDocument,
+    PurgesStatus, ReasonDocument, SiteCacheDocument,
+};
 pub use status::{
     DatabaseStatus, EmperorStatus, EventDocument, ExitDocument, FailedStepDocument,
     InstanceDocument, RolloutStatus, RouterStatus, SiteDocument, StartDocument, StatusDocument,

@@ -1,12 +1,17 @@
 //! The grammar of the command line, as clap derives it: names, help texts, examples. It parses and
 //! knows nothing of what the commands do.
 
+mod caches;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use site_model::{HostPattern, SiteId, Slug, SlugError, TemplateName};
+
+use caches::PURGE_EXAMPLES;
+pub(crate) use caches::{Cache, CacheShow, Purge, Watches};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -81,6 +86,12 @@ pub(crate) enum Command {
     /// What is wrong in a file is said, and then nothing has changed. Only sites that became something
     /// else are replaced. SIGHUP does the same without an answer.
     Reread,
+    /// Have caches drop pages, here and in front, and tell the purge's id
+    #[command(after_help = PURGE_EXAMPLES)]
+    Purge(Purge),
+    /// Show what is stored of a site's pages, and why others are not
+    #[command(subcommand)]
+    Cache(Cache),
     /// Show what a site's workers wrote
     Logs(Logs),
     /// Believe that the sites that are held really are gone
@@ -320,6 +331,8 @@ pub(crate) enum Db {
     Status(Format),
     /// Show every row of `database.source`, and what would run of it
     CheckSource(Format),
+    /// List the tables whose changes purge or reload, and what a row's change would do
+    Watches(Watches),
 }
 
 /// `emperor completions`
@@ -377,6 +390,12 @@ mod tests {
             "emperor site remove portal",
             "emperor reload a b c",
             "emperor reload --all",
+            "emperor purge portal --path / --prefix /a/ --tag t",
+            "emperor purge portal --all --json",
+            "emperor purge --all",
+            "emperor cache show portal --path / --json",
+            "emperor db watches --json",
+            "emperor db watches blog_post --explain {\"id\":7}",
             "emperor reread --config /etc/emperor/emperor.toml",
             "emperor logs portal --follow --lines 5",
             "emperor confirm-removals",
@@ -404,6 +423,11 @@ mod tests {
             "emperor",
             "emperor reload",
             "emperor reload --all portal",
+            "emperor purge portal",
+            "emperor purge --path /",
+            "emperor purge portal --all --path /",
+            "emperor db watches --explain {}",
+            "emperor db watches t --explain 7",
             "emperor status --json --watch",
             "emperor status Not_A_Slug",
             "emperor site add portal --id 0",

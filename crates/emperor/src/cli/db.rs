@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::output;
 use super::source;
 use super::text::Tone;
+use super::watches;
 use crate::config::Config;
 
 /// Runs the command.
@@ -24,6 +25,7 @@ pub(super) async fn run(command: &Db, config: &Config, client: &Client) -> Resul
         Db::Url(format) => url(*format, config),
         Db::Psql { arguments } => Err(psql(arguments, config, client).await),
         Db::Migrate => migrate(config, client).await,
+        Db::Watches(command) => watches::run(command, &target(config, client).await?).await,
         Db::Status(format) => status(*format, config, client).await,
         Db::CheckSource(format) => {
             source::check(*format, config, &target(config, client).await?).await

@@ -10,6 +10,7 @@
 //! | the others | one command each |
 
 mod args;
+mod cache;
 mod check;
 mod client;
 mod db;
@@ -23,6 +24,7 @@ mod source;
 mod status;
 mod template;
 pub(crate) mod text;
+mod watches;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -91,6 +93,8 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Status(command) => asking(file, async |ask, _| status::run(command, ask).await),
         Command::Site(command) => asking(file, async |ask, _| site::run(command, ask).await),
         Command::Reload(command) => asking(file, async |ask, _| orders::reload(command, ask).await),
+        Command::Purge(command) => asking(file, async |ask, _| cache::purge(command, ask).await),
+        Command::Cache(command) => asking(file, async |ask, _| cache::run(command, ask).await),
         Command::Reread => asking(file, async |ask, _| orders::reread(ask).await),
         Command::Logs(command) => asking(file, async |ask, _| logs::run(command, ask).await),
         Command::ConfirmRemovals => {

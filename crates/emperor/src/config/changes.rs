@@ -32,6 +32,10 @@ impl Config {
             ("rollout", self.rollout == before.rollout),
             ("reload", self.reload_settle == before.reload_settle),
             ("logs", *logs == before.logs),
+            (
+                "router.cache.memory",
+                self.keeps_pages() == before.keeps_pages(),
+            ),
             ("purge", self.purge_targets == before.purge_targets),
             ("site", self.sites == before.sites),
         ];

@@ -230,6 +230,13 @@ pub(crate) struct ConfiguredSite {
     pub(crate) run_as: Option<RunAs>,
 }
 
+impl Config {
+    /// Whether somebody here keeps pages, so that purges have to be followed.
+    pub(crate) fn keeps_pages(&self) -> bool {
+        self.router.cache_memory_bytes > 0 || !self.purge_targets.is_empty()
+    }
+}
+
 impl Secret {
     /// Wraps a value.
     pub(crate) fn new(value: String) -> Self {

@@ -5,24 +5,27 @@ use std::path::PathBuf;
 
 use futures_util::stream::BoxStream;
 use site_model::{InstanceStatus, SiteId, SiteState, SiteStatus};
+use site_registry::purges::{EventId, Purge};
 use site_registry::{ConnectionStatus, EditError, NewSite, Row, SiteChange, Source as RowsSource};
 use vassal_core::diagnostic::Source;
 use vassal_core::resolve::{Rendering, TemplateInfo};
 use vassal_core::{InstanceContext, Reach, VassalSpec};
 use wire::control::{
-    DatabaseStatus, EmperorStatus, FileDocument, InstanceDocument, ReachDocument, RenderDocument,
-    RouterStatus, RowDocument, SettingDocument, SiteDocument, StatusDocument, TemplateDocument,
-    VariableDocument,
+    CachedDocument, DatabaseStatus, EmperorStatus, FileDocument, InstanceDocument, ReachDocument,
+    RenderDocument, RouterStatus, RowDocument, SettingDocument, SiteDocument, StatusDocument,
+    TemplateDocument, VariableDocument,
 };
 use wire::route::{InstanceStats, RouterStats};
 
+use super::caches::{self, SitesCaches};
 use super::rollout::{self, Waits};
 use super::story::{self, rfc3339};
 use super::{Daemon, rows};
 use crate::daemon::process::{off_the_loop, resident_bytes};
 use crate::daemon::router::keeper::RouterState;
 use crate::daemon::{
-    Handle, Overview, Reread, RereadError, RouterOverview, Selection, SiteEntry, Stopping,
+    Handle, Overview, PurgeError, Reread, RereadError, RouterOverview, Selection, SiteEntry,
+    Stopping,
 };
 
 /// The number of the instance that is shown.
@@ -87,6 +90,21 @@ impl Daemon for Handle {
         Self::confirm_removals(self).await
     }
 
+    async fn purge(&self, site: Option<SiteId>, what: Purge) -> Result<EventId, PurgeError> {
+        Self::purge(self, site, what).await
+    }
+
+    async fn cached(&self, site: SiteId, path: Option<String>) -> Option<CachedDocument> {
+        let (pages, router) = tokio::join!(self.pages(site, path), self.router());
+        let stats = caches::by_site(&router).remove(&site.get());
+        Some(CachedDocument {
+            site: site.get(),
+            suspended: caches::whole(&router)?.suspended,
+            counters: stats.map(caches::site),
+            pages: pages?.into_iter().map(caches::page).collect(),
+        })
+    }
+
     fn templates(&self) -> Vec<TemplateDocument> {
         let catalog = self.catalog();
         catalog
@@ -140,6 +158,7 @@ fn document(overview: &Overview, memory: &HashMap<u32, u64>) -> StatusDocument {
             database: database(&overview.database, overview.rows),
             removals_held: overview.removals_held.iter().map(|id| id.get()).collect(),
             rollout: rollout::progress(overview),
+            purges: overview.purges.as_ref().map(caches::purges),
         },
         router: router(&overview.router),
         sites: overview
@@ -186,6 +205,7 @@ fn router(router: &RouterOverview) -> RouterStatus {
         connections: figure(|stats| stats.connections),
         requests: figure(|stats| stats.requests),
         in_flight: figure(|stats| stats.in_flight),
+        cache: caches::whole(router),
     }
 }
 
@@ -194,6 +214,7 @@ struct Figures<'a> {
     requests: BTreeMap<u64, &'a InstanceStats>,
     memory: &'a HashMap<u32, u64>,
     waits: Waits,
+    caches: SitesCaches<'a>,
 }
 
 impl<'a> Figures<'a> {
@@ -204,6 +225,7 @@ impl<'a> Figures<'a> {
             requests: instances.map(|stats| (stats.incarnation, stats)).collect(),
             memory,
             waits: Waits::new(&overview.replacing),
+            caches: caches::by_site(&overview.router),
         }
     }
 
@@ -222,6 +244,7 @@ impl<'a> Figures<'a> {
                 .iter()
                 .map(|one| self.instance(one))
                 .collect(),
+            cache: self.caches.get(&status.id.get()).map(|it| caches::site(it)),
             next_try_at: story.next_try_at.map(rfc3339),
             exit: story.last_exit.as_ref().map(story::exit),
             last_start: story.last_start.as_ref().map(story::start),

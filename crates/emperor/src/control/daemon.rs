@@ -6,10 +6,13 @@ use std::path::PathBuf;
 
 use futures_util::stream::BoxStream;
 use site_model::SiteId;
+use site_registry::purges::{EventId, Purge};
 use site_registry::{EditError, NewSite, SiteChange};
-use wire::control::{RenderDocument, RowDocument, StatusDocument, TemplateDocument};
+use wire::control::{
+    CachedDocument, RenderDocument, RowDocument, StatusDocument, TemplateDocument,
+};
 
-use crate::daemon::{Reread, RereadError, Selection, Stopping};
+use crate::daemon::{PurgeError, Reread, RereadError, Selection, Stopping};
 
 /// The running daemon, as the control API sees it.
 pub(crate) trait Daemon: Clone + Send + Sync + 'static {
@@ -52,6 +55,20 @@ pub(crate) trait Daemon: Clone + Send + Sync + 'static {
 
     /// Reads configuration, templates and rows again; returns when that is done.
     fn reread(&self) -> impl Future<Output = Result<Result<Reread, RereadError>, Stopping>> + Send;
+
+    /// Records a purge of a site's pages, or of every site's; returns once it is committed.
+    fn purge(
+        &self,
+        site: Option<SiteId>,
+        what: Purge,
+    ) -> impl Future<Output = Result<EventId, PurgeError>> + Send;
+
+    /// What is stored of a site; `None`: the router doesn't tell now.
+    fn cached(
+        &self,
+        site: SiteId,
+        path: Option<String>,
+    ) -> impl Future<Output = Option<CachedDocument>> + Send;
 
     /// Believes that the sites that are held are gone.
     fn confirm_removals(&self) -> impl Future<Output = Result<Vec<SiteId>, EditError>> + Send;

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `daemon` | what the API asks of the daemon, as a trait; `adapter` is the real one |
 //! | `socket` | the socket: who may connect, and who had it before |
-//! | `routes`, `logs`, `changes` | resources and methods |
+//! | `routes`, `logs`, `changes`, `purging` | resources and methods |
 //! | `rows` | rows as documents, documents as values |
 //! | `refusal` | every refusal, as status and document |
 //! | `tail` | reading a log that grows and is rotated |
@@ -14,9 +14,11 @@
 //! only one. Bodies are bounded; answers are made from levels, so that none waits for a vassal.
 
 mod adapter;
+mod caches;
 mod changes;
 mod daemon;
 mod logs;
+mod purging;
 mod refusal;
 mod rollout;
 mod routes;

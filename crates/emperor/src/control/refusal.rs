@@ -5,12 +5,12 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use site_model::template_hint;
-use site_registry::EditError;
+use site_registry::{EditError, LinkError};
 use thiserror::Error;
 use wire::control::{ErrorCode, ErrorDocument};
 
 use super::rows::FieldError;
-use crate::daemon::{RereadError, Stopping};
+use crate::daemon::{PurgeError, RereadError, Stopping};
 
 /// Why a request was not carried out.
 #[derive(Debug, Error)]
@@ -53,6 +53,15 @@ pub(crate) enum Refusal {
     /// Nothing can be rendered of a row that is wrong.
     #[error("{0}")]
     Rejected(String),
+    /// A purge without a name, or with names and all.
+    #[error("say what is to be purged: paths, prefixes and tags, or all of it")]
+    WhatToPurge,
+    /// The purge is not recorded.
+    #[error("nothing was purged: {0}")]
+    Purge(#[source] PurgeError),
+    /// The router has not answered in time.
+    #[error("the fastrouter does not tell what it has stored; `emperor status` shows how it is")]
+    RouterSilent,
     /// A log can't be read.
     #[error("could not read the log: {0}")]
     Log(#[from] std::io::Error),
@@ -65,7 +74,7 @@ impl Refusal {
             Self::NoSuchTemplate { .. } => (StatusCode::NOT_FOUND, ErrorCode::NoSuchTemplate),
             Self::NoSuchResource(_) => (StatusCode::NOT_FOUND, ErrorCode::NoSuchResource),
             Self::NoSuchMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::NoSuchResource),
-            Self::Field(_) => (StatusCode::BAD_REQUEST, ErrorCode::BadRequest),
+            Self::Field(_) | Self::WhatToPurge => (StatusCode::BAD_REQUEST, ErrorCode::BadRequest),
             Self::Body(rejection) => match rejection.status() {
                 StatusCode::PAYLOAD_TOO_LARGE => {
                     (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooLarge)
@@ -76,7 +85,13 @@ impl Refusal {
             Self::Edit(error) => edit_kind(error),
             Self::Stopping(_) => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),
             Self::Reread(error) => reread_kind(error),
-            Self::Rejected(_) => (StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::Refused),
+            Self::Rejected(_)
+            | Self::Purge(
+                PurgeError::NothingIsKept | PurgeError::Link(LinkError::Statement { .. }),
+            ) => (StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::Refused),
+            Self::Purge(PurgeError::Link(_)) | Self::RouterSilent => {
+                (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable)
+            }
             Self::Log(_) => (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal),
         }
     }

@@ -17,6 +17,7 @@ use wire::control::{
 use super::changes;
 use super::daemon::Daemon;
 use super::logs;
+use super::purging;
 use super::refusal::Refusal;
 use super::rows;
 use crate::daemon::Selection;
@@ -32,7 +33,7 @@ pub(super) struct Api<D> {
     pub(super) shutdown: CancellationToken,
 }
 
-type Answer<T> = Result<Json<T>, Refusal>;
+pub(super) type Answer<T> = Result<Json<T>, Refusal>;
 
 /// The API as an OpenAPI document.
 #[derive(Debug, OpenApi)]
@@ -55,6 +56,8 @@ type Answer<T> = Result<Json<T>, Refusal>;
         reload,
         reread,
         confirm_removals,
+        purging::purge,
+        purging::cached,
         list_templates,
         show_template
     ),
@@ -79,6 +82,8 @@ pub(super) fn router<D: Daemon>(daemon: D, shutdown: CancellationToken) -> Route
         .route("/v1/sites/{site}/render", get(render::<D>))
         .route("/v1/sites/{site}/logs", get(logs::logs::<D>))
         .route("/v1/reload", post(reload::<D>))
+        .route("/v1/sites/{site}/cache", get(purging::cached::<D>))
+        .route("/v1/purge", post(purging::purge::<D>))
         .route("/v1/reread", post(reread::<D>))
         .route("/v1/removals/confirm", post(confirm_removals::<D>))
         .route("/v1/templates", get(list_templates::<D>))

@@ -13,7 +13,8 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use site_model::{Site, SiteId};
-use site_registry::{EditError, NewSite, Row, SiteChange};
+use site_registry::purges::{EventId, Purge};
+use site_registry::{Doing, EditError, LinkError, NewSite, Row, SiteChange};
 use tempfile::TempDir;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
@@ -21,13 +22,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use wire::control::{
-    DatabaseStatus, EmperorStatus, RenderDocument, RouterStatus, RowDocument, SiteDocument,
-    StatusDocument, TemplateDocument,
+    CachedDocument, DatabaseStatus, EmperorStatus, RenderDocument, RouterStatus, RowDocument,
+    SiteDocument, StatusDocument, TemplateDocument,
 };
 
 use super::{ControlSocket, Daemon, SOCKET_NAME, rows, serve};
 use crate::cli::{Client, Stream};
-use crate::daemon::{Reread, RereadError, Selection, Stopping};
+use crate::daemon::{PurgeError, Reread, RereadError, Selection, Stopping};
 
 /// Rows in memory.
 #[derive(Debug, Clone, Default)]
@@ -142,6 +143,28 @@ impl Daemon for Paper {
         Ok(vec![id(7)])
     }
 
+    async fn purge(&self, site: Option<SiteId>, what: Purge) -> Result<EventId, PurgeError> {
+        match what {
+            Purge::Paths(paths) if paths[0].starts_with('/') => {
+                Ok(EventId::new(site.map_or(0, SiteId::get) + 40))
+            }
+            Purge::Everything => Ok(EventId::new(7)),
+            other => Err(PurgeError::Link(LinkError::Statement {
+                doing: Doing::Purging,
+                message: format!("{other:?} is no path"),
+            })),
+        }
+    }
+
+    async fn cached(&self, site: SiteId, path: Option<String>) -> Option<CachedDocument> {
+        path.is_none().then_some(CachedDocument {
+            site: site.get(),
+            suspended: false,
+            counters: None,
+            pages: vec![],
+        })
+    }
+
     fn templates(&self) -> Vec<TemplateDocument> {
         vec![TemplateDocument {
             name: "gunicorn".into(),
@@ -182,6 +205,7 @@ fn status(sites: Vec<SiteDocument>) -> StatusDocument {
             },
             removals_held: vec![],
             rollout: None,
+            purges: None,
         },
         router: RouterStatus {
             state: "running".into(),
@@ -192,6 +216,7 @@ fn status(sites: Vec<SiteDocument>) -> StatusDocument {
             connections: 0,
             requests: 0,
             in_flight: 0,
+            cache: None,
         },
         sites,
     }
@@ -207,6 +232,7 @@ fn site_document(site: &Site) -> SiteDocument {
         revision: None,
         restarts: 0,
         instances: vec![],
+        cache: None,
         next_try_at: None,
         exit: None,
         last_start: None,
@@ -426,7 +452,7 @@ async fn the_document_lists_every_resource_and_the_router_has_each() {
     let house = House::new().await;
     let (_, document) = house.ask(Method::GET, "/openapi.json", "").await;
     let paths = document["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 12, "{:?}", paths.keys());
+    assert_eq!(paths.len(), 14, "{:?}", paths.keys());
     for (path, methods) in paths {
         // It has no end, and a test of its own.
         if path == "/v1/changes" {
@@ -441,4 +467,33 @@ async fn the_document_lists_every_resource_and_the_router_has_each() {
     }
     let schemas = document["components"]["schemas"].as_object().unwrap();
     assert!(schemas.contains_key("StatusDocument") && schemas.contains_key("ErrorDocument"));
+}
+
+#[tokio::test]
+async fn what_is_purged_is_told_by_its_id_and_what_can_t_be_by_its_cause() {
+    let house = House::new().await;
+    let post = async |path: &str, body: Value| {
+        let (status, answer) = house.ask(Method::POST, path, &body.to_string()).await;
+        (status.as_u16(), answer.to_string())
+    };
+    let (status, answer) = post("/v1/sites", json!({"slug": "portal"})).await;
+    assert_eq!(status, 201, "{answer}");
+    for (body, expected, words) in [
+        (json!({"site": "portal", "paths": ["/"]}), 200, "[41]"),
+        (json!({"all": true}), 200, "[7]"),
+        (json!({"site": "portal"}), 400, "say what is to be purged"),
+        (json!({"all": true, "tags": ["a"]}), 400, "say what"),
+        (json!({"site": "nobody", "all": true}), 404, "nobody"),
+        (json!({"paths": ["a"]}), 422, "is no path"),
+    ] {
+        let (status, answer) = post("/v1/purge", body).await;
+        assert_eq!(status, expected, "{answer}");
+        assert!(answer.contains(words), "{answer}");
+    }
+    let stored = "/v1/sites/portal/cache";
+    let (status, cached) = house.ask(Method::GET, stored, "").await;
+    assert_eq!((status.as_u16(), &cached["site"]), (200, &json!(1)));
+    let one = "/v1/sites/1/cache?path=%2F";
+    let (status, _) = house.ask(Method::GET, one, "").await;
+    assert_eq!(status, 503);
 }

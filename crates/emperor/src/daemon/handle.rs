@@ -11,12 +11,15 @@ use std::time::{Duration, SystemTime};
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use site_model::{SiteId, SiteStatus};
-use site_registry::{ConnectionStatus, EditError, RegistryHandle, Row, Source};
+use site_registry::purges::{EventId, Purge};
+use site_registry::{ConnectionStatus, EditError, LinkError, RegistryHandle, Row, Source};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use vassal_core::Catalog;
+use wire::cache::PageFrame;
 use wire::route::RouterStats;
 
+use super::purging::Purges;
 use super::router::board::RouteBoard;
 use super::router::keeper::RouterState;
 use super::router::roster::Peer;
@@ -52,6 +55,8 @@ pub(super) struct Shared {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) rereads: mpsc::Sender<RereadCommand>,
     pub(super) catalog: watch::Receiver<Arc<Catalog>>,
+    /// `None`: nobody keeps pages.
+    pub(super) purges: Option<Purges>,
 }
 
 /// What the supervisor is asked to do.
@@ -78,6 +83,17 @@ pub(crate) enum Selection {
 #[error("the daemon is stopping")]
 pub(crate) struct Stopping;
 
+/// Why a purge is not recorded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PurgeError {
+    /// There is no cache.
+    #[error("no page is kept here: router.cache.memory is 0, and no [[purge.target]] is named")]
+    NothingIsKept,
+    /// The database can't be had, or refuses.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
 /// Everything that is told about the daemon at one moment.
 #[derive(Debug, Clone)]
 pub(crate) struct Overview {
@@ -93,6 +109,8 @@ pub(crate) struct Overview {
     pub(crate) removals_held: Vec<SiteId>,
     /// The fastrouter.
     pub(crate) router: RouterOverview,
+    /// How purges are followed; `None`: nobody keeps pages.
+    pub(crate) purges: Option<Purges>,
     /// Who is being replaced, and who waits for that.
     pub(crate) replacing: RolloutQueue,
     /// Every site, by id; one alone where one was asked for.
@@ -162,6 +180,7 @@ impl Handle {
             rows: desired.source,
             removals_held: held.flat_map(|held| held.ids.iter().copied()).collect(),
             router,
+            purges: self.shared.purges.clone(),
             replacing: self.shared.turns.replacing(),
             sites: sites
                 .into_iter()
@@ -178,14 +197,16 @@ impl Handle {
     /// PostgreSQL, the router. What is counted all the time (requests, memory) is no change.
     pub(crate) fn changes(&self) -> BoxStream<'static, ()> {
         let shared = &self.shared;
-        stream::select_all([
+        let purges = shared.purges.as_ref();
+        let purges = purges.map(|purges| changes_of(purges.feed.state()));
+        let all = [
             changes_of(shared.statuses.changes()),
             changes_of(shared.registry.desired()),
             changes_of(shared.registry.connection()),
             changes_of(shared.router.clone()),
             changes_of(shared.routes.peer()),
-        ])
-        .boxed()
+        ];
+        stream::select_all(all.into_iter().chain(purges)).boxed()
     }
 
     /// The fastrouter. Waits for its figures, 500 ms at most.
@@ -246,6 +267,23 @@ impl Handle {
     /// What rows are resolved against: templates, overlays, policy and domains.
     pub(crate) fn catalog(&self) -> Arc<Catalog> {
         Arc::clone(&self.shared.catalog.borrow())
+    }
+
+    /// Records a purge; `None` instead of a site: of every site. It is committed afterwards.
+    pub(crate) async fn purge(
+        &self,
+        site: Option<SiteId>,
+        what: Purge,
+    ) -> Result<EventId, PurgeError> {
+        let purges = self.shared.purges.as_ref();
+        let feed = &purges.ok_or(PurgeError::NothingIsKept)?.feed;
+        Ok(feed.purge(site, what).await?)
+    }
+
+    /// What is stored of a site's pages; `None`: no router that accepts told in time.
+    pub(crate) async fn pages(&self, site: SiteId, path: Option<String>) -> Option<Vec<PageFrame>> {
+        let pages = self.shared.routes.pages(site, path);
+        timeout(STATS_TIMEOUT, pages).await.ok().flatten()
     }
 
     /// Where the sites' logs are: `<id>.log`, rotated to `<id>.log.1` and so on.

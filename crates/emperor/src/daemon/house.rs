@@ -3,13 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use site_registry::cluster::{
-    ClusterError, ClusterOptions, ClusterState, Durability, PrivateCluster,
-};
-use site_registry::{
-    ConfiguredRow, ConnectionState, ConnectionStatus, DatabaseTarget, Registry, RegistryHandle,
-    RegistryOptions, TargetError,
-};
+use site_registry::cluster::{ClusterError, ClusterState, PrivateCluster};
+use site_registry::{ConnectionState, ConnectionStatus, Registry, RegistryHandle, TargetError};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +19,7 @@ use super::handle::{COMMANDS, Command, Handle, RereadCommand, Shared};
 use super::lock::FolderLock;
 use super::process::{Launcher, Left};
 use super::pulse::{PulseMonitor, pulse};
+use super::purging::Purging;
 use super::router::board::RouteBoard;
 use super::router::settings::settings;
 use super::routes::Routes;
@@ -33,11 +29,12 @@ use super::supervisor::{Channels, Supervisor};
 use super::turns::Turns;
 use super::vassal;
 use crate::config::Config;
-use crate::config::model::ConfiguredSite;
 use crate::control;
 
+mod database;
 mod router_parts;
 
+use database::database;
 use router_parts::{RouterParts, keeper_options};
 
 /// The database can't be had.
@@ -67,6 +64,7 @@ pub(super) struct House {
     router: RouterParts,
     supervisor: SupervisorPart,
     control: Part,
+    purging: Option<Part>,
     registry: Registry,
     cluster: Option<PrivateCluster>,
     /// The last to go.
@@ -108,7 +106,7 @@ impl House {
         let routers = std::mem::take(&mut left.fastrouters);
         let options = keeper_options(config, (&launcher, &board), listeners, access_log, routers);
         let (router, link_pulse) = RouterParts::start(link, options, &board);
-        let registry = Registry::start(registry_options(config, target, cluster.as_ref()));
+        let (registry, purging) = database::follow(config, target, cluster.as_ref(), &board);
         let statuses = Arc::new(StatusBoard::new(registry.handle()));
         let turns = Arc::new(Turns::new(max_starting(config), &config.rollout));
         let vassals = vassals(Arc::clone(&launcher), &turns, &board, &statuses);
@@ -119,11 +117,7 @@ impl House {
             (config.reload_settle, left),
         );
         let (reread, rereads) = mpsc::channel(COMMANDS);
-        let subject = Subject {
-            statuses: Arc::clone(&statuses),
-            registry: registry.handle(),
-            loops: vec![supervisor_pulse, link_pulse],
-        };
+        let subject = subject(&statuses, &registry, vec![supervisor_pulse, link_pulse]);
         let handle = Handle::new(Shared {
             node: config.node.clone(),
             state_dir: config.state_dir.clone(),
@@ -137,6 +131,7 @@ impl House {
             commands: orders,
             rereads: reread,
             catalog: supervisor.catalog.subscribe(),
+            purges: purging.as_ref().map(Purging::purges),
         });
         let house = Self {
             board,
@@ -144,6 +139,7 @@ impl House {
             router,
             supervisor,
             control: Part::start(|stop| serve_control(control, handle, stop)),
+            purging: purging.map(|it| Part::start(|stop| it.run(stop))),
             registry,
             cluster,
             _locks: locks,
@@ -194,6 +190,7 @@ impl House {
             () = self.router.keeper.ended() => "the fastrouter's keeper",
             () = self.router.link.ended() => "the fastrouter's link",
             () = self.control.ended() => "the control API",
+            () = ended(self.purging.as_mut()) => "what follows purges",
         }
     }
 
@@ -236,6 +233,9 @@ impl House {
     /// Ends what is left, the private cluster last.
     pub(super) async fn close(self) {
         self.control.end().await;
+        if let Some(purging) = self.purging {
+            purging.end().await;
+        }
         self.registry.shutdown().await;
         if let Some(cluster) = self.cluster
             && let Err(error) = cluster.stop().await
@@ -304,6 +304,14 @@ impl Part {
     }
 }
 
+/// Resolves when a part has ended; never, where there is none. Cancel safe.
+async fn ended(part: Option<&mut Part>) {
+    match part {
+        Some(part) => part.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Resolves once the database can't be had and nothing is known of an earlier reading.
 async fn without_rows(registry: &RegistryHandle) {
     let is_lost = |status: &ConnectionStatus| matches!(status.state, ConnectionState::Lost(_));
@@ -311,51 +319,6 @@ async fn without_rows(registry: &RegistryHandle) {
     // Before a link is called lost, the snapshot is looked for.
     if registry.desired().borrow().is_known() {
         std::future::pending::<()>().await;
-    }
-}
-
-/// Begins to run the private cluster, where no URL is given.
-fn database(config: &Config) -> Result<(Option<PrivateCluster>, DatabaseTarget), OpenError> {
-    if let Some(url) = &config.database.url {
-        return Ok((None, DatabaseTarget::parse(url.expose())?));
-    }
-    let cluster = PrivateCluster::begin(ClusterOptions {
-        dir: config.cluster_dir(),
-        socket_dir: config.cluster_socket_dir(),
-        fallback_owner: None,
-        durability: Durability::Full,
-    });
-    let cluster = cluster.map_err(Arc::new)?;
-    let target = cluster.target();
-    Ok((Some(cluster), target))
-}
-
-fn registry_options(
-    config: &Config,
-    target: DatabaseTarget,
-    cluster: Option<&PrivateCluster>,
-) -> RegistryOptions {
-    RegistryOptions {
-        target,
-        cluster: cluster.map(PrivateCluster::state),
-        source: config.database.source.clone(),
-        node: config.node.clone(),
-        migrate: config.database.migrate,
-        resync_interval: config.database.resync_interval,
-        max_removals_percent: config.database.max_removals_percent,
-        snapshot_path: config.state_dir.join("snapshot.json"),
-        configured: config.sites.iter().map(configured_row).collect(),
-    }
-}
-
-fn configured_row(site: &ConfiguredSite) -> ConfiguredRow {
-    ConfiguredRow {
-        slug: site.slug.clone(),
-        id: site.id,
-        domain: site.domain.clone(),
-        template: site.template.clone(),
-        extra_config: site.extra_config.clone(),
-        run_as: site.run_as.clone(),
     }
 }
 
@@ -370,6 +333,14 @@ fn vassals(
         turns: Arc::clone(turns),
         routes: Arc::new(Routes::new(Arc::clone(board))),
         statuses: Arc::clone(statuses),
+    }
+}
+
+fn subject(statuses: &Arc<StatusBoard>, rows: &Registry, loops: Vec<PulseMonitor>) -> Subject {
+    Subject {
+        statuses: Arc::clone(statuses),
+        registry: rows.handle(),
+        loops,
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `vassal` | one task per vassal: lifecycle and processes |
 //! | [`process`] | from a specification to a process group |
 //! | [`router`] | the fastrouter: its process, its sockets, its route table |
+//! | `purging` | from committed purges to the routers' caches and the targets in front |
 //! | `routes` | which host leads to which site just now |
 //! | `statuses` | the latest status of every site |
 //! | `service_manager`, `pulse` | what systemd is told, and the proof behind its watchdog's pings |
@@ -23,6 +24,7 @@ mod house;
 mod lock;
 pub(crate) mod process;
 mod pulse;
+mod purging;
 pub(crate) mod router;
 mod routes;
 mod run;
@@ -35,7 +37,10 @@ mod vassal;
 
 pub(crate) use catalog::assemble;
 pub(crate) use foundation::FoundationError;
-pub(crate) use handle::{Handle, Overview, RouterOverview, Selection, SiteEntry, Stopping};
+pub(crate) use handle::{
+    Handle, Overview, PurgeError, RouterOverview, Selection, SiteEntry, Stopping,
+};
+pub(crate) use purging::{FrontView, Purges};
 pub(crate) use run::{ClusterFailure, Reread, RereadError, RunError, run};
 pub(crate) use statuses::{Exit, Happened};
 pub(crate) use turns::RolloutQueue;

@@ -315,6 +315,7 @@ mod tests {
             hosts: vec![format!("{slug}.localhost")],
             revision: None,
             restarts: 0,
+            cache: None,
             instances: vec![],
             next_try_at: None,
             exit: None,

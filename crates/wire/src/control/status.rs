@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::cache::{CacheStatus, PurgesStatus, SiteCacheDocument};
+
 /// Answer of `GET /v1/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StatusDocument {
@@ -33,6 +35,9 @@ pub struct EmperorStatus {
     pub removals_held: Vec<i64>,
     /// How far the replacements of the whole house are; absent where there are none.
     pub rollout: Option<RolloutStatus>,
+    /// How purges are followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purges: Option<PurgesStatus>,
 }
 
 /// How far the replacements of the whole house are.
@@ -89,6 +94,9 @@ pub struct RouterStatus {
     pub requests: u64,
     /// Requests in flight now.
     pub in_flight: u64,
+    /// Its page cache; absent where it didn't tell in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheStatus>,
 }
 
 /// One site.
@@ -110,6 +118,9 @@ pub struct SiteDocument {
     pub restarts: u64,
     /// Its instances, by number.
     pub instances: Vec<InstanceDocument>,
+    /// What the page cache counted of it; absent where that is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<SiteCacheDocument>,
     /// When it is started again after a failure (RFC 3339); `null`: no pause runs. This and what
     /// follows stands in the status of one site alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measurements, not tests. Each prints a table; none has a bound that fails.
 
 mod document;
+mod purge;
 mod router;
 mod spawn;
 mod supervision;
@@ -24,6 +25,8 @@ pub(crate) enum Arguments {
     HttpCache(router::http_cache::Arguments),
     /// From the commit of a row to the `exec` of its worker
     Spawn(spawn::Arguments),
+    /// From a commit to the next visitor's page, and what watching a table costs the database
+    Purge(purge::Arguments),
     /// What happens by the thousands: kills, cold starts, a crash storm, an update of every row
     Supervision(supervision::Arguments),
 }
@@ -35,6 +38,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), Ta
         Arguments::Backend => Ok(router::backend::serve()?),
         Arguments::HttpCache(arguments) => Ok(router::http_cache::run(workspace, arguments)?),
         Arguments::Spawn(arguments) => spawn::run(workspace, arguments),
+        Arguments::Purge(arguments) => purge::run(workspace, arguments),
         Arguments::Supervision(arguments) => supervision::run(workspace, arguments),
     }
 }

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use vassal_core::units::Humane;
-use wire::control::{EventDocument, ExitDocument, InstanceDocument, SiteDocument, StartDocument};
+use wire::control::{
+    EventDocument, ExitDocument, InstanceDocument, SiteCacheDocument, SiteDocument, StartDocument,
+};
 
 use super::overview::{Rank, name};
+use crate::cli::cache::ratio_words;
 use crate::cli::text::{Cell, Table, Tone, bytes, duration, printable, since};
 
 /// The text; `lines` are the last ones its workers wrote.
@@ -34,6 +37,7 @@ pub(super) fn render(site: &SiteDocument, lines: &str, now: Timestamp) -> String
     line("hosts", &site.hosts.join("\n             "));
     line("revision", site.revision.as_deref().unwrap_or_default());
     line("restarts", &site.restarts.to_string());
+    line("cache", &site.cache.as_ref().map(cache).unwrap_or_default());
     line("next try", &next_try(site.next_try_at.as_deref(), now));
     line("last exit", &last_exit(site.exit.as_ref(), now));
     if !site.instances.is_empty() {
@@ -58,6 +62,17 @@ pub(super) fn render(site: &SiteDocument, lines: &str, now: Timestamp) -> String
         }
     }
     text
+}
+
+/// `87% of 1200 requests answered from the cache; 30 pages in 1.2 MiB`
+fn cache(counters: &SiteCacheDocument) -> String {
+    let held = format!("{} in {}", counters.pages, bytes(counters.bytes));
+    let held = if counters.pages == 0 {
+        "none".to_owned()
+    } else {
+        held
+    };
+    format!("{}; pages stored: {held}", ratio_words(counters))
 }
 
 /// `in 12s (14:03:07Z)`; in the time of the logs.

@@ -2,6 +2,7 @@
 
 mod detail;
 mod overview;
+mod purges;
 mod watch;
 
 use jiff::Timestamp;

@@ -11,6 +11,8 @@ use wire::control::{
     StatusDocument,
 };
 
+use super::purges;
+use crate::cli::cache::percent;
 use crate::cli::text::{Cell, Table, Tone, bytes, counted, printable, since};
 
 /// Lines of a cause that are shown beneath a site; `emperor status SITE` shows all.
@@ -44,6 +46,17 @@ fn header(status: &StatusDocument, now: Timestamp) -> String {
     line("emperor", emperor(&status.emperor, now));
     line("database", database(&status.emperor.database, now));
     line("router", router(&status.router));
+    if let Some(cache) = status
+        .router
+        .cache
+        .as_ref()
+        .filter(|cache| purges::matters(cache))
+    {
+        line("cache", purges::cache(cache));
+    }
+    for words in status.emperor.purges.iter().flat_map(purges::lines) {
+        line("purges", words);
+    }
     if let Some(progress) = &status.emperor.rollout {
         line("rollout", rollout(progress));
     }
@@ -197,7 +210,8 @@ fn sites(sites: &[SiteDocument], now: Timestamp) -> String {
     let mut table = Table::new(
         0,
         &[
-            "", "ID", "SITE", "STATE", "HOSTS", "PID", "UP", "MEMORY", "REQUESTS", "RESTARTS",
+            "", "ID", "SITE", "STATE", "HOSTS", "PID", "UP", "MEMORY", "REQUESTS", "CACHED",
+            "RESTARTS",
         ],
     );
     for site in sorted {
@@ -222,6 +236,7 @@ fn cells(site: &SiteDocument, tone: Tone, now: Timestamp) -> Vec<Cell> {
     } else {
         site.restarts.to_string()
     };
+    let cached = site.cache.as_ref().and_then(percent);
     let requests = sum(|instance| instance.requests);
     vec![
         Cell::toned(Rank::of(site).mark(), tone),
@@ -237,6 +252,7 @@ fn cells(site: &SiteDocument, tone: Tone, now: Timestamp) -> Vec<Cell> {
         } else {
             String::new()
         }),
+        Cell::number(&cached.unwrap_or_default()),
         Cell::number(&restarts),
     ]
 }

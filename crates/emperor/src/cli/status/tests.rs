@@ -228,3 +228,49 @@ fn a_start_that_failed_is_shown_step_by_step() {
         2s   backing-off  exited           41  its process exited with status 3
     ");
 }
+
+#[test]
+fn the_cache_and_the_targets_in_front_are_told() {
+    let mut portal = site(1, "portal", "ready", "");
+    portal["cache"] = json!({
+        "hit_ratio": 0.875, "hits": 7, "stale": 0, "misses": 1, "fills": 1, "revalidations": 0,
+        "waits": 0, "evictions": 0, "purges": 2, "pages": 1, "bytes": 4096, "bypasses": [],
+        "refusals": [],
+    });
+    let mut status = house(&json!([portal]));
+    let target = |name: &str, queued: usize, failing: Option<&str>, dead: u64| {
+        json!({
+            "name": name, "kind": "varnish", "queued": queued, "failing": failing,
+            "next_try_in_ms": failing.map(|_| 12_000), "dead": dead,
+        })
+    };
+    status.router.cache = serde_json::from_value(json!({
+        "suspended": true, "entries": 3, "bytes": 8192, "fills": 1,
+    }))
+    .unwrap();
+    status.emperor.purges = serde_json::from_value(json!({
+        "following": false, "detail": "no route to db",
+        "targets": [target("a", 0, None, 0), target("b", 2, Some("no connection"), 1)],
+    }))
+    .unwrap();
+    assert_snapshot!(plain(&status), @"
+    emperor   0.1.0 on web1, pid 4711, up 4h
+    database  connected db:5432/sites, read 12s ago
+    router    running, pid 4720, on 127.0.0.1:8080; 1 connection, 3 in flight, 123456 answered
+    cache     3 pages in 8.0 KiB, 1 being filled; out of use while purges can't be heard
+    purges    not followed: no route to db
+    purges    a (varnish): nothing waits
+    purges    b (varnish): 2 wait, tried again in 12s: no connection; 1 purge given up, see emperor.purge_dead_letters
+
+    1 site: 1 ready
+
+       ID  SITE    STATE  HOSTS                  CACHED
+    ●   1  portal  ready  portal.example.com +1     87%
+    ");
+    let shown = detail::render(&status.sites[0], "", now());
+    let line = strip_str(&shown).to_string();
+    assert!(
+        line.contains("87% of 8 requests answered from the cache; pages stored: 1 in 4.0 KiB"),
+        "{line}"
+    );
+}

@@ -11,10 +11,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use imbl::OrdMap;
-use site_model::{Generation, Incarnation, SiteId, SiteRoute};
+use site_model::{Generation, HostPattern, Incarnation, SiteId, SiteRoute};
 use tokio::sync::watch;
+use wire::cache::PageFrame;
 use wire::route::{RouterStats, Settings};
 
+use super::caches::CacheBoard;
 use super::demand::DemandBoard;
 #[cfg(test)]
 use super::roster::Standing;
@@ -177,6 +179,13 @@ impl RouteBoard {
         self.roster.stats().await
     }
 
+    /// Asks the router what is stored of a site; `None`, and the wait, as of [`stats`](Self::stats).
+    ///
+    /// Cancel safe.
+    pub(crate) async fn pages(&self, site: SiteId, path: Option<String>) -> Option<Vec<PageFrame>> {
+        self.roster.pages(site, path).await
+    }
+
     /// Who is connected.
     pub(crate) fn peer(&self) -> watch::Receiver<Option<Peer>> {
         self.roster.peer()
@@ -185,6 +194,29 @@ impl RouteBoard {
     /// What the routers tell of requests.
     pub(in crate::daemon) fn demand(&self) -> &Arc<DemandBoard> {
         self.roster.demand()
+    }
+
+    /// What the routers' caches have to forget.
+    pub(in crate::daemon) fn caches(&self) -> &CacheBoard {
+        self.roster.caches()
+    }
+
+    /// The hosts that lead to a site now; none where it has no route.
+    pub(in crate::daemon) fn hosts_of(&self, id: SiteId) -> Vec<HostPattern> {
+        let route = self.state().routes.get(&id).cloned();
+        let hosts = route.iter().flat_map(|route| &route.hosts);
+        hosts.map(|(host, _)| host.clone()).collect()
+    }
+
+    /// The sites whose pages are cached.
+    pub(in crate::daemon) fn caching_sites(&self) -> Vec<SiteId> {
+        let routes = self.state().routes.clone();
+        let caches = |route: &&Arc<SiteRoute>| route.cache.as_ref().is_some_and(|it| !it.is_off());
+        routes
+            .values()
+            .filter(caches)
+            .map(|route| route.id)
+            .collect()
     }
 
     /// Which routers there are.
@@ -209,7 +241,7 @@ impl RouteBoard {
 /// The side of the link.
 impl RouteBoard {
     /// Waits until routers may have the table.
-    pub(super) async fn opened(&self) {
+    pub(in crate::daemon) async fn opened(&self) {
         let opened = self.open.subscribe().wait_for(|open| *open).await.is_ok();
         // The sender lives in `self`, so it can't be gone while `self` is borrowed.
         debug_assert!(opened);

@@ -25,6 +25,7 @@ use wire::codec::{CodecError, FrameCodec};
 use wire::route::{FromRouter, PROTOCOL_VERSION, ROUTES_PER_PART, RouteFrame, Settings, ToRouter};
 
 use super::board::{Follower, RouteBoard, Step, TableNews, Whole};
+use super::caches::CacheFollower;
 use super::roster::{Interview, Peer};
 use crate::daemon::pulse::Pulse;
 
@@ -126,11 +127,12 @@ async fn admit(stream: UnixStream, pid: u32, board: &RouteBoard) -> Result<Conne
             protocol: PROTOCOL_VERSION,
             version,
             pid: _,
-            purged: _,
+            purged,
         } => Ok(Connection {
             reader,
             writer: Writer(FramedWrite::new(write, FrameCodec::default())),
             peer: Peer { pid, version },
+            has_cache: purged.is_some(),
         }),
         FromRouter::Hello { protocol, .. } => Err(LinkError::Version(protocol)),
         FromRouter::Acknowledged { .. } => Err(LinkError::Unexpected("an acknowledgement")),
@@ -152,6 +154,8 @@ struct Connection {
     reader: Reader,
     writer: Writer,
     peer: Peer,
+    /// One of an earlier version has none, and doesn't know what is said of it.
+    has_cache: bool,
 }
 
 impl Connection {
@@ -166,8 +170,12 @@ impl Connection {
         let _disconnect = Disconnect(&board, pid);
         board.demand().begins(pid);
         let resend = Notify::new();
+        let hearer = Hearer {
+            peer: self.peer,
+            has_cache: self.has_cache,
+        };
         let ended = tokio::select! {
-            ended = send_all(&mut self.writer, &board, self.peer, &resend) => ended,
+            ended = send_all(&mut self.writer, &board, hearer, &resend) => ended,
             ended = receive_all(self.reader, &board, pid, &resend) => ended,
         };
         match ended {
@@ -187,15 +195,22 @@ impl Drop for Disconnect<'_> {
     }
 }
 
+/// Who is told.
+struct Hearer {
+    peer: Peer,
+    has_cache: bool,
+}
+
 async fn send_all(
     writer: &mut Writer,
     board: &RouteBoard,
-    peer: Peer,
+    Hearer { peer, has_cache }: Hearer,
     resend: &Notify,
 ) -> Result<(), LinkError> {
     board.opened().await;
     let roster = board.roster();
     let mut interview = roster.interview(peer.pid);
+    let mut caches = board.caches().follow(peer.pid, has_cache);
     // From here on nothing counts as acknowledged that this one doesn't acknowledge too.
     roster.connected(peer);
     let (mut follower, whole) = board.follow();
@@ -203,9 +218,12 @@ async fn send_all(
     writer.table(whole).await?;
     loop {
         tokio::select! {
+            biased;
             () = resend.notified() => writer.table(follower.whole()).await?,
+            // First, since somebody may be waiting for the page as it is now.
+            () = caches.changed() => writer.purges(&mut caches).await?,
             () = follower.changed() => writer.news(&mut follower).await?,
-            () = interview.changed() => writer.questions(&mut interview).await?,
+            () = interview.changed() => writer.questions(&mut interview, has_cache).await?,
         }
     }
 }
@@ -218,10 +236,10 @@ async fn receive_all(
 ) -> Result<(), LinkError> {
     loop {
         match reader.next().await.ok_or(LinkError::Closed)?? {
-            // Said once already; a second time it changes nothing. Of its cache nobody has asked yet.
-            FromRouter::Hello { .. }
-            | FromRouter::Purged { .. }
-            | FromRouter::CachePages { .. } => {}
+            // Said once already; a second time it changes nothing.
+            FromRouter::Hello { .. } => {}
+            FromRouter::Purged { sequence } => board.caches().confirm(pid, sequence),
+            FromRouter::CachePages { token, pages } => board.roster().tell_pages(token, pages),
             FromRouter::Acknowledged { generation } => {
                 let generation = Generation::new(generation);
                 board.roster().acknowledge(pid, generation);
@@ -306,7 +324,19 @@ impl Writer {
         .await
     }
 
-    async fn questions(&mut self, interview: &mut Interview) -> Result<(), LinkError> {
+    /// Has the cache forget what there is to forget, and says whether it may be used.
+    async fn purges(&mut self, caches: &mut CacheFollower<'_>) -> Result<(), LinkError> {
+        for message in caches.news() {
+            self.push(&message).await?;
+        }
+        self.flush().await
+    }
+
+    async fn questions(
+        &mut self,
+        interview: &mut Interview,
+        has_cache: bool,
+    ) -> Result<(), LinkError> {
         let new = interview.new_questions();
         for (site, incarnation, _) in new.idle {
             let (site_id, incarnation) = (site.get(), incarnation.get());
@@ -318,6 +348,15 @@ impl Writer {
         }
         for token in new.stats {
             self.push(&ToRouter::AskStats { token }).await?;
+        }
+        for (token, site, path) in new.pages.into_iter().filter(|_| has_cache) {
+            let site_id = site.get();
+            self.push(&ToRouter::AskCache {
+                token,
+                site_id,
+                path,
+            })
+            .await?;
         }
         self.flush().await
     }

@@ -8,10 +8,12 @@
 //! | [`settings`] | what the configuration says to it |
 //! | [`board`] | what it is to know: the route table as a level |
 //! | [`roster`], `questions` | which routers there are, and what they are asked |
+//! | [`caches`] | what its cache has to forget, and whether it may be used |
 //! | [`demand`] | what it tells of requests: load, and sites to wake |
 //! | [`link`] | the socket over which it is told |
 
 pub(crate) mod board;
+pub(in crate::daemon) mod caches;
 pub(crate) mod demand;
 pub(crate) mod keeper;
 pub(crate) mod link;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use site_model::{Incarnation, SiteId};
 use tokio::sync::oneshot;
+use wire::cache::PageFrame;
 use wire::route::RouterStats;
 
 /// All that is open.
@@ -15,7 +16,17 @@ pub(super) struct Open {
     idle: BTreeMap<(SiteId, Incarnation), IdleQuestion>,
     /// Who waits for figures, by token.
     stats: BTreeMap<u64, oneshot::Sender<RouterStats>>,
+    /// Who waits for what is stored of a site, by token.
+    pages: BTreeMap<u64, PagesQuestion>,
     next_token: u64,
+}
+
+/// Who waits for what is stored of a site.
+#[derive(Debug)]
+struct PagesQuestion {
+    site: SiteId,
+    path: Option<String>,
+    asker: oneshot::Sender<Vec<PageFrame>>,
 }
 
 /// Who waits until an instance is idle.
@@ -35,6 +46,8 @@ pub(super) struct Questions {
     pub(super) idle: BTreeSet<(SiteId, Incarnation, u64)>,
     /// Tokens of questions for figures.
     pub(super) stats: BTreeSet<u64>,
+    /// Tokens of questions for stored pages, with the site and the path that is meant.
+    pub(super) pages: BTreeSet<(u64, SiteId, Option<String>)>,
 }
 
 impl Questions {
@@ -43,6 +56,7 @@ impl Questions {
         Self {
             idle: self.idle.difference(&others.idle).copied().collect(),
             stats: self.stats.difference(&others.stats).copied().collect(),
+            pages: self.pages.difference(&others.pages).cloned().collect(),
         }
     }
 }
@@ -69,14 +83,30 @@ impl Open {
         answer
     }
 
-    /// What a router is to be asked; for figures only the one that accepts is.
+    pub(super) fn ask_pages(
+        &mut self,
+        site: SiteId,
+        path: Option<String>,
+    ) -> oneshot::Receiver<Vec<PageFrame>> {
+        let (asker, answer) = oneshot::channel();
+        self.pages.retain(|_, earlier| !earlier.asker.is_closed());
+        let token = self.take_token();
+        self.pages
+            .insert(token, PagesQuestion { site, path, asker });
+        answer
+    }
+
+    /// What a router is to be asked; for figures and pages only the one that accepts is.
     pub(super) fn to_router(&self, accepts: bool) -> Questions {
         let idle = self.idle.iter();
         let idle = idle.map(|((site, incarnation), asked)| (*site, *incarnation, asked.token));
         let stats = self.stats.keys().copied();
+        let pages = self.pages.iter();
+        let pages = pages.map(|(token, asked)| (*token, asked.site, asked.path.clone()));
         Questions {
             idle: idle.collect(),
             stats: stats.filter(|_| accepts).collect(),
+            pages: pages.filter(|_| accepts).collect(),
         }
     }
 
@@ -119,9 +149,17 @@ impl Open {
         }
     }
 
-    /// Nobody is left who could tell figures: askers learn so from their channel.
+    /// What is stored arrived.
+    pub(super) fn hear_pages(&mut self, token: u64, pages: Vec<PageFrame>) {
+        if let Some(question) = self.pages.remove(&token) {
+            question.asker.send(pages).ok();
+        }
+    }
+
+    /// Nobody is left who could tell: askers learn so from their channel.
     pub(super) fn forget_stats(&mut self) {
         self.stats.clear();
+        self.pages.clear();
     }
 
     fn take_token(&mut self) -> u64 {

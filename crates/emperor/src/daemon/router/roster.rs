@@ -12,8 +12,10 @@ use std::sync::Arc;
 
 use site_model::{Generation, Incarnation, SiteId};
 use tokio::sync::{oneshot, watch};
+use wire::cache::PageFrame;
 use wire::route::RouterStats;
 
+use super::caches::CacheBoard;
 use super::demand::DemandBoard;
 use super::questions::{Open, Questions};
 
@@ -34,6 +36,7 @@ pub(crate) struct Roster {
     /// The one that accepts, while it is connected.
     peer: watch::Sender<Option<Peer>>,
     demand: Arc<DemandBoard>,
+    caches: CacheBoard,
 }
 
 #[derive(Debug, Default)]
@@ -79,12 +82,18 @@ impl Roster {
             acknowledged: watch::Sender::default(),
             peer: watch::Sender::default(),
             demand: Arc::default(),
+            caches: CacheBoard::default(),
         }
     }
 
     /// What the routers tell of requests.
     pub(super) fn demand(&self) -> &Arc<DemandBoard> {
         &self.demand
+    }
+
+    /// What the routers' caches have to forget.
+    pub(super) fn caches(&self) -> &CacheBoard {
+        &self.caches
     }
 
     /// Waits until every thread of every connected router has this generation, or a later one, in
@@ -116,6 +125,13 @@ impl Roster {
     pub(super) async fn stats(&self) -> Option<RouterStats> {
         self.peer.borrow().as_ref()?;
         self.ask(Open::ask_stats).await.ok()
+    }
+
+    /// Asks the router that accepts what is stored of a site; `None` as of [`stats`](Self::stats), and
+    /// the caller bounds the wait. Cancel safe.
+    pub(super) async fn pages(&self, site: SiteId, path: Option<String>) -> Option<Vec<PageFrame>> {
+        self.peer.borrow().as_ref()?;
+        self.ask(|open| open.ask_pages(site, path)).await.ok()
     }
 
     /// The router that accepts, while it is connected.
@@ -162,6 +178,13 @@ impl Roster {
 impl Roster {
     /// A process is a router for as long as the result lives.
     pub(super) fn enlist(self: &Arc<Self>, pid: u32, standing: Standing) -> Enlisted {
+        match standing {
+            // It has no page either.
+            Standing::New => {}
+            Standing::Away | Standing::Arriving | Standing::Following(_) => {
+                self.caches.await_router(pid);
+            }
+        }
         let version = String::new();
         let seat = Seat { standing, version };
         self.change(|state| {
@@ -199,6 +222,7 @@ pub(super) struct Enlisted {
 impl Drop for Enlisted {
     fn drop(&mut self) {
         self.roster.demand.forget_router(self.pid);
+        self.roster.caches.forget_router(self.pid);
         self.roster.change(|state| {
             state.seats.remove(&self.pid);
             state.questions.answer_idle(state.seats.keys().copied());
@@ -276,6 +300,11 @@ impl Roster {
     /// Figures arrived.
     pub(super) fn tell_stats(&self, token: u64, stats: RouterStats) {
         self.answered(|state| state.questions.hear_stats(token, stats));
+    }
+
+    /// What is stored arrived.
+    pub(super) fn tell_pages(&self, token: u64, pages: Vec<PageFrame>) {
+        self.answered(|state| state.questions.hear_pages(token, pages));
     }
 
     /// Nobody who watches the state has to know.

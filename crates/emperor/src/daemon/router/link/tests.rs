@@ -15,6 +15,7 @@ use wire::route::{RouterStats, Settings};
 use crate::daemon::router::roster::{Enlisted, Standing};
 use crate::daemon::router::settings::fixture::settings;
 
+use super::super::caches::Forget;
 use super::*;
 
 struct House {
@@ -102,7 +103,17 @@ impl FakeRouter {
         (Self::greet(ours).await, conversing)
     }
 
+    /// One with a cache, whose number of the last purge is another emperor's.
+    async fn with_cache(house: &House) -> Self {
+        let stream = UnixStream::connect(&house.socket).await.unwrap();
+        Self::say_hello(stream, Some(u64::MAX)).await
+    }
+
     async fn greet(stream: UnixStream) -> Self {
+        Self::say_hello(stream, None).await
+    }
+
+    async fn say_hello(stream: UnixStream, purged: Option<u64>) -> Self {
         let mut router = Self {
             stream,
             received: BytesMut::new(),
@@ -113,7 +124,7 @@ impl FakeRouter {
             protocol: 1,
             pid: 7,
             version: "test".into(),
-            purged: None,
+            purged,
         };
         router.say(&hello).await;
         router
@@ -470,4 +481,47 @@ async fn a_router_that_lags_gets_every_step_and_one_far_behind_the_table() {
         panic!("more than a few steps were kept")
     };
     assert_eq!(whole.routes.len(), 299);
+}
+
+#[tokio::test]
+async fn a_cache_forgets_what_is_purged_before_it_is_used_and_says_so() {
+    let house = house();
+    let mut confirmed = house.board.caches().confirmed();
+    confirmed.mark_unchanged();
+    let mut router = FakeRouter::with_cache(&house).await;
+    let number = house.board.caches().tell(Forget::Everything);
+    assert_eq!(
+        router.hear_question().await,
+        ToRouter::PurgeAll { sequence: number }
+    );
+    assert_eq!(router.hear_question().await, ToRouter::ResumeCache);
+    router.say(&FromRouter::Purged { sequence: number }).await;
+    confirmed.wait_for(|known| *known == number).await.unwrap();
+    house.board.caches().suspend();
+    assert_eq!(router.hear_question().await, ToRouter::SuspendCache);
+}
+
+#[tokio::test]
+async fn what_is_stored_is_asked_of_the_router() {
+    let house = house();
+    let mut router = FakeRouter::with_cache(&house).await;
+    house.board.peer().wait_for(Option::is_some).await.unwrap();
+    let asked = house
+        .board
+        .pages(SiteId::new(3).unwrap(), Some("/a".into()));
+    let answered = async {
+        let ToRouter::AskCache {
+            token,
+            site_id: 3,
+            path,
+        } = router.hear_question().await
+        else {
+            panic!()
+        };
+        assert_eq!(path.as_deref(), Some("/a"));
+        let pages = vec![];
+        router.say(&FromRouter::CachePages { token, pages }).await;
+    };
+    let (pages, ()) = tokio::join!(asked, answered);
+    assert_eq!(pages, Some(vec![]));
 }

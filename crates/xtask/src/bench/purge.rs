@@ -1,0 +1,38 @@
+//! `cargo xtask bench purge`: how soon a commit is a purge, whether anybody sees an older page, and
+//! what it costs the database.
+//!
+//! The measurement itself is a program of the end-to-end package, as that of `spawn` is.
+
+use clap::Args;
+
+use crate::progress::say;
+use crate::workspace::{Profile, Workspace};
+use crate::{TaskError, provision, shell};
+
+/// What can be said to it.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// `race` or `cost`, and what it takes: `race --commits 1000`; left out: both
+    #[arg(value_name = "MEASUREMENT", num_args = 0.., allow_hyphen_values = true)]
+    measurement: Vec<String>,
+}
+
+/// Builds and runs it.
+pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), TaskError> {
+    provision::for_quickstart()?;
+    say("Building optimised programs");
+    let programs = workspace.build_all(Profile::Release)?;
+    let whole = [vec!["race".to_owned()], vec!["cost".to_owned()]];
+    let given = [arguments.measurement.clone()];
+    let runs = if arguments.measurement.is_empty() {
+        &whole[..]
+    } else {
+        &given
+    };
+    for measurement in runs {
+        let mut bench = shell::command(programs.join("bench-purge"));
+        bench.env("EMPEROR_LOG", "info");
+        shell::run(bench.args(measurement))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,263 @@
+//! How soon a commit is a purge, whether anybody ever sees an older page, and what it costs the
+//! database.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a measurement that fails has nothing better to do than to panic, and it prints"
+)]
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::{Parser, Subcommand};
+use support::Paper;
+use support::client::Kept;
+use support::paper::HOST;
+use tokio::task::{JoinSet, LocalSet};
+
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Writers commit and ask for their page, others ask all the time
+    Race {
+        #[arg(long, default_value_t = 8)]
+        writers: usize,
+        /// Commits in all
+        #[arg(long, default_value_t = 10_000)]
+        commits: usize,
+    },
+    /// Commits per second, of tables that are watched and that aren't
+    Cost {
+        /// For each figure
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+    },
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let measured = async {
+        match Arguments::parse().what {
+            What::Race { writers, commits } => race(writers, commits).await,
+            What::Cost { seconds } => cost(Duration::from_secs(seconds)).await,
+        }
+    };
+    LocalSet::new().run_until(measured).await;
+}
+
+/// Pages of one writer.
+const PAGES_EACH: usize = 8;
+/// Who asks for pages all the time, so that they are cached.
+const READERS: usize = 4;
+/// How long after its commit a writer asks, at most.
+const ASKS_WITHIN_US: u64 = 10_000;
+
+/// What is known of a page.
+#[derive(Debug, Default)]
+struct Known {
+    /// The last version that was committed and purged, as its writer was told.
+    purged: AtomicI64,
+}
+
+/// What was counted.
+#[derive(Debug, Default)]
+struct Counts {
+    answers: AtomicU64,
+    hits: AtomicU64,
+    /// Answers older than the last purge that was known to be carried out when they were asked for.
+    older: AtomicU64,
+    /// Writers who did not see their own commit.
+    unseen: AtomicU64,
+}
+
+async fn race(writers: usize, commits: usize) {
+    let pages = writers * PAGES_EACH;
+    let paper = Arc::new(Paper::open(i32::try_from(pages).unwrap(), "").await);
+    paper.watch().await;
+    let known: Arc<Vec<Known>> = Arc::new((0..=pages).map(|_| Known::default()).collect());
+    let counts = Arc::new(Counts::default());
+    let mut readers = JoinSet::new();
+    for _ in 0..READERS {
+        let (paper, known, counts) = (paper.clone(), known.clone(), counts.clone());
+        readers.spawn_local(async move { read(&paper, &known, &counts).await });
+    }
+    let mut tasks = JoinSet::new();
+    for writer in 0..writers {
+        let (paper, known, counts) = (paper.clone(), known.clone(), counts.clone());
+        let first = writer * PAGES_EACH + 1;
+        let each = commits / writers;
+        tasks.spawn_local(async move { write(&paper, &known, &counts, first, each).await });
+    }
+    let mut purged_after = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        purged_after.extend(done.unwrap());
+    }
+    readers.shutdown().await;
+    report(&counts, &mut purged_after);
+}
+
+fn report(counts: &Counts, purged_after: &mut [Duration]) {
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let commits = u64::try_from(purged_after.len()).unwrap();
+    println!("{commits} commits, each followed by its writer's own request within 10 ms");
+    println!("{:<46}{:>12}", "writers who saw their own commit", {
+        let unseen = count(&counts.unseen);
+        format!("{} of {commits}", commits - unseen)
+    });
+    println!(
+        "{:<46}{:>12}",
+        "answers to everybody",
+        count(&counts.answers)
+    );
+    println!(
+        "{:<46}{:>12}",
+        "of them from the cache",
+        count(&counts.hits)
+    );
+    println!(
+        "{:<46}{:>12}",
+        "older than their last delivered purge",
+        count(&counts.older)
+    );
+    purged_after.sort();
+    println!("{:<46}{:>9}{:>9}{:>9}", "milliseconds", "p50", "p99", "max");
+    let at = |share: usize| {
+        let place = (purged_after.len() * share / 100).min(purged_after.len() - 1);
+        purged_after[place].as_secs_f64() * 1000.0
+    };
+    println!(
+        "{:<46}{:>9.2}{:>9.2}{:>9.2}",
+        "from the commit's acknowledgement to the purge",
+        at(50),
+        at(99),
+        at(100)
+    );
+}
+
+/// Commits, asks, and finds out how long the old page was served.
+async fn write(
+    paper: &Paper,
+    known: &[Known],
+    counts: &Counts,
+    first: usize,
+    commits: usize,
+) -> Vec<Duration> {
+    let database = paper.writer().await;
+    let update = "UPDATE page SET version = version + 1 WHERE path = $1 RETURNING version";
+    let update = database.prepare(update).await.unwrap();
+    let superuser = paper.house.postgres.client().await;
+    let mut visitor = paper.house.client.connect().await.unwrap();
+    let mut purged_after = Vec::new();
+    for commit in 0..commits {
+        let page = first + commit % PAGES_EACH;
+        let path = format!("/{page}");
+        while !ask(&mut visitor, &path, counts).await.1 {}
+        let version: i64 = database.query_one(&update, &[&path]).await.unwrap().get(0);
+        let committed = Instant::now();
+        let wait = (commit as u64 * 7_919) % ASKS_WITHIN_US;
+        tokio::time::sleep(Duration::from_micros(wait)).await;
+        if ask(&mut visitor, &path, counts).await.0 < version {
+            counts.unseen.fetch_add(1, Ordering::Relaxed);
+        }
+        // Sampled from the start: what came before is counted in the wait.
+        let mut asked = committed;
+        if wait < 200 {
+            asked = Instant::now();
+            while ask(&mut visitor, &path, counts).await.0 < version {
+                asked = Instant::now();
+            }
+        }
+        purged_after.push(asked - committed);
+        if commit % 16 == 0 {
+            let wait = "SELECT emperor.purge_wait(NULL)";
+            assert!(
+                superuser
+                    .query_one(wait, &[])
+                    .await
+                    .unwrap()
+                    .get::<_, bool>(0)
+            );
+            known[page].purged.fetch_max(version, Ordering::Release);
+        }
+    }
+    purged_after
+}
+
+async fn read(paper: &Paper, known: &[Known], counts: &Counts) {
+    let mut visitor = paper.house.client.connect().await.unwrap();
+    for round in 0_usize.. {
+        let page = 1 + round % (known.len() - 1);
+        let least = known[page].purged.load(Ordering::Acquire);
+        let (version, _) = ask(&mut visitor, &format!("/{page}"), counts).await;
+        if version < least {
+            counts.older.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The version of a page, and whether it came from the cache.
+async fn ask(visitor: &mut Kept, path: &str, counts: &Counts) -> (i64, bool) {
+    let answer = visitor.get(HOST, path).await.unwrap();
+    let hit = answer.header("cache-status").contains("; hit");
+    counts.answers.fetch_add(1, Ordering::Relaxed);
+    counts.hits.fetch_add(u64::from(hit), Ordering::Relaxed);
+    (answer.json()["version"].as_i64().unwrap(), hit)
+}
+
+/// Sessions that commit at once.
+const SESSIONS: [usize; 3] = [1, 8, 32];
+
+async fn cost(span: Duration) {
+    let paper = Arc::new(Paper::open(64, "").await);
+    paper.followed().await;
+    println!("commits of one row each per second, fsync off");
+    println!(
+        "{:<46}{:>9}{:>9}{:>9}",
+        "sessions", SESSIONS[0], SESSIONS[1], SESSIONS[2]
+    );
+    rates(&paper, "not watched", span).await;
+    let watch = "SELECT emperor.purge_on_change('page', 'row.site_id', 'VALUES (row.path)', \
+                 columns => ARRAY['site_id'])";
+    paper.house.sql(watch, &[]).await;
+    rates(&paper, "watched, in a column that stays", span).await;
+    paper.house.sql("SELECT emperor.unwatch('page')", &[]).await;
+    paper.watch().await;
+    rates(&paper, "watched", span).await;
+}
+
+async fn rates(paper: &Arc<Paper>, name: &str, span: Duration) {
+    let mut figures = String::new();
+    for sessions in SESSIONS {
+        let rate = rate(paper, sessions, span).await;
+        let _ = write!(figures, "{rate:>9.0}");
+    }
+    println!("{name:<46}{figures}");
+}
+
+/// Commits per second of so many sessions, each on a row of its own.
+async fn rate(paper: &Arc<Paper>, sessions: usize, span: Duration) -> f64 {
+    let mut tasks = JoinSet::new();
+    for session in 1..=sessions {
+        let paper = Arc::clone(paper);
+        tasks.spawn_local(async move {
+            let database = paper.writer().await;
+            let update = "UPDATE page SET version = version + 1 WHERE path = $1";
+            let update = database.prepare(update).await.unwrap();
+            let path = format!("/{session}");
+            let (began, mut commits) = (Instant::now(), 0_u32);
+            while began.elapsed() < span {
+                database.execute(&update, &[&path]).await.unwrap();
+                commits += 1;
+            }
+            f64::from(commits) / began.elapsed().as_secs_f64()
+        });
+    }
+    tasks.join_all().await.into_iter().sum()
+}
