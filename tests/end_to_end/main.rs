@@ -19,6 +19,7 @@ mod lifecycle;
 mod many;
 mod masses;
 mod mistakes;
+mod posts;
 mod private_cluster;
 mod purges;
 mod quickstart;

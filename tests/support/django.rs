@@ -43,6 +43,11 @@ impl<'a> Project<'a> {
         project
     }
 
+    /// Runs a module of the project as the applications' role.
+    pub fn run_module(&self, module: &str, argument: &str) {
+        self.run(&["-m", module, argument], "");
+    }
+
     fn run(&self, arguments: &[&str], domains: &str) {
         let mut command = program::command(python());
         command

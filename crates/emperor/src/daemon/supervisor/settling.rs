@@ -123,6 +123,7 @@ mod tests {
             enabled: true,
             template: None,
             extra_config: String::new(),
+            extra_uwsgi_ini: String::new(),
             run_as: None,
             pool: None,
             reloads,
