@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
+use page_cache::counters::Counted;
 use page_cache::{Moment, PageCache, Policy, Purge, SiteCache};
 use site_model::{CacheSettings, RouteTable, SiteId};
 use tokio::time::Instant;
@@ -229,26 +230,19 @@ pub(crate) fn show(
 /// How the cache does, and what each site of it has counted.
 pub(crate) fn stats(cache: &PageCache, sites: &SitesPages) -> CacheStats {
     let full = cache.fullness();
-    let sites = sites.iter().map(|(id, pages)| site_stats(*id, pages));
+    let counted = sites
+        .iter()
+        .filter_map(|(id, pages)| Some(site_stats(*id, pages.site.counted()?)));
     CacheStats {
         entries: full.entries as u64,
         bytes: full.bytes,
         fills: full.fills as u64,
         away: cache.is_away(),
-        sites: sites.filter(has_counted).collect(),
+        sites: counted.collect(),
     }
 }
 
-fn has_counted(stats: &SiteCacheStats) -> bool {
-    let nothing = SiteCacheStats {
-        site_id: stats.site_id,
-        ..SiteCacheStats::default()
-    };
-    *stats != nothing
-}
-
-fn site_stats(id: SiteId, pages: &SitePages) -> SiteCacheStats {
-    let counted = pages.site.counters().read();
+fn site_stats(id: SiteId, counted: Counted) -> SiteCacheStats {
     let named = |counts: Vec<(page_cache::BypassReason, u64)>| {
         let named = counts.into_iter();
         named

@@ -1,11 +1,12 @@
 //! One site within the cache: its purges and its counters.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use site_model::SiteId;
 
-use crate::counters::{Counters, count};
+use crate::counters::{Counted, Counters, count};
 use crate::purge::log::{PurgeLog, Standing};
 use crate::purge::{Purge, PurgeSequence};
 
@@ -19,7 +20,8 @@ pub struct SiteCache {
     /// The number of the last purge: what each hit compares first, without the lock.
     last: AtomicU64,
     log: RwLock<PurgeLog>,
-    counters: Counters,
+    /// Made at the first request: most of very many sites sleep, and never have one.
+    counters: OnceLock<Box<Counters>>,
 }
 
 impl SiteCache {
@@ -28,7 +30,7 @@ impl SiteCache {
             id,
             last: AtomicU64::new(number),
             log: RwLock::new(PurgeLog::beginning_at(number)),
-            counters: Counters::default(),
+            counters: OnceLock::new(),
         }
     }
 
@@ -37,9 +39,14 @@ impl SiteCache {
         self.id
     }
 
-    /// What was counted.
+    /// Where it is counted.
     pub fn counters(&self) -> &Counters {
-        &self.counters
+        self.counters.get_or_init(Box::default)
+    }
+
+    /// What was counted; `None`: there was nothing to count so far.
+    pub fn counted(&self) -> Option<Counted> {
+        self.counters.get().map(|counters| counters.read())
     }
 
     /// The number of the last purge.
@@ -60,7 +67,7 @@ impl SiteCache {
                 // Taken under the lock, so that a site's numbers come in order.
                 let number = numbers.fetch_add(1, Ordering::Relaxed) + 1;
                 log.record(purge, number);
-                count(&self.counters.purges);
+                count(&self.counters().purges);
             }
             self.last.store(log.last().get(), Ordering::Release);
         }
