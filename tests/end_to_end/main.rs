@@ -12,6 +12,7 @@ mod database;
 mod defects;
 mod django;
 mod django_cms;
+mod fronts;
 mod health;
 mod hosts;
 mod isolation;
