@@ -12,6 +12,7 @@ mod database;
 mod defects;
 mod django;
 mod django_cms;
+mod django_source;
 mod fronts;
 mod health;
 mod hosts;

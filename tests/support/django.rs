@@ -2,6 +2,7 @@
 //! what a person does in their admin.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use hyper::StatusCode;
 
@@ -9,7 +10,7 @@ use crate::client::form;
 use crate::house::{table, vars};
 use crate::place::python;
 use crate::postgres::{APPLICATION_PASSWORD, APPLICATION_ROLE};
-use crate::{Answer, House, Row, program};
+use crate::{Answer, House, Postgres, Row, program};
 
 const ADMIN_PASSWORD: &str = "open-sesame";
 /// Where a person without a session is sent.
@@ -49,35 +50,18 @@ impl<'a> Project<'a> {
     }
 
     fn run(&self, arguments: &[&str], domains: &str) {
-        let mut command = program::command(python());
-        command
-            .args(arguments)
-            .current_dir(&self.folder)
-            .env("SITE_ID", "1")
-            .env("DOMAINS", domains)
-            .env("ADMIN_PASSWORD", ADMIN_PASSWORD)
-            .envs(self.connection());
-        program::run(&mut command);
+        let mut command = interpreter(&self.folder, &self.house.postgres, self.database);
+        program::run(command.args(arguments).env("DOMAINS", domains));
     }
 
     /// Inserts the row of a domain, which is `SLUG.example`.
     pub async fn serve(&self, domain: &str, template: &str) -> i64 {
         let slug = domain.strip_suffix(".example").unwrap();
-        let connection = self.connection();
+        let connection = connection(&self.house.postgres, self.database);
         let connection = connection.each_ref();
         let connection = connection.map(|(name, value)| (*name, value.as_str()));
         let overlay = served_by(template, &self.folder) + &table("env", &connection);
         self.house.insert(&Row::new(slug, template, &overlay)).await
-    }
-
-    fn connection(&self) -> [(&'static str, String); 5] {
-        [
-            ("DATABASE_HOST", "127.0.0.1".to_owned()),
-            ("DATABASE_PORT", self.house.postgres.port().to_string()),
-            ("DATABASE_NAME", self.database.to_owned()),
-            ("DATABASE_USER", APPLICATION_ROLE.to_owned()),
-            ("DATABASE_PASSWORD", APPLICATION_PASSWORD.to_owned()),
-        ]
     }
 
     /// The administrator logs in at a site; returns the cookies of the session.
@@ -109,6 +93,28 @@ impl<'a> Project<'a> {
         assert_eq!(answer.status, StatusCode::FOUND, "{}", answer.text());
         answer
     }
+}
+
+/// Python in a project's folder, for a command of the project's.
+pub fn interpreter(project: &Path, postgres: &Postgres, database: &str) -> Command {
+    let mut command = program::command(python());
+    command
+        .current_dir(project)
+        .env("SITE_ID", "1")
+        .env("ADMIN_PASSWORD", ADMIN_PASSWORD)
+        .envs(connection(postgres, database));
+    command
+}
+
+/// What a project finds its database by, in its environment.
+pub fn connection(postgres: &Postgres, database: &str) -> [(&'static str, String); 5] {
+    [
+        ("DATABASE_HOST", "127.0.0.1".to_owned()),
+        ("DATABASE_PORT", postgres.port().to_string()),
+        ("DATABASE_NAME", database.to_owned()),
+        ("DATABASE_USER", APPLICATION_ROLE.to_owned()),
+        ("DATABASE_PASSWORD", APPLICATION_PASSWORD.to_owned()),
+    ]
 }
 
 fn hidden_token(page: &str) -> &str {

@@ -22,6 +22,8 @@ pub struct House {
     pub place: Place,
     /// Where the router listens.
     pub port: u16,
+    /// Keys of `[database]`, besides the URL.
+    database: String,
 }
 
 /// A row to insert.
@@ -66,8 +68,13 @@ impl House {
     /// In a place that is there already.
     pub async fn open_at(place: Place, more: &str) -> Self {
         let postgres = Postgres::start(&place).await;
+        Self::open_on(place, postgres, "", more).await
+    }
+
+    /// On a database that is there already, with keys of `[database]` besides its URL.
+    pub async fn open_on(place: Place, postgres: Postgres, database: &str, more: &str) -> Self {
         let port = free_port();
-        let config = config(&place, &postgres.url(), port, more);
+        let config = config(&place, &postgres.url(), port, (database, more));
         let emperor = Emperor::start(&place, &config).await;
         emperor.connected().await;
         Self {
@@ -76,11 +83,13 @@ impl House {
             client: Client::new(port),
             place,
             port,
+            database: database.to_owned(),
         }
     }
 
     /// Writes another end of the configuration.
     pub fn configure(&self, more: &str) {
+        let more = (self.database.as_str(), more);
         let config = config(&self.place, &self.postgres.url(), self.port, more);
         self.emperor.configure(&config);
     }
@@ -172,7 +181,7 @@ pub fn table(name: &str, values: &[(&str, &str)]) -> String {
     text
 }
 
-fn config(place: &Place, url: &str, port: u16, more: &str) -> String {
+fn config(place: &Place, url: &str, port: u16, (database, more): (&str, &str)) -> String {
     let folder = place.path().display();
     let templates = place.fixture("templates");
     let templates = templates.display();
@@ -183,6 +192,7 @@ fn config(place: &Place, url: &str, port: u16, more: &str) -> String {
          template_dirs = [\"{templates}\"]\n\
          [database]\n\
          url = \"{url}\"\n\
+         {database}\n\
          [router]\n\
          listen = [\"127.0.0.1:{port}\"]\n\
          {more}\n"
