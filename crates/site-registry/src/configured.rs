@@ -50,6 +50,12 @@ pub(crate) async fn write(
     let known = match source {
         RowSource::Emperor => None,
         RowSource::Django(tables) => Some(django::read(client, tables).await?.rows),
+        RowSource::Query(_) => {
+            tracing::error!(
+                "a [[site]] can't be written: the sites are the rows of database.query"
+            );
+            return Ok(());
+        }
     };
     bounded(Doing::Configuring, write_all(client, known.as_ref(), rows)).await
 }

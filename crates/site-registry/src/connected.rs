@@ -58,6 +58,11 @@ impl Connected {
             let set = session.client.batch_execute(SESSION_SETTINGS);
             bounded(Doing::Connecting, set).await?;
         }
+        if let RowSource::Query(source) = &options.source
+            && let Some(listen) = source.listen()
+        {
+            bounded(Doing::Listening, link.listen.client.batch_execute(&listen)).await?;
+        }
         let client = &mut link.query.client;
         if configure {
             configured::write(client, &options.source, &options.configured).await?;

@@ -14,6 +14,7 @@ use tokio_postgres::{Client, Transaction};
 use self::failure::Failure;
 use crate::django;
 use crate::link::{Doing, LinkError, STATEMENT_TIMEOUT};
+use crate::queried;
 use crate::reading::{RowSource, kind_text};
 
 /// A site to add. Only the slug has to be given.
@@ -106,6 +107,9 @@ pub enum EditError {
     /// The sites are Django's, and so is this part of them.
     #[error("Django keeps the sites (database.source): {0}")]
     KeptByDjango(&'static str),
+    /// The sites are what a query yields.
+    #[error("the sites are the rows of database.query; {0}")]
+    KeptElsewhere(&'static str),
     /// The database refused the values.
     #[error("the database refused the change: {0}")]
     Refused(String),
@@ -158,6 +162,7 @@ pub(crate) async fn apply(
     match source {
         RowSource::Emperor => {}
         RowSource::Django(_) => django::check(edit)?,
+        RowSource::Query(_) => queried::check(edit)?,
     }
     let change = async {
         let transaction = client.transaction().await.map_err(Failure::from)?;
@@ -209,6 +214,10 @@ async fn apply_in(
             let deleted = transaction.execute(delete, &[&id.get()]).await?;
             exists(*id, deleted)?;
             Ok(vec![*id])
+        }
+        Edit::Reload(ids) if matches!(source, RowSource::Query(_)) => {
+            queried::reload(transaction, ids).await?;
+            Ok(ids.clone())
         }
         Edit::Reload(ids) => {
             for id in ids {

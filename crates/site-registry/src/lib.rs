@@ -12,7 +12,7 @@
 //! | `task`, `connected` | the one task: without a link, with one |
 //! | `ledger` | from reading to reading; the guard against mass removal |
 //! | `reading`, `snapshot` | rows from PostgreSQL, rows from disk |
-//! | `django` | the sites that Django keeps |
+//! | `django`, `queried` | the sites that Django keeps, or that a query yields |
 //! | `edit`, `configured`, `board`, `report` | what goes the other way |
 //! | `link` | URL, TLS, sessions, notifications, causes |
 //! | [`purges`] | what caches have to drop |
@@ -55,6 +55,7 @@ mod edit;
 mod ledger;
 mod link;
 pub mod purges;
+mod queried;
 mod reading;
 mod registry;
 mod report;
@@ -68,6 +69,7 @@ pub use desired::{Desired, HeldRemovals, Row, Source};
 pub use django::DjangoTables;
 pub use edit::{Edit, EditError, NewSite, SiteChange};
 pub use link::{ConnectionState, ConnectionStatus, DatabaseTarget, Doing, LinkError, TargetError};
+pub use queried::QuerySource;
 pub use reading::{RowSource, RowsRead, read_rows, row_from_text, row_text};
 pub use registry::{ConfiguredRow, Registry, RegistryHandle, RegistryOptions};
 pub use schema::{

@@ -49,6 +49,8 @@ const COLUMNS: &[&str] = &[
     "emperor.django_sites.slug",
     "emperor.django_sites.template",
     "emperor.django_sites.run_as",
+    "site_id",
+    "hosts",
 ];
 
 #[derive(Deserialize)]

@@ -84,6 +84,7 @@ fn source_words(source: &RowSource) -> String {
     match source {
         RowSource::Emperor => "emperor: emperor.sites".to_owned(),
         RowSource::Django(tables) => format!("django: {}.django_site", tables.schema),
+        RowSource::Query(_) => "query: database.query".to_owned(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use site_model::{Hostname, RunAs, SiteId, TemplateName};
-use site_registry::DatabaseTarget;
+use site_registry::{DatabaseTarget, RowSource};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use vassal_core::diagnostic::Place;
@@ -133,8 +133,15 @@ fn default_template_dirs() -> Vec<PathBuf> {
 }
 
 fn read_database(mut section: Section<'_>, base: &Path, surroundings: &Surroundings) -> Database {
+    let (source, poll) = source::read(&mut section);
+    let resync_interval = section.duration("resync_interval", Duration::from_mins(5));
     let database = Database {
-        source: source::read(&mut section),
+        // Nobody tells of what a query yields, so it is read as often as it is polled.
+        resync_interval: match source {
+            RowSource::Query(_) => poll,
+            RowSource::Emperor | RowSource::Django(_) => resync_interval,
+        },
+        source,
         url: secret::read(
             &mut section,
             ("url", "url_file"),
@@ -143,7 +150,6 @@ fn read_database(mut section: Section<'_>, base: &Path, surroundings: &Surroundi
             DatabaseTarget::parse,
         ),
         migrate: section.switch("migrate", true),
-        resync_interval: section.duration("resync_interval", Duration::from_mins(5)),
         max_removals_percent: section.parsed("max_removals", 50, values::percentage),
     };
     section.finish();

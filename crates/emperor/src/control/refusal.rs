@@ -115,9 +115,10 @@ fn edit_kind(error: &EditError) -> (StatusCode, ErrorCode) {
         | EditError::IdTaken(_)
         | EditError::HostTaken(_)
         | EditError::Locked => (StatusCode::CONFLICT, ErrorCode::Conflict),
-        EditError::NoSuchDomain { .. } | EditError::KeptByDjango(_) | EditError::Refused(_) => {
-            (StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::Refused)
-        }
+        EditError::NoSuchDomain { .. }
+        | EditError::KeptByDjango(_)
+        | EditError::KeptElsewhere(_)
+        | EditError::Refused(_) => (StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::Refused),
         EditError::Link(_) | EditError::Stopping => {
             (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable)
         }

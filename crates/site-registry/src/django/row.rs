@@ -6,10 +6,7 @@ use site_model::{Hostname, SiteId};
 use tokio_postgres::{Error, Row as DatabaseRow};
 
 use crate::desired::Row;
-use crate::reading::{Columns, RawRow};
-
-/// The most characters of a slug.
-const MAX_SLUG: usize = 63;
+use crate::reading::{Columns, RawRow, made_slug};
 
 /// What the statement of [`query`](super::query) yields.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,12 +110,7 @@ fn slug_of(domain: &str) -> String {
     let Ok(host) = Hostname::parse(domain) else {
         return String::new();
     };
-    let letters = host.as_str().chars().map(|c| match c {
-        'a'..='z' | '0'..='9' => c,
-        _ => '-',
-    });
-    let slug: String = letters.skip_while(|c| *c == '-').take(MAX_SLUG).collect();
-    slug.trim_end_matches('-').to_owned()
+    made_slug(host.as_str())
 }
 
 #[cfg(test)]

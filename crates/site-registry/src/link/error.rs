@@ -24,6 +24,8 @@ pub enum Doing {
     Configuring,
     /// Reading rows.
     Reading,
+    /// Running `database.query`.
+    Querying,
     /// Writing `emperor.site_status`.
     Reporting,
     /// Carrying out an operator's change.
@@ -40,6 +42,7 @@ impl fmt::Display for Doing {
             Self::Migrating => "bringing the schema up to date",
             Self::Configuring => "writing the [[site]] rows",
             Self::Reading => "reading the rows",
+            Self::Querying => "running database.query",
             Self::Reporting => "writing emperor.site_status",
             Self::Editing => "changing rows",
             Self::Purging => "following purges",
@@ -176,6 +179,9 @@ impl LinkError {
                     "grant CREATE on the database to this role, or migrate with another one and \
                      set database.migrate = false"
                 }
+                Doing::Querying => {
+                    "give this role SELECT on the tables of database.query, and on emperor.reloads"
+                }
                 Doing::Connecting
                 | Doing::Listening
                 | Doing::Configuring
@@ -199,7 +205,10 @@ impl LinkError {
                 Self::LoginRefused(message)
             }
             SqlState::INVALID_CATALOG_NAME => Self::NoDatabase(message),
-            SqlState::READ_ONLY_SQL_TRANSACTION => Self::ReadOnly(message),
+            // A query that writes is at fault itself.
+            SqlState::READ_ONLY_SQL_TRANSACTION if doing != Doing::Querying => {
+                Self::ReadOnly(message)
+            }
             SqlState::INSUFFICIENT_PRIVILEGE => Self::Rights { doing, message },
             SqlState::ADMIN_SHUTDOWN
             | SqlState::CRASH_SHUTDOWN
@@ -229,6 +238,7 @@ impl LinkError {
             | Doing::Migrating
             | Doing::Configuring
             | Doing::Reading
+            | Doing::Querying
             | Doing::Reporting
             | Doing::Editing
             | Doing::Purging => Self::SessionEnded { doing, message },

@@ -262,8 +262,8 @@ where
             match said.channel() {
                 CHANNEL => inbox.note(Payload::parse(said.payload())),
                 PURGES => inbox.note(Payload::Purges),
-                // Nothing else was subscribed to.
-                _ => {}
+                // The channel that the configuration names: who notifies there need not know of ids.
+                _ => inbox.note(Payload::Everything),
             }
         }
     }

@@ -16,12 +16,13 @@ use tokio_postgres::{Client, Row as DatabaseRow, Statement};
 
 #[cfg(test)]
 pub(crate) use row::tests;
-pub(crate) use row::{Columns, RawRow, kind_text};
+pub(crate) use row::{Columns, RawRow, kind_text, made_slug};
 pub use row::{row_from_text, row_text};
 
 use crate::desired::Row;
 use crate::django::{self, DjangoTables};
 use crate::link::{DatabaseTarget, Doing, LinkError, Session, bounded, bounded_by};
+use crate::queried::{self, QuerySource};
 use crate::schema::ensure;
 
 /// For a statement that reads every row of a large house.
@@ -41,6 +42,8 @@ pub enum RowSource {
     Emperor,
     /// Django's.
     Django(DjangoTables),
+    /// Whatever a query yields.
+    Query(QuerySource),
 }
 
 /// Reads from one source; the statement by id is prepared once, so it is one round trip.
@@ -48,6 +51,7 @@ pub enum RowSource {
 pub(crate) enum Reader {
     Emperor { by_id: Statement },
     Django(DjangoTables),
+    Query(QuerySource),
 }
 
 /// What a full reading found.
@@ -96,6 +100,7 @@ impl Reader {
                 })
             }
             RowSource::Django(tables) => Ok(Self::Django(tables.clone())),
+            RowSource::Query(source) => Ok(Self::Query(source.clone())),
         }
     }
 
@@ -122,14 +127,10 @@ impl Reader {
                 (rows.await?, Vec::new())
             }
             Self::Django(tables) => {
-                let reading = django::read(client, tables);
-                let reading = tokio::time::timeout(FULL_READING_TIMEOUT, reading).await;
-                let reading = reading.map_err(|_| LinkError::TimedOut {
-                    doing: Doing::Reading,
-                    after: FULL_READING_TIMEOUT,
-                })??;
+                let reading = in_time(django::read(client, tables)).await?;
                 (reading.rows, reading.silent)
             }
+            Self::Query(source) => (in_time(queried::read(client, source)).await?, Vec::new()),
         };
         let usage = client.query_one("SELECT pg_notification_queue_usage()", &[]);
         let usage = bounded(Doing::Reading, usage).await?;
@@ -146,6 +147,15 @@ impl Reader {
         let rows = bounded_by(FULL_READING_TIMEOUT, Doing::Reading, reading).await?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
+}
+
+/// A reading of several statements.
+async fn in_time<T>(reading: impl Future<Output = Result<T, LinkError>>) -> Result<T, LinkError> {
+    let reading = tokio::time::timeout(FULL_READING_TIMEOUT, reading).await;
+    reading.map_err(|_| LinkError::TimedOut {
+        doing: Doing::Reading,
+        after: FULL_READING_TIMEOUT,
+    })?
 }
 
 /// Row by row, as they come: 100,000 rows don't stand in memory twice.

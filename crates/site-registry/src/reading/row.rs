@@ -31,6 +31,19 @@ pub(crate) struct RawRow {
     pub(crate) domains: Vec<(String, String)>,
 }
 
+/// The most characters of a slug.
+const MAX_SLUG: usize = 63;
+
+/// A slug out of a text in lower case: what can't stand in one becomes a hyphen.
+pub(crate) fn made_slug(text: &str) -> String {
+    let letters = text.chars().map(|c| match c {
+        'a'..='z' | '0'..='9' => c,
+        _ => '-',
+    });
+    let slug: String = letters.skip_while(|c| *c == '-').take(MAX_SLUG).collect();
+    slug.trim_end_matches('-').to_owned()
+}
+
 /// What the columns are called where the row is from, for whoever has to mend one of them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Columns {

@@ -92,7 +92,7 @@ pub async fn migrate(target: &DatabaseTarget, source: &RowSource) -> Result<Migr
 async fn migrate_in(client: &mut Client, source: &RowSource) -> Result<Migrated, LinkError> {
     let before = ensure(client, true).await?;
     let heard_again = match source {
-        RowSource::Emperor => Vec::new(),
+        RowSource::Emperor | RowSource::Query(_) => Vec::new(),
         RowSource::Django(tables) => django::put_up(client, tables).await?,
     };
     Ok(Migrated {

@@ -9,6 +9,7 @@
 pub const DAEMON_GRANTS: &str = "\
 GRANT USAGE ON SCHEMA emperor TO emperor_daemon;
 GRANT SELECT ON emperor.schema_version, emperor.reloads, emperor.django_source TO emperor_daemon;
+GRANT INSERT, UPDATE ON emperor.reloads TO emperor_daemon;
 GRANT SELECT, INSERT, UPDATE, DELETE ON emperor.sites, emperor.domains, emperor.django_sites
     TO emperor_daemon;
 GRANT SELECT, INSERT, UPDATE, DELETE ON emperor.site_status TO emperor_daemon;

@@ -16,6 +16,8 @@ mod purge_feed;
 #[cfg(test)]
 mod purges;
 #[cfg(test)]
+mod queried;
+#[cfg(test)]
 mod reloads;
 #[cfg(test)]
 mod rights;
