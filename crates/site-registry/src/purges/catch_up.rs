@@ -64,7 +64,7 @@ impl FeedTask {
             let past = reading::remembered(client, &node, &target).await?;
             let past = past.unwrap_or_else(|| present.clone());
             let up_to = Some(present.snapshot.as_str());
-            let (_, events) = reading::new_events(client, &past.snapshot, up_to).await?;
+            let (_, events) = reading::new_events(client, &link.new, &past.snapshot, up_to).await?;
             let missed = reading::missed(client, &past).await?;
             reading::advance(client, &node, [(&target, &past)].into_iter()).await?;
             let caught_up = CaughtUp {
@@ -84,7 +84,8 @@ impl FeedTask {
     ) -> Result<CaughtUp, LinkError> {
         let client = &link.session.client;
         // Read before it is asked whether something is gone: what goes in between was read.
-        let (snapshot, events) = reading::new_events(client, &past.snapshot, None).await?;
+        let (snapshot, events) =
+            reading::new_events(client, &link.new, &past.snapshot, None).await?;
         let missed = reading::missed(client, past).await?;
         Ok(CaughtUp {
             position: Position {

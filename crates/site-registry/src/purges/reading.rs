@@ -2,7 +2,7 @@
 
 use site_model::SiteId;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, Row, Statement};
 
 use super::event::{EventId, Position, Purge, PurgeEvent};
 use super::feed::Reader;
@@ -72,6 +72,11 @@ pub(super) async fn begin(client: &Client) -> Result<(), LinkError> {
     timed(client.batch_execute(&settings)).await
 }
 
+/// Prepares what is asked at each notification, when somebody may be waiting for the answer.
+pub(super) async fn prepare(client: &Client) -> Result<Statement, LinkError> {
+    timed(client.prepare(NEW)).await
+}
+
 /// The present, for who has no past.
 pub(super) async fn present(client: &Client) -> Result<Position, LinkError> {
     let query = "SELECT pg_current_snapshot()::text, emperor.server_identity()";
@@ -118,10 +123,11 @@ pub(super) async fn missed(client: &Client, since: &Position) -> Result<bool, Li
 /// reading.
 pub(super) async fn new_events(
     client: &Client,
+    new: &Statement,
     since: &str,
     up_to: Option<&str>,
 ) -> Result<(String, Vec<PurgeEvent>), LinkError> {
-    let rows = timed(client.query(NEW, &[&since, &MAX_EVENTS, &up_to])).await?;
+    let rows = timed(client.query(new, &[&since, &MAX_EVENTS, &up_to])).await?;
     let Some(first) = rows.first() else {
         // Unreachable in practice: the present is always one row.
         return Ok((since.to_owned(), Vec::new()));

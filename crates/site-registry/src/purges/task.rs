@@ -10,6 +10,7 @@ use std::time::Duration;
 use site_model::SiteId;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use tokio_postgres::Statement;
 use tokio_util::sync::CancellationToken;
 
 use super::catch_up::CaughtUp;
@@ -70,6 +71,7 @@ pub(super) struct Following {
     pub(super) session: Session,
     pub(super) inbox: Arc<Inbox>,
     pub(super) server: String,
+    pub(super) new: Statement,
     look_due: Instant,
     forget_due: Instant,
 }
@@ -160,11 +162,13 @@ impl FeedTask {
         let session = Session::open_with(&self.options.target, &inbox).await?;
         reading::begin(&session.client).await?;
         let server = reading::present(&session.client).await?.server;
+        let new = reading::prepare(&session.client).await?;
         let now = Instant::now();
         Ok(Following {
             session,
             inbox,
             server,
+            new,
             look_due: now + self.options.look_interval,
             forget_due: now + FORGET_INTERVAL,
         })
@@ -240,7 +244,8 @@ impl FeedTask {
             return Ok(());
         };
         let since = &told.position.snapshot;
-        let (snapshot, events) = reading::new_events(&link.session.client, since, None).await?;
+        let found = reading::new_events(&link.session.client, &link.new, since, None).await;
+        let (snapshot, events) = found?;
         let found = CaughtUp {
             position: Position {
                 snapshot,
