@@ -20,7 +20,9 @@ pub(crate) enum Arguments {
     Router(router::Arguments),
     /// What stands behind the proxies of `router`; started by it, with a socket as standard input
     #[command(hide = true)]
-    Backend,
+    Backend(router::backend::Arguments),
+    /// Hits of the page cache beside nginx and Varnish, and purges under load
+    Cache(router::cache::Arguments),
     /// The public test-suite of HTTP caches against the fastrouter
     HttpCache(router::http_cache::Arguments),
     /// From the commit of a row to the `exec` of its worker
@@ -35,7 +37,8 @@ pub(crate) enum Arguments {
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), TaskError> {
     match arguments {
         Arguments::Router(arguments) => Ok(router::run(workspace, arguments)?),
-        Arguments::Backend => Ok(router::backend::serve()?),
+        Arguments::Backend(arguments) => Ok(router::backend::serve(arguments)?),
+        Arguments::Cache(arguments) => Ok(router::cache::run(workspace, arguments)?),
         Arguments::HttpCache(arguments) => Ok(router::http_cache::run(workspace, arguments)?),
         Arguments::Spawn(arguments) => spawn::run(workspace, arguments),
         Arguments::Purge(arguments) => purge::run(workspace, arguments),

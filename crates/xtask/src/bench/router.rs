@@ -12,10 +12,12 @@
 //! | [`stage`] | the private folder, the cores, the backend |
 //! | [`process`], [`cpu`] | processes that end with their owner, and the CPU they take |
 //! | [`load`], [`syscalls`] | wrk, strace |
+//! | [`cache`] | the page cache beside those of nginx and Varnish |
 //! | [`http_cache`] | the public test-suite of HTTP caches |
 //! | [`figures`], [`report`] | medians and ratios, and how they are written down |
 
 pub(super) mod backend;
+pub(super) mod cache;
 mod contender;
 mod cpu;
 mod emperor;
@@ -71,6 +73,14 @@ pub(crate) struct Arguments {
     /// Write the figures into docs/PERFORMANCE.md
     #[arg(long)]
     write: bool,
+}
+
+/// How often and how long each contender is under how much load.
+#[derive(Debug, Clone, Copy)]
+struct Effort {
+    times: u32,
+    seconds: u32,
+    connections: u32,
 }
 
 /// What is compared.
@@ -137,8 +147,13 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), Ro
         .iter()
         .map(|plan| Contender::start(plan, &stage))
         .collect::<Result<Vec<_>, _>>()?;
-    let series = measure(&stage, &contenders, arguments)?;
-    let report = report::markdown(&series, arguments);
+    let effort = Effort {
+        times: arguments.rounds,
+        seconds: arguments.seconds,
+        connections: arguments.connections,
+    };
+    let series = measure(&stage, &contenders, effort)?;
+    let report = report::markdown(&series, effort);
     let printed = io::stdout().write_all(report.as_bytes());
     printed.map_err(|source| RouterBenchError::File {
         path: "/dev/stdout".into(),
@@ -184,20 +199,19 @@ fn plans(workspace: &Workspace, arguments: &Arguments) -> Result<Vec<Plan>, Rout
 fn measure(
     stage: &Stage,
     contenders: &[Contender],
-    arguments: &Arguments,
+    effort: Effort,
 ) -> Result<Vec<Series>, RouterBenchError> {
-    let run = |contender: &Contender, seconds| {
-        load::run(stage, contender, arguments.connections, seconds)
-    };
+    let run =
+        |contender: &Contender, seconds| load::run(stage, contender, effort.connections, seconds);
     say("Warming up");
     for contender in contenders {
         run(contender, 1)?;
     }
     let mut rounds = vec![Vec::new(); contenders.len()];
-    for number in 1..=arguments.rounds {
+    for number in 1..=effort.times {
         for (contender, rounds) in contenders.iter().zip(&mut rounds) {
             let before = cpu::taken_by(contender.processes())?;
-            let load = run(contender, arguments.seconds)?;
+            let load = run(contender, effort.seconds)?;
             let taken = cpu::taken_by(contender.processes())?.since(before);
             let round = Round::new(&load, taken);
             say(&format!("Round {number}: {}: {round}", contender.name()));

@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
+use clap::Args;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
@@ -19,6 +20,9 @@ pub(super) const BODY_BYTES: usize = 1024;
 /// What the body consists of.
 pub(super) const BODY_BYTE: u8 = b'e';
 
+/// A tag of what is to be kept.
+pub(super) const TAG: &str = "everything";
+
 /// Stands for the listening socket among the connections' places.
 const LISTENER: u64 = u64::MAX;
 /// How many events one call takes; more than the load has connections, and a call more costs little.
@@ -26,11 +30,19 @@ const EVENTS: usize = 64;
 /// More than any head that a contender makes of the load's.
 const READ_BYTES: usize = 8 * 1024;
 
+/// What can be said to it.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Answer so that caches keep it
+    #[arg(long)]
+    kept: bool,
+}
+
 /// Answers for ever.
-pub(crate) fn serve() -> Result<(), RouterBenchError> {
+pub(crate) fn serve(arguments: &Arguments) -> Result<(), RouterBenchError> {
     let serve = || {
         let inherited = io::stdin().as_fd().try_clone_to_owned()?;
-        Backend::new(UnixListener::from(inherited))?.run()
+        Backend::new(UnixListener::from(inherited), arguments.kept)?.run()
     };
     serve().map_err(RouterBenchError::Backend)
 }
@@ -55,7 +67,7 @@ enum Next {
 }
 
 impl Backend {
-    fn new(listener: UnixListener) -> io::Result<Self> {
+    fn new(listener: UnixListener, kept: bool) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(
             &epoll,
@@ -67,7 +79,7 @@ impl Backend {
             epoll,
             listener,
             connections: Vec::new(),
-            answer: answer(),
+            answer: answer(kept),
         })
     }
 
@@ -140,17 +152,29 @@ impl Connection {
 }
 
 /// A head such as a web framework sends, and the body.
-fn answer() -> Vec<u8> {
+fn answer(kept: bool) -> Vec<u8> {
     let mut answer = String::from("HTTP/1.1 200 OK\r\n");
     let headers = [
         ("Server", "backend"),
         ("Date", "Thu, 01 Jan 2026 00:00:00 GMT"),
         ("Content-Type", "text/html; charset=utf-8"),
-        ("Cache-Control", "private, max-age=0"),
+        (
+            "Cache-Control",
+            if kept {
+                "max-age=86400"
+            } else {
+                "private, max-age=0"
+            },
+        ),
         ("X-Content-Type-Options", "nosniff"),
         ("Content-Length", &BODY_BYTES.to_string()),
     ];
-    for (name, value) in headers {
+    let tag = kept.then_some(("Surrogate-Key", TAG));
+    // What is kept must not be old already.
+    let headers = headers
+        .into_iter()
+        .filter(|(name, _)| !(kept && *name == "Date"));
+    for (name, value) in headers.chain(tag) {
         write!(answer, "{name}: {value}\r\n").expect("a String takes everything");
     }
     answer.push_str("\r\n");
@@ -173,7 +197,7 @@ mod tests {
         let mut buffer = [0; 64];
         let mut step = |sent: &[u8]| {
             client.write_all(sent).unwrap();
-            let next = connection.serve(&answer(), &mut buffer).unwrap();
+            let next = connection.serve(&answer(false), &mut buffer).unwrap();
             assert_eq!(next, Next::Stay);
         };
         step(b"GET / HTTP/1.1\r\nHost: a\r\n");
@@ -181,7 +205,7 @@ mod tests {
         drop(connection);
         let mut received = Vec::new();
         client.read_to_end(&mut received).unwrap();
-        assert_eq!(received, answer());
+        assert_eq!(received, answer(false));
     }
 
     #[test]
@@ -192,7 +216,7 @@ mod tests {
             stream: server,
             head: Vec::new(),
         };
-        let next = connection.serve(&answer(), &mut [0; 64]).unwrap();
+        let next = connection.serve(&answer(false), &mut [0; 64]).unwrap();
         assert_eq!(next, Next::Close);
     }
 }

@@ -7,18 +7,18 @@
 //! for the program to come up.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use super::RouterBenchError;
 use super::backend::{BODY_BYTE, BODY_BYTES};
-use super::emperor;
-use super::load::{HEADERS, HOST, TARGET};
-use super::process::{Process, pinned_with_socket};
+use super::emperor::{self, Kept};
+use super::load::{ANONYMOUS, HEADERS, HOST, TARGET};
+use super::process::{Process, pinned, pinned_with_socket};
 use super::stage::{Stage, file};
 
 /// How long a first answer may take.
@@ -34,6 +34,11 @@ pub(super) enum Plan {
         /// Tells it from other builds.
         label: Option<String>,
     },
+    /// nginx that keeps pages (`proxy_cache`).
+    NginxCache,
+    Varnish,
+    /// A fastrouter that keeps pages.
+    FastrouterCache(PathBuf),
 }
 
 /// How much of the same work is configured.
@@ -60,7 +65,8 @@ pub(super) struct Contender {
     role: Role,
     process: Process,
     address: SocketAddr,
-    _link: Option<UnixStream>,
+    headers: &'static [&'static str],
+    link: Option<UnixStream>,
 }
 
 impl Contender {
@@ -73,7 +79,11 @@ impl Contender {
         let mut command = match plan {
             Plan::Nginx(headers) => nginx(stage, socket, *headers)?,
             Plan::HaProxy(headers) => haproxy(stage, socket, *headers)?,
-            Plan::Fastrouter { program, .. } => fastrouter(stage, socket, program, &link_path),
+            Plan::NginxCache => nginx_cache(stage, socket)?,
+            Plan::Varnish => varnish(stage, socket)?,
+            Plan::Fastrouter { program, .. } | Plan::FastrouterCache(program) => {
+                fastrouter(stage, socket, program, &link_path)
+            }
         };
         let log = stage.folder().join(format!("said-{}", address.port()));
         let written = File::create(&log).map_err(file(&log))?;
@@ -85,23 +95,27 @@ impl Contender {
             said: std::fs::read_to_string(&log).unwrap_or_default(),
         };
         let (process, link) = match plan {
-            Plan::Nginx(_) | Plan::HaProxy(_) => (Process::start(&mut command)?, None),
-            Plan::Fastrouter { .. } => {
+            Plan::Nginx(_) | Plan::HaProxy(_) | Plan::NginxCache => {
+                (Process::start(&mut command)?, None)
+            }
+            Plan::Varnish => (started_varnish(&mut command).map_err(bad)?, None),
+            Plan::Fastrouter { .. } | Plan::FastrouterCache(_) => {
                 let listener = UnixListener::bind(&link_path).map_err(file(&link_path))?;
                 let process = Process::start(&mut command)?;
-                let link = emperor::serve(&listener, &stage.backend(), None).map_err(bad)?;
+                let link = emperor::serve(&listener, &stage.backend(), plan.kept()).map_err(bad)?;
                 (process, Some(link))
             }
         };
         // Its copy of the listening socket is the last: if the program is gone, this fails at once.
         drop(command);
-        first_answer(address, plan.headers()).map_err(bad)?;
+        first_answer(address, plan).map_err(bad)?;
         Ok(Self {
             role: plan.role(),
             name,
             process,
             address,
-            _link: link,
+            headers: plan.asked(),
+            link,
         })
     }
 
@@ -117,6 +131,16 @@ impl Contender {
         self.address
     }
 
+    /// What it is asked with.
+    pub(super) fn headers(&self) -> &'static [&'static str] {
+        self.headers
+    }
+
+    /// The emperor's end of its link.
+    pub(super) fn link(&mut self) -> Option<&mut UnixStream> {
+        self.link.as_mut()
+    }
+
     /// The process from which all of its processes descend.
     pub(super) fn processes(&self) -> u32 {
         self.process.id()
@@ -128,28 +152,57 @@ impl Plan {
         match self {
             Self::Nginx(headers) => format!("nginx{}", headers.suffix()),
             Self::HaProxy(headers) => format!("HAProxy{}", headers.suffix()),
-            Self::Fastrouter { label: None, .. } => "fastrouter".to_owned(),
+            Self::Fastrouter { label: None, .. } | Self::FastrouterCache(_) => {
+                "fastrouter".to_owned()
+            }
             Self::Fastrouter {
                 label: Some(label), ..
             } => format!("fastrouter ({label})"),
+            Self::NginxCache => "nginx proxy_cache".to_owned(),
+            Self::Varnish => "Varnish".to_owned(),
         }
     }
 
     fn role(&self) -> Role {
         match self {
-            Self::Nginx(Headers::Forwarding) | Self::HaProxy(Headers::Forwarding) => {
-                Role::Reference
-            }
-            Self::Nginx(Headers::Bare) | Self::HaProxy(Headers::Bare) | Self::Fastrouter { .. } => {
-                Role::Measured
-            }
+            Self::Nginx(Headers::Forwarding)
+            | Self::HaProxy(Headers::Forwarding)
+            | Self::NginxCache
+            | Self::Varnish => Role::Reference,
+            Self::Nginx(Headers::Bare)
+            | Self::HaProxy(Headers::Bare)
+            | Self::Fastrouter { .. }
+            | Self::FastrouterCache(_) => Role::Measured,
         }
     }
 
     fn headers(&self) -> Headers {
         match self {
             Self::Nginx(headers) | Self::HaProxy(headers) => *headers,
-            Self::Fastrouter { .. } => Headers::Forwarding,
+            Self::Fastrouter { .. }
+            | Self::NginxCache
+            | Self::Varnish
+            | Self::FastrouterCache(_) => Headers::Forwarding,
+        }
+    }
+
+    /// What it keeps, where it is a fastrouter.
+    fn kept(&self) -> Option<Kept> {
+        match self {
+            Self::FastrouterCache(_) => Some(Kept::of_the_host("http")),
+            Self::Nginx(_)
+            | Self::HaProxy(_)
+            | Self::Fastrouter { .. }
+            | Self::NginxCache
+            | Self::Varnish => None,
+        }
+    }
+
+    /// The headers of requests.
+    fn asked(&self) -> &'static [&'static str] {
+        match self {
+            Self::Nginx(_) | Self::HaProxy(_) | Self::Fastrouter { .. } => &HEADERS,
+            Self::NginxCache | Self::Varnish | Self::FastrouterCache(_) => &ANONYMOUS,
         }
     }
 }
@@ -188,6 +241,45 @@ fn nginx(
     Ok(command)
 }
 
+fn nginx_cache(stage: &Stage, socket: TcpListener) -> Result<Command, RouterBenchError> {
+    let address = socket.local_addr().map_err(file(Path::new("127.0.0.1")))?;
+    let config = include_str!("nginx-cache.conf").replace("@ADDRESS@", &address.to_string());
+    let config = filled(&config, stage, Headers::Forwarding);
+    let config = stage.write("nginx-cache.conf", &config)?;
+    let mut command = pinned_with_socket(stage.proxy_core, socket, "/usr/sbin/nginx");
+    command.args(["-e", "stderr", "-c"]).arg(config);
+    command.env("NGINX", "3;");
+    Ok(command)
+}
+
+/// It takes no socket over, and binds the address itself.
+fn varnish(stage: &Stage, socket: TcpListener) -> Result<Command, RouterBenchError> {
+    let address = socket.local_addr().map_err(file(Path::new("127.0.0.1")))?;
+    drop(socket);
+    let vcl = filled(include_str!("varnish.vcl"), stage, Headers::Forwarding);
+    let vcl = stage.write("bench.vcl", &vcl)?;
+    let mut command = pinned(stage.proxy_core, "/usr/sbin/varnishd");
+    command.args(["-F", "-s", "malloc,256m", "-a", &address.to_string()]);
+    command.arg("-f").arg(vcl);
+    command.arg("-n").arg(stage.folder().join("varnish"));
+    Ok(command)
+}
+
+/// It compiles its configuration first, and says when its worker is there.
+fn started_varnish(command: &mut Command) -> io::Result<Process> {
+    command.stderr(Stdio::piped());
+    let mut process = Process::start(command).map_err(io::Error::other)?;
+    let said = process.child().stderr.take();
+    let said = said.ok_or_else(|| io::Error::other("its words are not heard"))?;
+    let mut lines = BufReader::new(said).lines();
+    lines
+        .find(|line| !matches!(line, Ok(line) if !line.contains("launched OK")))
+        .ok_or_else(|| io::Error::other("it ended before it answered"))??;
+    // A pipe that nobody reads would end it.
+    std::thread::spawn(move || lines.for_each(drop));
+    Ok(process)
+}
+
 fn haproxy(
     stage: &Stage,
     socket: TcpListener,
@@ -219,11 +311,27 @@ fn fastrouter(stage: &Stage, socket: TcpListener, program: &Path, link: &Path) -
     command
 }
 
+/// Varnish listens a moment after it has said that it is there.
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let began = Instant::now();
+    loop {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Err(error)
+                if error.kind() == io::ErrorKind::ConnectionRefused
+                    && began.elapsed() < PATIENCE =>
+            {
+                std::thread::yield_now();
+            }
+            connected => return connected,
+        }
+    }
+}
+
 /// Asks once as the load will ask, and looks at everything that the answer must have.
-fn first_answer(address: SocketAddr, headers: Headers) -> io::Result<()> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+fn first_answer(address: SocketAddr, plan: &Plan) -> io::Result<()> {
+    let mut stream = connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    let head = HEADERS.join("\r\n");
+    let head = plan.asked().join("\r\n");
     write!(stream, "GET {TARGET} HTTP/1.1\r\n{head}\r\n\r\n")?;
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
@@ -234,7 +342,7 @@ fn first_answer(address: SocketAddr, headers: Headers) -> io::Result<()> {
         }
         answer.extend_from_slice(&buffer[..count]);
     }
-    check(&answer, headers).map_err(io::Error::other)
+    check(&answer, plan.headers()).map_err(io::Error::other)
 }
 
 fn is_whole(answer: &[u8]) -> bool {

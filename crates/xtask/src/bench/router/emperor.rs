@@ -6,7 +6,7 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -27,12 +27,34 @@ pub(super) struct Kept {
 }
 
 impl Kept {
+    /// In this mode, for the one host.
+    pub(super) fn of_the_host(mode: &'static str) -> Self {
+        Self {
+            any_host: false,
+            ..Self::of_any_host(mode)
+        }
+    }
+
     /// In this mode, for requests that name any host.
     pub(super) fn of_any_host(mode: &'static str) -> Self {
         Self {
             mode,
             memory_bytes: 256 << 20,
             any_host: true,
+        }
+    }
+}
+
+/// Has pages of the site forgotten, and returns how long the fastrouter took.
+pub(super) fn purge(link: &mut UnixStream, sequence: u64, what: &Value) -> io::Result<Duration> {
+    let sites = json!([{"site_id": 1, "purges": [what]}]);
+    let purge = json!({"type": "purge", "sequence": sequence, "sites": sites});
+    let began = Instant::now();
+    link.write_all(&frame(&purge)?)?;
+    loop {
+        let message = receive(link)?;
+        if message["type"] == "purged" && message["sequence"] == sequence {
+            return Ok(began.elapsed());
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::fs;
 
-use super::Arguments;
+use super::Effort;
+use super::contender::Role;
 use super::figures::{Figure, Series, Spread};
 use crate::shell;
 
@@ -13,22 +14,38 @@ const NONE: &str = "–";
 const WORTH_NAMING: f64 = 0.005;
 
 /// All tables and what they were measured with.
-pub(super) fn markdown(all: &[Series], arguments: &Arguments) -> String {
-    let mut text = conditions(arguments);
+pub(super) fn markdown(all: &[Series], effort: Effort) -> String {
+    let mut text = conditions(effort, &["nginx", "haproxy", "wrk"]);
     text.push_str("\n\n");
     text.push_str(&figures(all));
     text.push('\n');
-    text.push_str(&ratios(all));
+    text.push_str(&ratios(all, "the better of nginx and HAProxy"));
     text.push('\n');
     text.push_str(&calls(all));
     text
 }
 
-fn conditions(arguments: &Arguments) -> String {
+/// Tables of hits out of caches.
+pub(super) fn of_hits(all: &[Series], effort: Effort) -> String {
+    let mut text = conditions(effort, &["nginx", "varnish", "wrk"]);
+    text.push_str("\n\n");
+    text.push_str(&figures(all));
+    for reference in all.iter().filter(|series| series.role == Role::Reference) {
+        let measured = all.iter().filter(|series| series.role == Role::Measured);
+        let pair: Vec<_> = [reference].into_iter().chain(measured).cloned().collect();
+        text.push('\n');
+        text.push_str(&ratios(&pair, &reference.name));
+    }
+    text.push('\n');
+    text.push_str(&calls(all));
+    text
+}
+
+fn conditions(effort: Effort, packages: &[&str]) -> String {
     let versions = shell::output(
         shell::command("dpkg-query")
             .args(["-W", "-f", "${Package} ${source:Upstream-Version}, "])
-            .args(["nginx", "haproxy", "wrk"]),
+            .args(packages),
     );
     format!(
         "{}{}, Linux {}; {} rounds of {} s each, {} connections; median (least–greatest).",
@@ -37,9 +54,9 @@ fn conditions(arguments: &Arguments) -> String {
         fs::read_to_string("/proc/sys/kernel/osrelease")
             .unwrap_or_default()
             .trim(),
-        arguments.rounds,
-        arguments.seconds,
-        arguments.connections,
+        effort.times,
+        effort.seconds,
+        effort.connections,
     )
 }
 
@@ -76,9 +93,10 @@ fn figures(all: &[Series]) -> String {
     table(&header, rows)
 }
 
-fn ratios(all: &[Series]) -> String {
+fn ratios(all: &[Series], to: &str) -> String {
+    let title = format!("ratio to {to}");
     let header = [
-        "ratio to the better of nginx and HAProxy",
+        title.as_str(),
         "CPU",
         "requests/s",
         "p50",

@@ -27,6 +27,15 @@ pub(super) struct Stage {
 impl Stage {
     /// Makes the folder and starts the backend.
     pub(super) fn set() -> Result<Self, RouterBenchError> {
+        Self::with_backend(&[])
+    }
+
+    /// The same, with a backend whose answers may be kept.
+    pub(super) fn of_kept_pages() -> Result<Self, RouterBenchError> {
+        Self::with_backend(&["--kept"])
+    }
+
+    fn with_backend(arguments: &[&str]) -> Result<Self, RouterBenchError> {
         let &[proxy_core, load_core, ..] = usable_cores()?.as_slice() else {
             return Err(RouterBenchError::Cores { found: 1 });
         };
@@ -36,7 +45,7 @@ impl Stage {
             .permissions(Permissions::from_mode(0o755))
             .tempdir()
             .map_err(file(&std::env::temp_dir()))?;
-        let backend = start_backend(&socket_in(folder.path()), load_core)?;
+        let backend = start_backend(&socket_in(folder.path()), load_core, arguments)?;
         Ok(Self {
             _backend: backend,
             folder,
@@ -67,14 +76,18 @@ fn socket_in(folder: &Path) -> PathBuf {
     folder.join("backend.sock")
 }
 
-fn start_backend(socket: &Path, core: usize) -> Result<Process, RouterBenchError> {
+fn start_backend(
+    socket: &Path,
+    core: usize,
+    arguments: &[&str],
+) -> Result<Process, RouterBenchError> {
     let listener = UnixListener::bind(socket).map_err(file(socket))?;
     let for_all = Permissions::from_mode(0o666);
     fs::set_permissions(socket, for_all).map_err(file(socket))?;
     listener.set_nonblocking(true).map_err(file(socket))?;
     let this_program = std::env::current_exe().map_err(file(Path::new("/proc/self/exe")))?;
     let mut command = pinned(core, this_program);
-    command.args(["bench", "backend"]);
+    command.args(["bench", "backend"]).args(arguments);
     command.stdin(std::os::fd::OwnedFd::from(listener));
     command.stdout(Stdio::null());
     Ok(Process::start(&mut command)?)
