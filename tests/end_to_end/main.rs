@@ -27,6 +27,7 @@ mod purges;
 mod quickstart;
 mod reloads;
 mod removals;
+mod rewriting;
 mod rows;
 mod secrets;
 mod sleep;
