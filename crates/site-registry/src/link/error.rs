@@ -146,6 +146,11 @@ pub enum LinkError {
 }
 
 impl LinkError {
+    /// What is wrong is the schema, and not the way to it.
+    pub(crate) const fn is_of_the_schema(&self) -> bool {
+        matches!(self, Self::NoSchema | Self::OldSchema { .. })
+    }
+
     /// What to do about it; empty where the error says all.
     pub const fn hint(&self) -> &'static str {
         match self {

@@ -1,5 +1,7 @@
 //! The beginning of a link: telling what was committed while there was none.
 
+use tokio_postgres::Client;
+
 use super::event::{Position, PurgeEvent};
 use super::feed::{FeedState, Reader};
 use super::reading;
@@ -12,6 +14,16 @@ pub(super) struct CaughtUp {
     pub(super) position: Position,
     pub(super) missed: bool,
     pub(super) events: Vec<PurgeEvent>,
+}
+
+/// Whether purges since then are forgotten that the reader was to hear of.
+async fn has_missed(client: &Client, past: &Position, reader: &Reader) -> Result<bool, LinkError> {
+    let missed = reading::missed(client, past).await?;
+    if missed {
+        let reader = reader.text();
+        tracing::warn!(reader, "purges may have been missed: everything is purged");
+    }
+    Ok(missed)
 }
 
 impl FeedTask {
@@ -65,7 +77,7 @@ impl FeedTask {
             let past = past.unwrap_or_else(|| present.clone());
             let up_to = Some(present.snapshot.as_str());
             let (_, events) = reading::new_events(client, &link.new, &past.snapshot, up_to).await?;
-            let missed = reading::missed(client, &past).await?;
+            let missed = has_missed(client, &past, &target).await?;
             reading::advance(client, &node, [(&target, &past)].into_iter()).await?;
             let caught_up = CaughtUp {
                 position: present.clone(),
@@ -86,7 +98,7 @@ impl FeedTask {
         // Read before it is asked whether something is gone: what goes in between was read.
         let (snapshot, events) =
             reading::new_events(client, &link.new, &past.snapshot, None).await?;
-        let missed = reading::missed(client, past).await?;
+        let missed = has_missed(client, past, &Reader::Cache).await?;
         Ok(CaughtUp {
             position: Position {
                 snapshot,

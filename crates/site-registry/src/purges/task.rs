@@ -20,6 +20,7 @@ use super::post::{Outgoing, Post};
 use super::reading;
 use crate::cluster::ClusterState;
 use crate::link::{Backoff, Doing, Inbox, LinkError, Session};
+use crate::schema;
 
 /// Between two attempts at a server that can't be had.
 const UNREACHABLE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -160,6 +161,7 @@ impl FeedTask {
         }
         let inbox = Arc::new(Inbox::default());
         let session = Session::open_with(&self.options.target, &inbox).await?;
+        schema::check(&session.client).await?;
         reading::begin(&session.client).await?;
         let server = reading::present(&session.client).await?.server;
         let new = reading::prepare(&session.client).await?;
@@ -182,12 +184,6 @@ impl FeedTask {
         reader: Option<Reader>,
         found: CaughtUp,
     ) -> Result<(), End> {
-        if found.missed {
-            tracing::warn!(
-                reader = reader.as_ref().map(Reader::text),
-                "purges may have been missed: everything is purged"
-            );
-        }
         if reader.is_none() {
             self.readings += 1;
         }
@@ -347,7 +343,12 @@ impl FeedTask {
             return Ok(());
         }
         self.lost = true;
-        tracing::warn!(%cause, hint = cause.hint(), "purges are not followed");
+        if cause.is_of_the_schema() {
+            // Whoever follows the rows makes it at the first start, and tells of it where it can't.
+            tracing::debug!(%cause, "purges are not followed yet");
+        } else {
+            tracing::warn!(%cause, hint = cause.hint(), "purges are not followed");
+        }
         tokio::select! {
             biased;
             () = self.channels.stop.cancelled() => Err(()),

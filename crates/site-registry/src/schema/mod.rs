@@ -115,6 +115,11 @@ pub(crate) async fn ensure(client: &mut Client, migrate: bool) -> Result<SchemaS
     Ok(before)
 }
 
+/// Whether this program can work on the schema as it is.
+pub(crate) async fn check(client: &Client) -> Result<(), LinkError> {
+    status(client).await?.obstacle().map_or(Ok(()), Err)
+}
+
 async fn check_server(client: &Client) -> Result<(), LinkError> {
     let question = "SELECT current_setting('server_version_num')::int, \
                     current_setting('server_version')";
