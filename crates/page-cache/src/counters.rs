@@ -40,7 +40,7 @@ pub struct Counted {
     pub evictions: u64,
     /// Purges heard.
     pub purges: u64,
-    /// Pages in memory now.
+    /// Whole pages in memory now.
     pub pages: u64,
     /// Their bytes, with what keeping them costs.
     pub bytes: u64,

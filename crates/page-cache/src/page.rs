@@ -179,9 +179,17 @@ impl Page {
             marks: Marks::default(),
         };
         let counters = site.counters();
-        counters.pages.fetch_add(1, Ordering::Relaxed);
+        counters.pages.fetch_add(page.counts(), Ordering::Relaxed);
         counters.bytes.fetch_add(page.weight(), Ordering::Relaxed);
         page
+    }
+
+    /// As how many stored pages it counts: what stands here for several, or for none, is no page.
+    fn counts(&self) -> u64 {
+        match self.kind {
+            Kind::Whole => 1,
+            Kind::Variants | Kind::Uncacheable(_) => 0,
+        }
     }
 
     /// What it counts towards the bound of the store, in bytes.
@@ -298,7 +306,7 @@ impl AsRef<[u8]> for Sent {
 impl Drop for Page {
     fn drop(&mut self) {
         let counters = self.site.counters();
-        counters.pages.fetch_sub(1, Ordering::Relaxed);
+        counters.pages.fetch_sub(self.counts(), Ordering::Relaxed);
         counters.bytes.fetch_sub(self.weight(), Ordering::Relaxed);
     }
 }

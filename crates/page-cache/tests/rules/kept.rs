@@ -265,7 +265,7 @@ fn counters_and_the_list_of_places_tell_what_happened() {
     let counted = house.site.counters().read();
     assert_eq!(
         (counted.hits, counted.misses, counted.fills, counted.pages),
-        (1, 2, 1, 2)
+        (1, 2, 1, 1)
     );
     assert_eq!(counted.refusals, [(BypassReason::SetCookie, 1)]);
     assert_eq!(counted.bytes, house.cache.fullness().bytes);
