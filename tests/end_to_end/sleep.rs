@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use support::processes::Process;
+use support::scenario::insert_many;
 use support::wait::undisturbed;
 use support::{Client, House, PATIENCE, Row, eventually};
 use tokio::task::JoinSet;
@@ -60,6 +61,40 @@ async fn a_checker_that_asks_again_and_again_keeps_no_site_awake() {
     .await;
     let asleep = house.emperor.in_state("one", "sleeping").await;
     assert_eq!(asleep["restarts"], 0);
+}
+
+#[tokio::test]
+async fn a_visitor_wakes_a_site_though_a_bulk_insert_waits_for_its_first_starts() {
+    // None of them gets ready or ends, so each has its place for the 10 s that it may: together
+    // for far longer than a request waits.
+    const ROWS: usize = 30;
+    let house = House::open_with("[spawn]\nmax_starting = 2").await;
+    insert_sleepy(&house, "one", "1h").await;
+    house.emperor.in_state("one", "sleeping").await;
+    insert_many(&house, "mute", ROWS, "mute", "").await;
+    eventually("the line", PATIENCE, async || {
+        let (starting, queued) = (
+            in_state(&house, "starting").await,
+            in_state(&house, "queued").await,
+        );
+        (starting > 0 && starting + queued >= ROWS)
+            .then_some(())
+            .ok_or_else(|| format!("{starting} start and {queued} wait"))
+    })
+    .await;
+    let page = house.client.get("one.example", "/").await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.text());
+    assert!(in_state(&house, "queued").await > 0, "nobody was passed");
+}
+
+/// How many instances are in a state.
+async fn in_state(house: &House, state: &str) -> usize {
+    let status = house.emperor.status().await;
+    let sites = status["sites"].as_array().unwrap().iter();
+    let instances = sites.flat_map(|site| site["instances"].as_array().unwrap());
+    instances
+        .filter(|instance| instance["state"] == state)
+        .count()
 }
 
 #[tokio::test]

@@ -3,14 +3,15 @@
 //! vassals' matter.
 //!
 //! There are two queues, so that nobody whom visitors wait for waits behind a rollout over the whole
-//! house: one for instances that are lacking, and one for those that replace others. Whoever is
-//! lacking since its start failed has its turn among its like first, of whom at most half of the places
-//! are: a site that wakes up for a visitor finds no queue of those that crash again and again before
-//! it.
+//! house: one for instances that are lacking, and one for those that replace others. Those that are
+//! lacking come on two lanes: a visitor waits for the instance, or nobody does. Of the places, some are
+//! kept from the second lane, so a site that wakes up for a visitor finds no bulk insert before it.
+//! Whoever is lacking since its start failed has its turn among its like first, of whom each lane has
+//! at most half of the places: it finds no queue of those that crash again and again before it either.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `places` | the places of those that are lacking |
+//! | `places` | the places of those that are lacking, by lane |
 //! | `replacements` | the queue of those that replace others |
 //! | `memory` | what they may take |
 
@@ -38,10 +39,28 @@ const REST: u32 = 3;
 /// Gives turns to the vassals of a house.
 #[derive(Debug)]
 pub(super) struct Turns {
-    starts: Arc<Places>,
+    starts: Arc<Semaphore>,
+    awaited: Lane,
+    quiet: Lane,
+    replacements: Arc<Replacements>,
+}
+
+/// Starts that stand in line together. Every turn on it is one of the house's as well: of those whom a
+/// lane has let through, who came first is first.
+#[derive(Debug)]
+struct Lane {
+    places: Arc<Places>,
     /// Those among them that may be starts after one that failed.
     retries: Arc<Places>,
-    replacements: Arc<Replacements>,
+}
+
+/// Who waits for an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AwaitedBy {
+    /// Requests wait in the queue of its site.
+    Visitors,
+    /// None do.
+    Nobody,
 }
 
 /// How the start before ended.
@@ -63,6 +82,8 @@ enum Kind {
         place: places::Place,
         retry: Option<places::Place>,
         since: Instant,
+        /// Among all that start.
+        _turn: OwnedSemaphorePermit,
     },
     Replacement(replacements::Place),
 }
@@ -83,23 +104,35 @@ impl Turns {
 
     fn with_gauge(max_starting: usize, max_replacing: usize, gauge: Gauge) -> Self {
         Self {
-            starts: Arc::new(Places::new(max_starting)),
-            retries: Arc::new(Places::new(max_starting.div_ceil(2))),
+            starts: Arc::new(Semaphore::new(max_starting)),
+            awaited: Lane::new(max_starting, max_starting),
+            quiet: Lane::new(max_starting - kept_for_visitors(max_starting), max_starting),
             replacements: Arc::new(Replacements::new(max_replacing, gauge)),
         }
     }
 
     /// Resolves once an instance may start. Dropped before, it leaves the queue.
-    pub(super) fn start(&self, attempt: Attempt) -> impl Future<Output = Permit> + Send + 'static {
-        let (starts, retries) = (Arc::clone(&self.starts), Arc::clone(&self.retries));
+    pub(super) fn start(
+        &self,
+        awaited_by: AwaitedBy,
+        attempt: Attempt,
+    ) -> impl Future<Output = Permit> + Send + 'static {
+        let lane = match awaited_by {
+            AwaitedBy::Visitors => &self.awaited,
+            AwaitedBy::Nobody => &self.quiet,
+        };
+        let (places, retries) = (Arc::clone(&lane.places), Arc::clone(&lane.retries));
+        let starts = Arc::clone(&self.starts);
         async move {
             let retry = match attempt {
                 Attempt::First => None,
                 Attempt::Retry => Some(retries.take().await),
             };
+            let place = places.take().await;
             Permit(Kind::Start {
-                place: starts.take().await,
+                place,
                 retry,
+                _turn: acquire(starts).await,
                 since: Instant::now(),
             })
         }
@@ -122,9 +155,25 @@ impl Turns {
     }
 }
 
+impl Lane {
+    /// With so many places, in a house with so many.
+    fn new(places: usize, max_starting: usize) -> Self {
+        Self {
+            places: Arc::new(Places::new(places)),
+            retries: Arc::new(Places::new(max_starting.div_ceil(2))),
+        }
+    }
+}
+
+/// How many of so many places are never had by a start that nobody waits for: a quarter of them. Whoever
+/// has but one place can keep none.
+fn kept_for_visitors(max_starting: usize) -> usize {
+    max_starting.div_ceil(4).min(max_starting.saturating_sub(1))
+}
+
 impl Permit {
-    /// The start came to nothing: its place stays empty for a while. Of a retry that is the one among the
-    /// retries alone. Those that replace others have fewer places, and keep them for
+    /// The start came to nothing: its place on its lane stays empty for a while, and no other lane's. Of a
+    /// retry that is the one among the retries alone. Those that replace others have fewer places, and keep them for
     /// longer, as it is.
     pub(super) fn failed(&mut self) {
         match &mut self.0 {
@@ -132,6 +181,7 @@ impl Permit {
                 place,
                 retry,
                 since,
+                _turn,
             } => {
                 let place = retry.as_mut().unwrap_or(place);
                 place.leave_empty_until(Instant::now() + since.elapsed() * REST);
@@ -174,76 +224,148 @@ mod tests {
     use std::time::Duration;
 
     use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
     use tokio::time::advance;
 
     use super::*;
 
     const SPAN: Duration = Duration::from_secs(2);
 
+    const BOTH: [AwaitedBy; 2] = [AwaitedBy::Visitors, AwaitedBy::Nobody];
+
     /// A start that fails after [`SPAN`].
-    async fn fail(turns: &Turns, attempt: Attempt) {
-        let mut permit = turns.start(attempt).await;
+    async fn fail(turns: &Turns, awaited_by: AwaitedBy, attempt: Attempt) {
+        let mut permit = turns.start(awaited_by, attempt).await;
         advance(SPAN).await;
         permit.failed();
     }
 
-    fn may_start_now(turns: &Turns, attempt: Attempt) -> bool {
-        turns.start(attempt).now_or_never().is_some()
+    fn start_now(turns: &Turns, awaited_by: AwaitedBy) -> Option<Permit> {
+        turns.start(awaited_by, Attempt::First).now_or_never()
+    }
+
+    /// Those of so many that ask, one after the other, who may start, and the others in line.
+    fn ask(
+        turns: &Turns,
+        count: usize,
+        awaited_by: AwaitedBy,
+        attempt: Attempt,
+    ) -> (Vec<Permit>, Vec<BoxFuture<'static, Permit>>) {
+        let (mut permits, mut line) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let mut asking = turns.start(awaited_by, attempt).boxed();
+            match (&mut asking).now_or_never() {
+                Some(permit) => permits.push(permit),
+                None => line.push(asking),
+            }
+        }
+        (permits, line)
     }
 
     #[tokio::test(start_paused = true)]
     async fn starts_that_fail_take_a_quarter_of_the_time() {
-        for attempt in [Attempt::First, Attempt::Retry] {
-            let turns = Turns::roomy(1, 1);
-            let began = Instant::now();
-            for _ in 0..10 {
-                fail(&turns, attempt).await;
+        for awaited_by in BOTH {
+            for attempt in [Attempt::First, Attempt::Retry] {
+                let turns = Turns::roomy(1, 1);
+                let began = Instant::now();
+                for _ in 0..10 {
+                    fail(&turns, awaited_by, attempt).await;
+                }
+                drop(turns.start(awaited_by, attempt).await);
+                assert_eq!(began.elapsed(), 10 * 4 * SPAN, "{awaited_by:?} {attempt:?}");
             }
-            drop(turns.start(attempt).await);
-            assert_eq!(began.elapsed(), 10 * 4 * SPAN, "{attempt:?}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_place_of_a_start_that_succeeded_is_free_at_once() {
-        let turns = Turns::roomy(1, 1);
-        let permit = turns.start(Attempt::First).await;
-        advance(SPAN).await;
-        drop(permit);
-        assert!(may_start_now(&turns, Attempt::First));
+        for awaited_by in BOTH {
+            let turns = Turns::roomy(1, 1);
+            let permit = turns.start(awaited_by, Attempt::First).await;
+            advance(SPAN).await;
+            drop(permit);
+            assert!(start_now(&turns, awaited_by).is_some());
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_place_that_may_be_used_is_found_before_one_that_may_not() {
         let turns = Turns::roomy(2, 1);
-        let good = turns.start(Attempt::First).await;
-        fail(&turns, Attempt::First).await;
-        assert!(!may_start_now(&turns, Attempt::First));
+        let good = turns.start(AwaitedBy::Visitors, Attempt::First).await;
+        fail(&turns, AwaitedBy::Visitors, Attempt::First).await;
+        assert!(start_now(&turns, AwaitedBy::Visitors).is_none());
         drop(good);
-        assert!(may_start_now(&turns, Attempt::First));
+        assert!(start_now(&turns, AwaitedBy::Visitors).is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn whoever_leaves_the_queue_leaves_the_place_as_it_was() {
         let turns = Turns::roomy(1, 1);
-        fail(&turns, Attempt::First).await;
+        fail(&turns, AwaitedBy::Nobody, Attempt::First).await;
         let began = Instant::now();
-        assert!(!may_start_now(&turns, Attempt::First));
-        drop(turns.start(Attempt::First).await);
+        assert!(start_now(&turns, AwaitedBy::Nobody).is_none());
+        drop(turns.start(AwaitedBy::Nobody, Attempt::First).await);
         assert_eq!(began.elapsed(), REST * SPAN);
     }
 
     #[tokio::test(start_paused = true)]
     async fn whoever_starts_for_the_first_time_passes_those_that_failed() {
+        for awaited_by in BOTH {
+            let turns = Turns::roomy(4, 1);
+            let (permits, _line) = ask(&turns, 100, awaited_by, Attempt::Retry);
+            assert_eq!(permits.len(), 2);
+            assert!(start_now(&turns, awaited_by).is_some());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_visitor_passes_a_bulk_insert_and_its_places_that_stay_empty() {
+        for (max_starting, for_nobody) in [(2, 1), (3, 2), (4, 3), (8, 6), (9, 6)] {
+            let turns = Turns::roomy(max_starting, 1);
+            let (mut permits, _line) = ask(&turns, 100, AwaitedBy::Nobody, Attempt::First);
+            assert_eq!(permits.len(), for_nobody, "of {max_starting}");
+            assert!(start_now(&turns, AwaitedBy::Visitors).is_some());
+            advance(SPAN).await;
+            permits.iter_mut().for_each(Permit::failed);
+            drop(permits);
+            assert!(start_now(&turns, AwaitedBy::Visitors).is_some());
+            assert!(start_now(&turns, AwaitedBy::Nobody).is_none());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_retry_that_a_visitor_waits_for_passes_those_that_nobody_waits_for() {
         let turns = Turns::roomy(4, 1);
-        let mut retries: Vec<_> = (0..100)
-            .map(|_| Box::pin(turns.start(Attempt::Retry)))
-            .collect();
-        let permits: Vec<_> = retries
-            .iter_mut()
-            .filter_map(FutureExt::now_or_never)
-            .collect();
-        assert_eq!(permits.len(), 2);
-        assert!(may_start_now(&turns, Attempt::First));
+        let (_permits, _line) = ask(&turns, 100, AwaitedBy::Nobody, Attempt::First);
+        let (retries, _retries) = ask(&turns, 100, AwaitedBy::Nobody, Attempt::Retry);
+        assert_eq!(retries.len(), 0);
+        let awaited = turns.start(AwaitedBy::Visitors, Attempt::Retry);
+        assert!(awaited.now_or_never().is_some());
+    }
+
+    /// Of two places one is for either lane, so of those who have passed their lane the first comes first.
+    #[tokio::test(start_paused = true)]
+    async fn visitors_without_end_starve_nobody() {
+        let turns = Turns::roomy(2, 1);
+        let (visitors, mut line) = ask(&turns, 100, AwaitedBy::Visitors, Attempt::First);
+        assert_eq!(visitors.len(), 2);
+        let mut quiet = turns.start(AwaitedBy::Nobody, Attempt::First).boxed();
+        assert!((&mut quiet).now_or_never().is_none());
+        drop(visitors);
+        let permit = (&mut quiet).now_or_never();
+        assert!(
+            permit.is_some(),
+            "it came before those who wait for their lane"
+        );
+        let next = line.iter_mut().find_map(FutureExt::now_or_never);
+        assert!(next.is_some(), "the other place is a visitor's");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn both_lanes_together_have_no_more_places_than_the_house() {
+        let turns = Turns::roomy(4, 1);
+        let (quiet, _line) = ask(&turns, 100, AwaitedBy::Nobody, Attempt::First);
+        let (awaited, _line) = ask(&turns, 100, AwaitedBy::Visitors, Attempt::First);
+        assert_eq!((quiet.len(), awaited.len()), (3, 1));
     }
 }

@@ -76,6 +76,11 @@ impl Lifecycle {
         self.demand == Demand::Waking
     }
 
+    /// A request waits for an instance, as far as the router has told.
+    pub(super) fn visitors_wait(&self) -> bool {
+        self.is_waking() || self.load.as_ref().is_some_and(|load| load.waiting > 0)
+    }
+
     /// A request came, and waits.
     pub(super) fn woken(&mut self) {
         match self.demand {

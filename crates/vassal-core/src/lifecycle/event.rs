@@ -19,8 +19,9 @@ pub struct Ticket(pub(super) u64);
 /// Which queue a ticket is one of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// Visitors wait for the instance, or there are fewer than there should be. Its permit is given
-    /// back once it is ready.
+    /// As [`Start`](Self::Start), and requests wait for it in the queue of the site.
+    Awaited,
+    /// There are fewer instances than there should be. Its permit is given back once it is ready.
     Start,
     /// As many serve as are wanted, and it takes the place of one of them. Its permit is given back
     /// once there are no more processes than are wanted.

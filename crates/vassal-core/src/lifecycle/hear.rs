@@ -146,7 +146,7 @@ impl Lifecycle {
             return;
         };
         let permit = match turn {
-            Turn::Start => Some(ticket),
+            Turn::Awaited | Turn::Start => Some(ticket),
             Turn::Replacement => {
                 self.places.push(ticket);
                 None

@@ -17,7 +17,8 @@
 //!    processes, or `2n` and `instances.max_surge`, and never more than that without `n` in the
 //!    route.
 //! 7. Who takes the place of one that serves waits for its turn among the replacements of the whole
-//!    house; where fewer serve than are wanted, it is a start like any other.
+//!    house; where fewer serve than are wanted, it is a start like any other, and comes before others
+//!    once a request waits for it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -254,7 +255,7 @@ impl Lifecycle {
             .map(|rollout| Start::of(rollout, turn))
             .or_else(|| {
                 let fallback = fallback.filter(|_| covered < census.wanted);
-                fallback.map(|rollout| Start::of(rollout, Turn::Start))
+                fallback.map(|rollout| Start::of(rollout, self.start_turn()))
             })
     }
 
@@ -275,7 +276,7 @@ impl Lifecycle {
             1
         };
         let has_room = match turn {
-            Turn::Start => true,
+            Turn::Awaited | Turn::Start => true,
             Turn::Replacement => self.room().above < surge,
         };
         coming < wave && has_room

@@ -46,27 +46,41 @@ impl Lifecycle {
     /// Which turn another instance has to wait for, of which there are to be so many.
     pub(super) fn turn(&self, wanted: usize) -> Turn {
         if self.room().covered < wanted {
-            Turn::Start
+            self.start_turn()
         } else {
             Turn::Replacement
         }
     }
 
-    /// Lets those start like any other that wait to replace one that is gone, or unwell, meanwhile.
+    /// Which turn a start waits for that takes nobody's place.
+    pub(super) fn start_turn(&self) -> Turn {
+        if self.visitors_wait() {
+            Turn::Awaited
+        } else {
+            Turn::Start
+        }
+    }
+
+    /// Lets those start like any other that wait to replace one that is gone, or unwell, meanwhile, and
+    /// those before others that a visitor has come for.
     pub(super) fn hurry(&mut self, wanted: usize, out: &mut Vec<Effect>) {
         let mut lacking = wanted.saturating_sub(self.room().covered);
         for index in 0..self.instances.len() {
-            if lacking == 0 {
-                return;
-            }
-            if let Phase::Queued {
-                ticket,
-                turn: Turn::Replacement,
-            } = self.instances[index].phase
-            {
+            let Phase::Queued { ticket, turn } = self.instances[index].phase else {
+                continue;
+            };
+            let sooner = match turn {
+                Turn::Replacement if lacking > 0 => {
+                    lacking -= 1;
+                    self.start_turn()
+                }
+                Turn::Start => self.start_turn(),
+                // Who has come so far keeps its place, though its visitors may have gone.
+                Turn::Awaited | Turn::Replacement => turn,
+            };
+            if sooner != turn {
                 out.push(Effect::ReturnPermit(ticket));
-                self.instances[index].phase = self.ask(Turn::Start, out);
-                lacking -= 1;
+                self.instances[index].phase = self.ask(sooner, out);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Places of those who start: so many, taken in the order in which they were asked for. A place in
+//! Places of those who start, on one lane: so many, taken in the order in which they were asked for. A place in
 //! which a start failed stays empty for some time, by how long that start took.
 //!
 //! A machine that starts what can't run, again and again or ten thousand at once, would otherwise do

@@ -18,7 +18,7 @@ use vassal_core::{ExitReason, VassalSpec};
 use super::worker::{Spawner, Worker};
 use crate::daemon::process::{Outcome, ProbeFailure, SpawnFailure, Start, Step};
 use crate::daemon::routes::Routes;
-use crate::daemon::turns::{Attempt, Permit, Turns};
+use crate::daemon::turns::{Attempt, AwaitedBy, Permit, Turns};
 
 /// The processes and permits of one vassal.
 pub(super) struct Children<S: Spawner> {
@@ -102,7 +102,8 @@ impl<S: Spawner> Children<S> {
 
     pub(super) fn ask_permit(&mut self, ticket: Ticket, turn: Turn, site: SiteId, turns: &Turns) {
         let permit: Pin<Box<dyn Future<Output = Permit> + Send>> = match turn {
-            Turn::Start => Box::pin(turns.start(self.attempt)),
+            Turn::Awaited => Box::pin(turns.start(AwaitedBy::Visitors, self.attempt)),
+            Turn::Start => Box::pin(turns.start(AwaitedBy::Nobody, self.attempt)),
             Turn::Replacement => Box::pin(turns.replace(site, self.memory_of_newest())),
         };
         let leave = CancellationToken::new();

@@ -8,11 +8,12 @@ use tokio::sync::watch;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use vassal_core::lifecycle::Haste;
 use vassal_core::{Catalog, CatalogInput, ExitReason, Lifecycle, Source, TemplateSource, Want};
+use wire::route::SiteLoad;
 
 use super::stage::{Scene, Stage};
 use super::{Begin, End, Order, Wish, now, run};
 use crate::daemon::process::{Outcome, Step};
-use crate::daemon::turns::Attempt;
+use crate::daemon::turns::{Attempt, AwaitedBy, Permit};
 
 fn id() -> SiteId {
     SiteId::new(1).unwrap()
@@ -169,10 +170,37 @@ async fn the_emperor_s_end_leaves_no_worker_and_the_last_status() {
     assert_eq!(status.state, SiteState::Stopping);
 }
 
+/// A start that nobody waits for.
+async fn start(scene: &Scene) -> Permit {
+    let turns = &scene.house.turns;
+    turns.start(AwaitedBy::Nobody, Attempt::First).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_visitor_gets_a_site_out_of_the_line_of_those_that_nobody_waits_for() {
+    let mut scene = Scene::new(Stage::default(), 2);
+    let _permit = start(&scene).await;
+    scene.board.demand().all_tell(true);
+    let _vassal = Vassal::start(&scene, want("site", 1));
+    let queued = |status: Option<&SiteStatus>| {
+        status.is_some_and(|status| status.detail == "waits for its turn to start")
+    };
+    scene.until(id(), queued).await;
+    let visitor = SiteLoad {
+        site_id: 1,
+        requests: 1,
+        waiting: 1,
+        oldest_ms: 0,
+        instances: vec![],
+    };
+    scene.board.demand().told(10, vec![visitor]);
+    scene.until(id(), is_ready).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_a_start_permit_starts_when_another_is_ready() {
     let mut scene = Scene::new(Stage::default(), 1);
-    let permit = scene.house.turns.start(Attempt::First).await;
+    let permit = start(&scene).await;
     let _vassal = Vassal::start(&scene, want("site", 1));
     let queued = |status: Option<&SiteStatus>| {
         status.is_some_and(|status| status.detail == "waits for its turn to start")
@@ -182,7 +210,7 @@ async fn who_waits_for_a_start_permit_starts_when_another_is_ready() {
     drop(permit);
     scene.until(id(), is_ready).await;
     // It came back.
-    drop(scene.house.turns.start(Attempt::First).await);
+    drop(start(&scene).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -304,7 +332,7 @@ async fn a_start_doesn_t_wait_behind_replacements_and_a_place_is_held_until_the_
     scene.until(id(), ends).await;
     let told = scene.house.turns.replacing();
     assert_eq!((told.replacing, told.max), (1, 1));
-    drop(scene.house.turns.start(Attempt::First).await);
+    drop(start(&scene).await);
     let alone =
         |status: Option<&SiteStatus>| status.is_some_and(|status| status.instances.len() == 1);
     scene.until(id(), alone).await;

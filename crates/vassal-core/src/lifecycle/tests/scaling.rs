@@ -29,7 +29,10 @@ fn full(steps: &[&str]) -> Story {
 fn waiting_requests_bring_as_many_as_take_them() {
     let mut story = told(&[]);
     assert_eq!(story.hear("load 2 0 2"), "");
-    assert_eq!(story.hear("load 5 3 2"), "ask 1, ask 2");
+    assert_eq!(
+        story.hear("load 5 3 2"),
+        "ask 1 for visitors, ask 2 for visitors"
+    );
     assert_eq!(story.state(), "ready", "it lacks nothing");
     assert_eq!(story.hear("load 50 40 2"), "", "there are no more");
 }

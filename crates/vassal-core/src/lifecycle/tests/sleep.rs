@@ -24,7 +24,7 @@ fn who_may_sleep_begins_asleep_and_the_first_request_wakes_it() {
         ("load 0 0 0", "", "sleeping"),
         (
             "wake",
-            "ask 0, publish waiting",
+            "ask 0 for visitors, publish waiting",
             "waking: waits for its turn to start",
         ),
         ("wake", "", "waking: waits for its turn to start"),
@@ -111,7 +111,7 @@ fn a_request_that_comes_while_the_worker_ends_starts_another() {
         &["after 60", "acked 4", "idle 1"],
     ] {
         let mut story = told(drained);
-        assert_eq!(story.hear("wake"), "ask 1, publish waiting");
+        assert_eq!(story.hear("wake"), "ask 1 for visitors, publish waiting");
         assert_eq!(story.hear("permit 1 2"), "spawn 2 as #2 of 01");
         story.hear_all(&["exit 1", "spawned 2", "ready 2", "acked 9"]);
         assert_eq!(story.state(), "ready");
@@ -121,7 +121,39 @@ fn a_request_that_comes_while_the_worker_ends_starts_another() {
 #[test]
 fn waiting_requests_wake_it_though_the_call_was_lost() {
     let mut story = told(&["after 60", "acked 4", "idle 1", "exit 1"]);
-    assert_eq!(story.hear("load 1 1 0"), "ask 1, publish waiting");
+    assert_eq!(
+        story.hear("load 1 1 0"),
+        "ask 1 for visitors, publish waiting"
+    );
+}
+
+#[test]
+fn whom_a_visitor_waits_for_comes_before_whom_nobody_waits_for() {
+    check(&[
+        (
+            "want 1",
+            "ask 0, publish waiting",
+            "starting: waits for its turn to start",
+        ),
+        ("load 0 0 0", "", "starting: waits for its turn to start"),
+        (
+            "load 1 1 0",
+            "return 0, ask 1 for visitors",
+            "starting: waits for its turn to start",
+        ),
+        ("load 1 0 0", "", "starting: waits for its turn to start"),
+        (
+            "permit 1 1",
+            "spawn 1 as #1 of 01",
+            "starting: its worker is starting",
+        ),
+    ]);
+}
+
+#[test]
+fn a_worker_that_ends_while_requests_wait_has_a_successor_before_others() {
+    let mut story = told(&["load 1 1 0", "exit 1"]);
+    assert_eq!(story.hear("after 1"), "ask 1 for visitors");
 }
 
 #[test]
@@ -150,7 +182,7 @@ fn what_is_edited_asleep_stays_asleep_and_is_not_fallen_back_from() {
     assert_eq!(story.state(), "disabled");
     assert!(story.life.as_ref().unwrap().is_at_rest());
     assert_eq!(story.hear("want 3 sleepy"), "publish asleep");
-    assert_eq!(story.hear("wake"), "ask 1, publish waiting");
+    assert_eq!(story.hear("wake"), "ask 1 for visitors, publish waiting");
     story.hear("permit 1 2");
     assert_eq!(story.hear("impossible 2"), "return 1, publish failed");
     let mut story = told(&asleep);
@@ -167,7 +199,7 @@ fn a_reload_in_the_moment_of_dozing_off_is_a_reload() {
     let mut story = told(&["after 60", "reload"]);
     assert_eq!(
         story.hear("wake"),
-        "ask 1, publish waiting",
+        "ask 1 for visitors, publish waiting",
         "another worker"
     );
 }

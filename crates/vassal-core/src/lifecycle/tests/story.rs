@@ -173,6 +173,7 @@ impl Story {
                 ticket: Ticket(ticket),
                 turn,
             } => match turn {
+                Turn::Awaited => format!("ask {ticket} for visitors"),
                 Turn::Start => format!("ask {ticket}"),
                 Turn::Replacement => format!("ask {ticket} to replace"),
             },

@@ -152,7 +152,7 @@ impl World {
 
     fn queue(&mut self, turn: Turn) -> &mut Queue {
         match turn {
-            Turn::Start => &mut self.starts,
+            Turn::Awaited | Turn::Start => &mut self.starts,
             Turn::Replacement => &mut self.replacements,
         }
     }
