@@ -1,5 +1,5 @@
 //! Writes small files for the next emperor, off the loop: whoever has something to remember doesn't
-//! wait for the disk, but for the first page of each instance.
+//! wait for the disk. Who may go on only when it is written awaits [`Notebook::write_all`].
 //!
 //! A level, not a journal: only the last text for each file counts, so there are at most as many
 //! pages as instances and sites. Nothing is made durable against a loss of power, since no process
@@ -23,8 +23,8 @@ use super::stretch::Stretch;
 pub(super) struct Notebook {
     pages: Mutex<Pages>,
     changed: Notify,
-    /// Held while pages are being written.
-    turn: tokio::sync::Mutex<()>,
+    /// Held while pages are being written, also where whoever has that done is gone by then.
+    turn: Arc<tokio::sync::Mutex<()>>,
     failures: Arc<Stretch>,
 }
 
@@ -38,12 +38,6 @@ impl Notebook {
         self.changed.notify_one();
     }
 
-    /// Writes one small file before it returns, over whatever was noted for it. Blocks.
-    pub(super) fn write_now(&self, file: &Path, text: &str) {
-        self.pages().remove(file);
-        write(file, Some(text), &self.failures);
-    }
-
     /// Writes what comes, for as long as it is polled.
     pub(super) async fn keep(&self) {
         loop {
@@ -52,9 +46,11 @@ impl Notebook {
         }
     }
 
-    /// Returns once everything that was noted before is on the disk.
+    /// Returns once everything that was noted before is on the disk, whoever writes it.
+    ///
+    /// Cancel safe: what has begun to be written is written.
     pub(super) async fn write_all(&self) {
-        let _turn = self.turn.lock().await;
+        let turn = Arc::clone(&self.turn).lock_owned().await;
         let pages = std::mem::take(&mut *self.pages());
         if pages.is_empty() {
             return;
@@ -64,6 +60,7 @@ impl Notebook {
             for (file, text) in &pages {
                 write(file, text.as_deref(), &failures);
             }
+            drop(turn);
         };
         if let Err(error) = spawn_blocking(write).await {
             warn!(%error, "writing for the next emperor broke off");
@@ -113,19 +110,23 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
 mod tests {
     use std::fs::read_to_string;
 
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[tokio::test]
-    async fn what_is_written_at_once_needs_nobody_to_keep_the_book() {
+    async fn whoever_waits_for_a_page_waits_for_those_that_another_writes() {
         let folder = tempfile::tempdir().unwrap();
         let notebook = Notebook::default();
+        let turn = notebook.turn.lock().await;
+        // As the other has it: taken out of the book, and not on the disk yet.
+        let mut waiting = Box::pin(notebook.write_all());
+        assert!((&mut waiting).now_or_never().is_none());
         let file = folder.path().join("a.json");
-        notebook.write_now(&file, "1");
+        write(&file, Some("1"), &notebook.failures);
+        drop(turn);
+        waiting.await;
         assert_eq!(read_to_string(&file).unwrap(), "1");
-        notebook.note(file.clone(), Some("2".into()));
-        notebook.write_now(&file, "3");
-        notebook.write_all().await;
-        assert_eq!(read_to_string(&file).unwrap(), "3");
     }
 
     #[tokio::test]

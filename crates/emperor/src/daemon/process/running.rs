@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, warn};
 use vassal_core::ExitReason;
-use vassal_core::lifecycle::{InstanceMemory, Sight, Stage};
+use vassal_core::lifecycle::{InstanceMemory, Sight};
 use vassal_core::settings::{Health, Ready, StopSignal};
 
 use super::cgroup::Cgroup;
@@ -154,8 +154,8 @@ impl RunningInstance {
         stirs.boxed()
     }
 
-    /// Resolves once the instance is ready and has the usual priority, or its time (counted from its
-    /// spawn) is up.
+    /// Resolves once the instance is ready, has the usual priority and what was to be remembered of it is
+    /// written down, or its time (counted from its spawn) is up.
     ///
     /// An exit doesn't end it: await both. Cancel safe.
     pub(crate) fn probe(
@@ -174,8 +174,12 @@ impl RunningInstance {
             start: self.start.clone(),
         };
         let (lowered, leader) = (self.lowered, self.process.leash.child.pid());
+        let notebook = Arc::clone(&self.notebook);
         async move {
             prober.run().await?;
+            // From now on it may serve, and of what has no page the next emperor would know too little
+            // to keep it.
+            notebook.write_all().await;
             if let Some(lowered) = lowered {
                 off_the_loop(move || lowered.take_back(leader)).await;
             }
@@ -214,15 +218,8 @@ impl RunningInstance {
     /// Has it written down how far it is, for an emperor that comes after a death.
     pub(crate) fn remember(&self, memory: &InstanceMemory) {
         let file = memory::file_of(&self.process.folder);
-        let text = memory::instance_text(memory);
-        match memory.stage {
-            // The first of its pages, which costs little beside a spawn: of what has none, the next
-            // emperor would know too little to keep it, although it may serve by then.
-            Stage::Starting => self.notebook.write_now(&file, &text),
-            Stage::Serving { .. } | Stage::Draining { .. } | Stage::Stopping { .. } => {
-                self.notebook.note(file, Some(text));
-            }
-        }
+        self.notebook
+            .note(file, Some(memory::instance_text(memory)));
     }
 
     /// As [`RunningProcess::remove`].

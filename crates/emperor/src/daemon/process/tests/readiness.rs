@@ -3,14 +3,16 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use site_model::{Hostname, Protocol};
+use site_model::{Hostname, InstanceNumber, Protocol};
+use vassal_core::lifecycle::{InstanceMemory, Stage};
 use vassal_core::settings::{Probe, Ready};
 
 use super::support::{House, is_root, ready, within};
 use crate::daemon::process::probe::ProbeMiss;
-use crate::daemon::process::{ProbeFailure, RunningInstance};
+use crate::daemon::process::{ProbeFailure, RunningInstance, memory};
 
 /// Serves on the inherited socket; answers 200 to the emperor's question for its own host alone.
 const SERVER: &str = "
@@ -67,6 +69,25 @@ async fn a_worker_is_asked_with_its_own_host() {
     let house = House::open().await;
     let instance = house.start(house.python(7, SERVER)).await.unwrap();
     assert_eq!(within(probe(&instance, &ready(http()))).await, Ok(()));
+    instance.remove().await;
+}
+
+#[tokio::test]
+async fn what_is_ready_is_written_down_for_the_next_emperor() {
+    let house = House::open().await;
+    let mut instance = house.start(house.python(7, SERVER)).await.unwrap();
+    // Nobody keeps this one.
+    instance.notebook = Arc::default();
+    instance.remember(&InstanceMemory {
+        number: InstanceNumber::new(1),
+        rollout: 3,
+        stage: Stage::Starting,
+        watchdog: None,
+    });
+    assert_eq!(within(probe(&instance, &ready(http()))).await, Ok(()));
+    let page = memory::file_of(&instance.process.folder);
+    let text = std::fs::read_to_string(page).unwrap();
+    assert!(text.contains("\"starting\""), "{text}");
     instance.remove().await;
 }
 
