@@ -127,6 +127,11 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     END
 $$;
 
+CREATE FUNCTION emperor.has_site(site bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM emperor.sites s WHERE s.id = site)
+$$;
+
 CREATE FUNCTION emperor.record_purge(site bigint, kind text, names text[]) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -134,7 +139,7 @@ DECLARE
     wrong text;
     usable text[];
 BEGIN
-    IF site IS NOT NULL AND NOT EXISTS (SELECT FROM emperor.sites s WHERE s.id = site) THEN
+    IF site IS NOT NULL AND NOT emperor.has_site(site) THEN
         RAISE no_data_found USING MESSAGE = format('there is no site with id %s', site);
     END IF;
     IF kind <> 'site' AND coalesce(cardinality(names), 0) = 0 THEN
@@ -420,7 +425,7 @@ BEGIN
         -- A name that is none may stand for any page.
         SELECT n.site, bool_or(n.name IS NULL) OR count(*) > emperor.most_purge_names() AS whole
         FROM names n
-        WHERE n.site = 0 OR EXISTS (SELECT FROM emperor.sites s WHERE s.id = n.site)
+        WHERE n.site = 0 OR emperor.has_site(n.site)
         GROUP BY n.site
     ), house AS (
         SELECT count(*) > emperor.most_purge_names() AS whole FROM sites

@@ -53,7 +53,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION emperor.has_site(site bigint) RETURNS boolean
+CREATE OR REPLACE FUNCTION emperor.has_site(site bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT EXISTS (SELECT FROM emperor.sites s WHERE s.id = site)
         OR EXISTS (SELECT FROM emperor.django_site_ids(site))
@@ -125,31 +125,4 @@ BEGIN
 END
 $$;
 
--- Two functions of the purges ask the same question; the rest of them stays as it is.
-DO $$
-DECLARE
-    asking record;
-    body text;
-BEGIN
-    FOR asking IN VALUES
-        ('emperor.record_purge(bigint, text, text[])', 's.id = site'),
-        ('emperor.record_found_purges()', 's.id = n.site')
-    LOOP
-        body := pg_get_functiondef(asking.column1::regprocedure);
-        IF position(asking.column2 || ')' IN body) = 0 THEN
-            RAISE EXCEPTION '% asks for no site', asking.column1;
-        END IF;
-        EXECUTE replace(
-            body,
-            format('EXISTS (SELECT FROM emperor.sites s WHERE %s)', asking.column2),
-            format(
-                '(EXISTS (SELECT FROM emperor.sites s WHERE %s) OR emperor.has_site(%s))',
-                asking.column2, split_part(asking.column2, ' = ', 2)
-            )
-        );
-    END LOOP;
-END
-$$;
-
-REVOKE ALL ON FUNCTION emperor.django_site_ids(bigint), emperor.has_site(bigint),
-    emperor.forget_reloads() FROM PUBLIC;
+REVOKE ALL ON FUNCTION emperor.django_site_ids(bigint), emperor.forget_reloads() FROM PUBLIC;
