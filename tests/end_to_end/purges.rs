@@ -182,6 +182,35 @@ async fn an_emperor_that_dies_between_commit_and_purge_loses_none() {
 }
 
 #[tokio::test]
+async fn an_emperor_that_is_stopped_takes_the_cache_out_of_use() {
+    let paper = Paper::open(2, "").await;
+    paper.watch().await;
+    paper.cached("/1").await;
+    paper.cached("/2").await;
+    // Its link to the router stands, and nothing is said on it.
+    paper.house.emperor.signal(Signal::SIGSTOP);
+    let writer = paper.writer().await;
+    let write = "UPDATE page SET version = 1 WHERE path = '/1'";
+    writer.batch_execute(write).await.unwrap();
+    // It returns when this emperor is waited for no longer.
+    paper.purged().await;
+    assert_eq!(paper.version("/1").await, 1, "a page from before the purge");
+    let answer = paper.get("/2").await;
+    let status = answer.header("cache-status");
+    assert!(status.contains("fwd=bypass"), "{status}");
+    paper.house.emperor.signal(Signal::SIGCONT);
+    eventually("the cache is in use", PATIENCE, async || {
+        assert_eq!(paper.version("/1").await, 1, "a page from before the purge");
+        is_hit(&paper, "/1")
+            .await
+            .then_some(())
+            .ok_or_else(String::new)
+    })
+    .await;
+    assert_eq!(paper.version("/1").await, 1);
+}
+
+#[tokio::test]
 async fn a_router_that_is_killed_is_followed_by_one_that_hears_purges() {
     let paper = Paper::open(1, "").await;
     paper.watch().await;

@@ -89,7 +89,7 @@ pub(crate) async fn follow(path: &Path, fleet: Fleet) -> ThreadLost {
                 pause = FIRST_PAUSE;
                 let ended = follower.session(stream).await;
                 // From here on nobody tells of purges.
-                follower.pages.hears(false);
+                follower.pages.hearing().is_lost();
                 match ended {
                     LinkError::ThreadLost(lost) => return lost,
                     error => warn!(%error, "the link ended; the last table stays in force"),
@@ -157,9 +157,12 @@ impl Follower {
         (self.arriving, self.standing) = (None, Standing::Following);
         let (say, loads) = mpsc::channel(LOAD_BOUND);
         let telling = load::tell(self.fleet.clone(), say);
+        let hearing = Arc::clone(self.pages.hearing());
         let Err(error) = tokio::select! {
             ended = self.converse(frames, loads) => ended,
             Err(lost) = telling => Err(lost.into()),
+            // Beside the rest: who is stopped reads nothing either, and saying something to it may never end.
+            never = hearing.watch() => match never {},
         };
         error
     }
@@ -239,8 +242,8 @@ impl Follower {
                 self.pages.purge_all();
                 Ok(Some(self.has_purged(sequence)))
             }
-            ToRouter::SuspendCache => Ok(self.hears(false)),
-            ToRouter::ResumeCache => Ok(self.hears(true)),
+            ToRouter::SuspendCache => Ok(self.suspend()),
+            ToRouter::ResumeCache => Ok(self.resume()),
             ToRouter::AskCache {
                 token,
                 site_id,
@@ -263,11 +266,6 @@ impl Follower {
         let table = Arc::unwrap_or_clone(table).with_default_site(self.default_site.clone());
         self.pages.follow(&table);
         Ok(self.put_in_force(table).await?)
-    }
-
-    fn hears(&mut self, is_heard: bool) -> Option<FromRouter> {
-        self.pages.hears(is_heard);
-        None
     }
 
     async fn change(

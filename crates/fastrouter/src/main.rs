@@ -18,6 +18,7 @@ mod client;
 mod deadline;
 mod fleet;
 mod gauge;
+mod hearing;
 mod link;
 mod listeners;
 mod log;

@@ -14,6 +14,8 @@ use tokio::time::Instant;
 use tracing::warn;
 use wire::cache::{CacheStats, PAGES_PER_ANSWER, PageFrame, PurgeFrame, SiteCacheStats, SitePurge};
 
+use crate::hearing::Hearing;
+
 /// What requests find, by site. A copy shares all but what differs.
 pub(crate) type SitesPages = imbl::HashMap<SiteId, Arc<SitePages>>;
 
@@ -59,7 +61,7 @@ pub(crate) struct PageKeeper {
     cache: Option<Arc<PageCache>>,
     memory_bytes: u64,
     /// Whether purges are heard. The cache is made before it is known that they are.
-    is_heard: bool,
+    hearing: Arc<Hearing>,
     /// One for all sites that want the same: most do.
     policies: HashMap<Arc<CacheSettings>, Weak<Policy>>,
     sites: SitesPages,
@@ -70,7 +72,7 @@ impl Default for PageKeeper {
         Self {
             cache: None,
             memory_bytes: 0,
-            is_heard: false,
+            hearing: Arc::default(),
             policies: HashMap::new(),
             sites: SitesPages::new(),
         }
@@ -94,9 +96,7 @@ impl PageKeeper {
         }
         self.memory_bytes = bytes;
         self.cache = (bytes > 0).then(|| Arc::new(PageCache::new(bytes)));
-        if let Some(cache) = self.cache.as_ref().filter(|_| !self.is_heard) {
-            cache.suspend();
-        }
+        self.hearing.is_of(self.cache.clone());
         self.sites = SitesPages::new();
     }
 
@@ -162,14 +162,9 @@ impl PageKeeper {
         }
     }
 
-    /// Purges can't be heard, or are heard again.
-    pub(crate) fn hears(&mut self, is_heard: bool) {
-        self.is_heard = is_heard;
-        match &self.cache {
-            Some(cache) if is_heard => cache.resume(),
-            Some(cache) => cache.suspend(),
-            None => {}
-        }
+    /// Whether purges are heard.
+    pub(crate) fn hearing(&self) -> &Arc<Hearing> {
+        &self.hearing
     }
 
     /// Forgets. Once this returns, none of it is served by any thread.

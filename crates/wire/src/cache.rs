@@ -8,6 +8,15 @@ use site_model::{CacheMode, CacheSettings};
 /// How many pages of a site are shown at most, so that a frame stays far below its bound.
 pub const PAGES_PER_ANSWER: usize = 500;
 
+/// For how long a [`ToRouter::ResumeCache`](crate::route::ToRouter::ResumeCache) lets a router use its cache.
+///
+/// Together with [`OLDEST_RENEWAL`] it is `emperor.purge_lease()`, after which `emperor.purge_wait()` no
+/// longer waits for this machine.
+pub const CACHE_LEASE: Duration = Duration::from_secs(10);
+
+/// The emperor resumes a cache on the strength of a sign of life in the database that is no older.
+pub const OLDEST_RENEWAL: Duration = Duration::from_secs(5);
+
 /// What is to be forgotten of one site.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SitePurge {

@@ -93,7 +93,9 @@ pub enum ToRouter {
     /// Purges can't be heard for now: nothing is served from the cache and nothing kept. So it is on
     /// each new connection, until the next one.
     SuspendCache,
-    /// Purges are heard, and all that may have been missed was said before this.
+    /// Purges are heard, and all that may have been missed was said before this. Holds for
+    /// [`CACHE_LEASE`](crate::cache::CACHE_LEASE), and is said again well before that is over; a router of
+    /// an earlier version takes it to hold until the next [`Self::SuspendCache`].
     ResumeCache,
     /// Asks for one [`FromRouter::CachePages`].
     AskCache {

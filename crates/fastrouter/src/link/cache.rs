@@ -1,6 +1,7 @@
 //! Purges that come over the link.
 
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 use wire::route::FromRouter;
 
 use super::Follower;
@@ -14,6 +15,16 @@ impl Follower {
     pub(super) fn has_purged(&mut self, sequence: u64) -> FromRouter {
         self.purged = self.purged.max(sequence);
         FromRouter::Purged { sequence }
+    }
+
+    pub(super) fn suspend(&self) -> Option<FromRouter> {
+        self.pages.hearing().is_lost();
+        None
+    }
+
+    pub(super) fn resume(&self) -> Option<FromRouter> {
+        self.pages.hearing().is_renewed(Instant::now());
+        None
     }
 
     /// Has the purged pages' memory given back, beside everything else, once that is worth it.

@@ -45,6 +45,7 @@ impl FeedTask {
             }
         }
         self.lost = false;
+        self.tell_current(link).await?;
         self.channels.state.send_replace(FeedState::Following);
         tracing::debug!("purges are followed");
         Ok(())

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use site_model::SiteId;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -31,7 +32,7 @@ pub struct PurgeOptions {
     pub node: String,
     /// Names of the targets that read along, each with a cursor of its own.
     pub targets: Vec<String>,
-    /// How long to wait for a notification before looking without one; at most [`LONGEST_LOOK`].
+    /// How often to look whether or not there are notifications; at most [`LONGEST_LOOK`].
     pub look_interval: Duration,
 }
 
@@ -61,10 +62,14 @@ impl Reader {
 #[derive(Debug, Clone)]
 pub enum News {
     /// The link is down: from now on purges may be missed, so nothing may be answered from a cache
-    /// before the next batch for [`Reader::Cache`] has been carried out.
+    /// before the batches up to the next [`Self::Current`] have been carried out.
     Lost(LinkError),
     /// Purges. After this batch, everything that was committed before it was read is known.
     Batch(Batch),
+    /// All that was committed before this moment has been told, and from then on the database knows that
+    /// this node's caches are there. Told of every look, so every [`LONGEST_LOOK`] at most; where it stays
+    /// away, `emperor.purge_wait()` soon stops waiting for them.
+    Current(Instant),
 }
 
 /// What one reading found.

@@ -254,7 +254,6 @@ impl FeedTask {
     }
 
     async fn take(&mut self, link: &mut Following, found: CaughtUp) -> Result<(), End> {
-        link.look_due = Instant::now() + self.options.look_interval;
         if found.missed || !found.events.is_empty() {
             return self.tell(link, None, found).await;
         }
@@ -275,16 +274,18 @@ impl FeedTask {
         }
     }
 
-    /// No notification came for a while: perhaps none is needed, perhaps none arrives.
+    /// Looks as often as it was promised: where no notification comes, perhaps none is needed, perhaps none
+    /// arrives; and where they come all the time, there is the rest to do.
     async fn look_unasked(&mut self, link: &mut Following) -> Result<(), End> {
+        link.look_due = Instant::now() + self.options.look_interval;
         reading::check_subscription(&link.session.client).await?;
         if let Some(told) = self.told.clone() {
             // A process that was stopped for minutes may find purges deleted, although its link stands.
             let found = self.read_since(link, &told.position).await?;
             self.take(link, found).await?;
         }
+        self.tell_current(link).await?;
         let client = &link.session.client;
-        reading::still_there(client, &self.options.node).await?;
         let positions = self.written.iter();
         let positions = positions.map(|(reader, mark)| (reader, &*mark.position));
         if !self.written.is_empty() {
@@ -297,6 +298,14 @@ impl FeedTask {
                 link.forget_due = Instant::now() + FORGET_INTERVAL;
             }
         }
+        Ok(())
+    }
+
+    /// Says in the database that the caches are there, and to the caches that they are known to be.
+    pub(super) async fn tell_current(&self, link: &mut Following) -> Result<(), End> {
+        let asked = Instant::now();
+        reading::still_there(&link.session.client, &self.options.node).await?;
+        self.room(link).await?.send(News::Current(asked));
         Ok(())
     }
 

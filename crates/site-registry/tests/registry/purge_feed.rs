@@ -34,9 +34,12 @@ async fn next(feed: &mut PurgeFeed) -> News {
 }
 
 async fn batch(feed: &mut PurgeFeed) -> Batch {
-    match next(feed).await {
-        News::Batch(batch) => batch,
-        News::Lost(cause) => panic!("lost: {cause}"),
+    loop {
+        match next(feed).await {
+            News::Batch(batch) => return batch,
+            News::Current(_) => {}
+            News::Lost(cause) => panic!("lost: {cause}"),
+        }
     }
 }
 
@@ -237,6 +240,25 @@ async fn a_purge_without_a_notification_is_found_at_the_next_look() {
     assert!(batch(&mut feed).await.missed);
     purge(&client, "/quiet").await;
     assert_eq!(paths(&batch(&mut feed).await), ["/quiet"]);
+    feed.shutdown().await;
+}
+
+#[tokio::test]
+async fn caches_are_told_that_they_are_known_to_be_there_while_purges_come_too() {
+    let (database, client) = house().await;
+    let mut options = options(&database, &[]);
+    options.look_interval = Duration::from_millis(20);
+    let mut feed = PurgeFeed::start(options);
+    let mut moments = Vec::new();
+    while moments.len() < 3 {
+        purge(&client, "/often").await;
+        match next(&mut feed).await {
+            News::Batch(batch) => feed.handle().acknowledge(Reader::Cache, batch.mark),
+            News::Current(since) => moments.push(since),
+            News::Lost(cause) => panic!("lost: {cause}"),
+        }
+    }
+    assert!(moments.is_sorted_by(|before, after| before < after));
     feed.shutdown().await;
 }
 

@@ -371,6 +371,7 @@ async fn a_daemon_without_the_schema_follows_purges_with_the_grants_that_are_tol
                 handle.acknowledge(batch.reader.unwrap_or(Reader::Cache), batch.mark);
                 batches += 1;
             }
+            News::Current(_) => {}
             News::Lost(cause) => panic!("{cause}"),
         }
         if batches == 2 {

@@ -98,6 +98,7 @@ impl Purging {
                 news = self.feed.next() => match news {
                     Some(News::Lost(_)) => self.board.caches().suspend(),
                     Some(News::Batch(batch)) => self.obey(batch).await,
+                    Some(News::Current(since)) => self.board.caches().renew(since),
                     None => return,
                 },
             }

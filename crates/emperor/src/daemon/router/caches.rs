@@ -5,6 +5,9 @@
 //! is [published](CacheBoard::confirmed). One whose link is down serves nothing from its cache, and is
 //! waited for all the same: after this emperor's end nobody would know what it lacks.
 //!
+//! The permission to use a cache is a lease, which each [renewal](CacheBoard::renew) extends: an emperor that
+//! is stopped or hangs extends none.
+//!
 //! Knows neither the database nor sockets. Locks are held for the time of a map operation.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -12,7 +15,8 @@ use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
-use wire::cache::{PurgeFrame, SitePurge};
+use tokio::time::Instant;
+use wire::cache::{OLDEST_RENEWAL, PurgeFrame, SitePurge};
 use wire::route::ToRouter;
 
 /// What is kept for routers that lag behind, in purges and in bytes of their names.
@@ -40,8 +44,9 @@ pub(in crate::daemon) struct CacheBoard {
 
 #[derive(Debug)]
 struct State {
-    /// Purges are heard: caches may be used once they know all that is in the log.
-    is_heard: bool,
+    /// Since when purges are heard, as of the last renewal: caches may be used once they know all that is
+    /// in the log.
+    heard: Option<Instant>,
     /// The number before the first of this emperor.
     origin: u64,
     last: u64,
@@ -65,8 +70,8 @@ pub(super) struct CacheFollower<'board> {
     changed: watch::Receiver<()>,
     /// `None`: it has no cache.
     sent: Option<u64>,
-    /// What the router was told last; each connection begins without caches.
-    may_serve: bool,
+    /// By which renewal the router was told last that it may serve; each connection begins without.
+    resumed: Option<Instant>,
 }
 
 impl Default for CacheBoard {
@@ -75,7 +80,7 @@ impl Default for CacheBoard {
         let origin = fastrand::u64(1..1 << 48);
         Self {
             state: Mutex::new(State {
-                is_heard: false,
+                heard: None,
                 origin,
                 last: origin,
                 log: VecDeque::new(),
@@ -89,17 +94,22 @@ impl Default for CacheBoard {
 }
 
 impl CacheBoard {
-    /// Purges can't be heard: no cache is used until [`tell`](Self::tell).
+    /// Purges can't be heard: no cache is used until [`renew`](Self::renew).
     pub(in crate::daemon) fn suspend(&self) {
-        self.state().is_heard = false;
+        self.state().heard = None;
         self.changed.send_replace(());
     }
 
-    /// Has this forgotten; with it, everything that has to be is known. Returns the number that
-    /// [`confirmed`](Self::confirmed) reaches once it is.
+    /// Everything that was committed before this moment has been [told](Self::tell): caches may be used for
+    /// a while, by whom that reaches in time.
+    pub(in crate::daemon) fn renew(&self, since: Instant) {
+        self.state().heard = Some(since);
+        self.changed.send_replace(());
+    }
+
+    /// Has this forgotten. Returns the number that [`confirmed`](Self::confirmed) reaches once it is.
     pub(in crate::daemon) fn tell(&self, forget: Forget) -> u64 {
         let mut state = self.state();
-        state.is_heard = true;
         state.note(forget);
         let last = state.last;
         self.conclude(&state);
@@ -157,7 +167,7 @@ impl CacheBoard {
             sent: self.state().routers.get(&pid).copied(),
             board: self,
             changed,
-            may_serve: false,
+            resumed: None,
         }
     }
 
@@ -181,22 +191,24 @@ impl CacheFollower<'_> {
         self.changed.changed().await.ok();
     }
 
-    /// What there is to tell.
-    pub(super) fn news(&mut self) -> Vec<ToRouter> {
+    /// What there is to tell. A renewal that lay about for too long is none: whoever waits for purges may
+    /// have stopped waiting for this machine before the router's time is over.
+    pub(super) fn news(&mut self, now: Instant) -> Vec<ToRouter> {
         let Some(sent) = self.sent else {
             return Vec::new();
         };
         let state = self.board.state();
         let mut news = Vec::new();
-        if self.may_serve && !state.is_heard {
+        if self.resumed.is_some() && state.heard.is_none() {
             news.push(ToRouter::SuspendCache);
-            self.may_serve = false;
+            self.resumed = None;
         }
         news.extend(state.since(sent));
         self.sent = Some(state.last);
-        if !self.may_serve && state.is_heard {
+        let renewed = state.heard.filter(|since| self.resumed != Some(*since));
+        if renewed.is_some_and(|since| now.saturating_duration_since(since) <= OLDEST_RENEWAL) {
             news.push(ToRouter::ResumeCache);
-            self.may_serve = true;
+            self.resumed = renewed;
         }
         news
     }
@@ -313,24 +325,27 @@ mod tests {
     /// What a router is told, in few words, and the last number of it.
     fn told(follower: &mut CacheFollower<'_>) -> (Vec<String>, u64) {
         let mut last = 0;
-        let words = follower.news().into_iter().map(|news| match news {
-            ToRouter::Purge { sequence, sites } => {
-                last = sequence;
-                let paths = sites.iter().flat_map(|site| &site.purges);
-                let paths = paths.map(|purge| match purge {
-                    PurgeFrame::Path(path) => path.as_str(),
-                    other => panic!("{other:?}"),
-                });
-                paths.collect::<Vec<_>>().join(" ")
-            }
-            ToRouter::PurgeAll { sequence } => {
-                last = sequence;
-                "all".into()
-            }
-            ToRouter::SuspendCache => "suspend".into(),
-            ToRouter::ResumeCache => "resume".into(),
-            other => panic!("{other:?}"),
-        });
+        let words = follower
+            .news(Instant::now())
+            .into_iter()
+            .map(|news| match news {
+                ToRouter::Purge { sequence, sites } => {
+                    last = sequence;
+                    let paths = sites.iter().flat_map(|site| &site.purges);
+                    let paths = paths.map(|purge| match purge {
+                        PurgeFrame::Path(path) => path.as_str(),
+                        other => panic!("{other:?}"),
+                    });
+                    paths.collect::<Vec<_>>().join(" ")
+                }
+                ToRouter::PurgeAll { sequence } => {
+                    last = sequence;
+                    "all".into()
+                }
+                ToRouter::SuspendCache => "suspend".into(),
+                ToRouter::ResumeCache => "resume".into(),
+                other => panic!("{other:?}"),
+            });
         (words.collect(), last)
     }
 
@@ -340,17 +355,40 @@ mod tests {
         let mut router = board.follow(1, true);
         assert_eq!(told(&mut router).0, [""; 0]);
         board.tell(pages(&["/a"]));
-        assert_eq!(told(&mut router).0, ["/a", "resume"]);
+        assert_eq!(told(&mut router).0, ["/a"]);
+        board.renew(Instant::now());
+        assert_eq!(told(&mut router).0, ["resume"]);
         board.suspend();
-        assert_eq!(told(&mut router).0, ["suspend"]);
         board.tell(pages(&["/b"]));
-        assert_eq!(told(&mut router).0, ["/b", "resume"]);
+        assert_eq!(told(&mut router).0, ["suspend", "/b"]);
+        board.renew(Instant::now());
+        assert_eq!(told(&mut router).0, ["resume"]);
         assert_eq!(told(&mut router).0, [""; 0]);
+    }
+
+    #[test]
+    fn each_renewal_is_told_once_and_none_that_is_old() {
+        let board = CacheBoard::default();
+        let mut router = board.follow(1, true);
+        let began = Instant::now();
+        let after = |wait| began + OLDEST_RENEWAL.mul_f64(wait);
+        board.renew(began);
+        assert_eq!(router.news(after(1.0)), [ToRouter::ResumeCache]);
+        board.tell(pages(&["/a"]));
+        let news = router.news(after(1.0));
+        assert!(matches!(news[..], [ToRouter::Purge { .. }]), "{news:?}");
+        board.renew(after(1.0));
+        assert_eq!(router.news(after(2.5)), []);
+        let another = board.follow(2, true).news(after(2.5));
+        assert!(!another.contains(&ToRouter::ResumeCache), "{another:?}");
+        board.renew(after(2.0));
+        assert_eq!(router.news(after(2.5)), [ToRouter::ResumeCache]);
     }
 
     #[test]
     fn a_router_that_comes_back_is_told_what_it_has_not_confirmed() {
         let board = CacheBoard::default();
+        board.renew(Instant::now());
         let mut router = board.follow(1, true);
         board.tell(pages(&["/a"]));
         let (_, a) = told(&mut router);
@@ -369,6 +407,7 @@ mod tests {
     #[test]
     fn who_is_too_far_behind_forgets_everything() {
         let board = CacheBoard::default();
+        board.renew(Instant::now());
         let mut router = board.follow(1, true);
         for _ in 0..=MAX_ENTRIES {
             board.tell(pages(&["/"]));

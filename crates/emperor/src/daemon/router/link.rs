@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::codec::{FramedRead, FramedWrite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -326,7 +326,7 @@ impl Writer {
 
     /// Has the cache forget what there is to forget, and says whether it may be used.
     async fn purges(&mut self, caches: &mut CacheFollower<'_>) -> Result<(), LinkError> {
-        for message in caches.news() {
+        for message in caches.news(Instant::now()) {
             self.push(&message).await?;
         }
         self.flush().await

@@ -490,6 +490,7 @@ async fn a_cache_forgets_what_is_purged_before_it_is_used_and_says_so() {
     confirmed.mark_unchanged();
     let mut router = FakeRouter::with_cache(&house).await;
     let number = house.board.caches().tell(Forget::Everything);
+    house.board.caches().renew(Instant::now());
     assert_eq!(
         router.hear_question().await,
         ToRouter::PurgeAll { sequence: number }
