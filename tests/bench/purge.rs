@@ -32,6 +32,15 @@ enum What {
         /// Commits in all
         #[arg(long, default_value_t = 10_000)]
         commits: usize,
+        /// Commits per second, of all writers together; left out: as fast as they can
+        #[arg(long)]
+        rate: Option<u32>,
+        /// Who asks for pages all the time, so that they are cached
+        #[arg(long, default_value_t = 4)]
+        visitors: usize,
+        /// How long a visitor waits before he asks again, in milliseconds
+        #[arg(long, default_value_t = 0)]
+        pause: u64,
     },
     /// Commits per second, of tables that are watched and that aren't
     Cost {
@@ -45,7 +54,17 @@ enum What {
 async fn main() {
     let measured = async {
         match Arguments::parse().what {
-            What::Race { writers, commits } => race(writers, commits).await,
+            What::Race {
+                writers,
+                commits,
+                rate,
+                visitors,
+                pause,
+            } => {
+                let every = rate.map(|rate| Duration::from_secs(writers as u64) / rate);
+                let pause = Duration::from_millis(pause);
+                race(writers, commits, every, visitors, pause).await;
+            }
             What::Cost { seconds } => cost(Duration::from_secs(seconds)).await,
         }
     };
@@ -54,8 +73,6 @@ async fn main() {
 
 /// Pages of one writer.
 const PAGES_EACH: usize = 8;
-/// Who asks for pages all the time, so that they are cached.
-const READERS: usize = 4;
 /// How long after its commit a writer asks.
 const ASKS_AFTER: Duration = Duration::from_millis(10);
 /// Every so many commits it asks at once instead, and until it has the page.
@@ -81,29 +98,43 @@ struct Counts {
     unseen: AtomicU64,
 }
 
-async fn race(writers: usize, commits: usize) {
+async fn race(
+    writers: usize,
+    commits: usize,
+    every: Option<Duration>,
+    visitors: usize,
+    pause: Duration,
+) {
     let pages = writers * PAGES_EACH;
     let paper = Arc::new(Paper::open(i32::try_from(pages).unwrap(), "").await);
     paper.watch().await;
     let known: Arc<Vec<Known>> = Arc::new((0..=pages).map(|_| Known::default()).collect());
     let counts = Arc::new(Counts::default());
     let mut readers = JoinSet::new();
-    for _ in 0..READERS {
+    for _ in 0..visitors {
         let (paper, known, counts) = (paper.clone(), known.clone(), counts.clone());
-        readers.spawn_local(async move { read(&paper, &known, &counts).await });
+        readers.spawn_local(async move { read(&paper, &known, &counts, pause).await });
     }
+    let began = Instant::now();
     let mut tasks = JoinSet::new();
     for writer in 0..writers {
         let (paper, known, counts) = (paper.clone(), known.clone(), counts.clone());
         let first = writer * PAGES_EACH + 1;
         let each = commits / writers;
-        tasks.spawn_local(async move { write(&paper, &known, &counts, first, each).await });
+        let pace = every.map(|every| Pace {
+            // They take turns.
+            first: began + every * u32::try_from(writer).unwrap() / u32::try_from(writers).unwrap(),
+            every,
+        });
+        tasks.spawn_local(async move { write(&paper, &known, &counts, first, each, pace).await });
     }
     let mut purged_after = Vec::new();
     while let Some(done) = tasks.join_next().await {
         purged_after.extend(done.unwrap());
     }
     readers.shutdown().await;
+    let rate = f64::from(u32::try_from(commits).unwrap()) / began.elapsed().as_secs_f64();
+    println!("{:<46}{rate:>12.0}", "commits per second");
     report(&counts, &mut purged_after);
 }
 
@@ -142,6 +173,12 @@ fn report(counts: &Counts, purged_after: &mut [Duration]) {
     );
 }
 
+/// When a writer commits.
+struct Pace {
+    first: Instant,
+    every: Duration,
+}
+
 /// Commits, asks, and finds out how long the old page was served.
 async fn write(
     paper: &Paper,
@@ -149,6 +186,7 @@ async fn write(
     counts: &Counts,
     first: usize,
     commits: usize,
+    timed: Option<Pace>,
 ) -> Vec<Duration> {
     let database = paper.writer().await;
     let update = "UPDATE page SET version = version + 1 WHERE path = $1 RETURNING version";
@@ -160,6 +198,10 @@ async fn write(
         let page = first + commit % PAGES_EACH;
         let path = format!("/{page}");
         while !ask(&mut visitor, &path, counts).await.1 {}
+        if let Some(timed) = &timed {
+            let due = timed.first + timed.every * u32::try_from(commit).unwrap();
+            tokio::time::sleep_until(due.into()).await;
+        }
         let version: i64 = database.query_one(&update, &[&path]).await.unwrap().get(0);
         let committed = Instant::now();
         if commit % SAMPLE == 0 {
@@ -191,7 +233,7 @@ async fn write(
     purged_after
 }
 
-async fn read(paper: &Paper, known: &[Known], counts: &Counts) {
+async fn read(paper: &Paper, known: &[Known], counts: &Counts, pause: Duration) {
     let mut visitor = paper.house.client.connect().await.unwrap();
     for round in 0_usize.. {
         let page = 1 + round % (known.len() - 1);
@@ -199,6 +241,9 @@ async fn read(paper: &Paper, known: &[Known], counts: &Counts) {
         let (version, _) = ask(&mut visitor, &format!("/{page}"), counts).await;
         if version < least {
             counts.older.fetch_add(1, Ordering::Relaxed);
+        }
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
         }
     }
 }
@@ -242,23 +287,43 @@ async fn rates(paper: &Arc<Paper>, name: &str, span: Duration) {
     println!("{name:<46}{figures}");
 }
 
-/// Commits per second of so many sessions, each on a row of its own.
+/// Commits per second of so many sessions, each on a row of its own, as the rows themselves tell.
 async fn rate(paper: &Arc<Paper>, sessions: usize, span: Duration) -> f64 {
+    let before = versions(paper).await;
+    let mut writers = Vec::new();
+    for _ in 0..sessions {
+        let database = paper.writer().await;
+        let update = "UPDATE page SET version = version + 1 WHERE path = $1";
+        let update = database.prepare(update).await.unwrap();
+        writers.push((database, update));
+    }
+    let began = Instant::now();
     let mut tasks = JoinSet::new();
-    for session in 1..=sessions {
-        let paper = Arc::clone(paper);
+    for (session, (database, update)) in (1..).zip(writers) {
         tasks.spawn_local(async move {
-            let database = paper.writer().await;
-            let update = "UPDATE page SET version = version + 1 WHERE path = $1";
-            let update = database.prepare(update).await.unwrap();
             let path = format!("/{session}");
-            let (began, mut commits) = (Instant::now(), 0_u32);
+            let mut commits = 0;
             while began.elapsed() < span {
-                database.execute(&update, &[&path]).await.unwrap();
+                // A transaction of its own each time, and the next one only after its end.
+                assert_eq!(database.execute(&update, &[&path]).await.unwrap(), 1);
                 commits += 1;
             }
-            f64::from(commits) / began.elapsed().as_secs_f64()
+            commits
         });
     }
-    tasks.join_all().await.into_iter().sum()
+    let commits: i64 = tasks.join_all().await.into_iter().sum();
+    let took = began.elapsed().as_secs_f64();
+    assert_eq!(
+        versions(paper).await - before,
+        commits,
+        "what was committed"
+    );
+    f64::from(i32::try_from(commits).unwrap()) / took
+}
+
+/// How often all pages were written.
+async fn versions(paper: &Paper) -> i64 {
+    let client = paper.house.postgres.client().await;
+    let sum = "SELECT sum(version)::bigint FROM page";
+    client.query_one(sum, &[]).await.unwrap().get(0)
 }
