@@ -2,6 +2,7 @@
 //! knows nothing of what the commands do.
 
 mod caches;
+mod imports;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -12,6 +13,7 @@ use site_model::{HostPattern, SiteId, Slug, SlugError, TemplateName};
 
 use caches::PURGE_EXAMPLES;
 pub(crate) use caches::{Cache, CacheShow, Purge, Watches};
+pub(crate) use imports::{Import, ImportUwsgi};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -105,6 +107,9 @@ pub(crate) enum Command {
     /// Lead into the database
     #[command(subcommand, after_help = DB_EXAMPLES)]
     Db(Db),
+    /// Turn what another supervisor runs into rows
+    #[command(subcommand)]
+    Import(Import),
     /// Print a completion script for a shell
     Completions(Completions),
     /// Print the manual page
@@ -407,6 +412,7 @@ mod tests {
             "emperor db migrate",
             "emperor db status --json",
             "emperor db check-source --json",
+            "emperor import uwsgi /etc/uwsgi/vassals a.ini --disabled --json",
             "emperor completions bash",
             "emperor man",
         ] {
@@ -432,6 +438,7 @@ mod tests {
             "emperor status Not_A_Slug",
             "emperor site add portal --id 0",
             "emperor site add -",
+            "emperor import uwsgi",
             "emperor logs portal --lines many",
         ] {
             let refused = Cli::try_parse_from(line.split(' ')).unwrap_err();

@@ -43,6 +43,9 @@ pub(crate) enum Failure {
         /// How many.
         count: usize,
     },
+    /// `import` could not carry over all, and told what.
+    #[error("not all was carried over")]
+    NotAllImported,
     /// The daemon ended, or did not start.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -116,9 +119,12 @@ pub(crate) enum Status {
 }
 
 impl Failure {
-    /// Whether standard output has said all of it already.
+    /// Whether all of it was said already.
     pub(crate) fn is_shown(&self) -> bool {
-        matches!(self, Self::InvalidConfiguration | Self::Problems { .. })
+        matches!(
+            self,
+            Self::InvalidConfiguration | Self::Problems { .. } | Self::NotAllImported
+        )
     }
 
     /// Its exit status. A reader of standard output that left had enough: that is no failure.
@@ -145,6 +151,7 @@ impl Failure {
             | Self::ClusterStarts
             | Self::ClusterFails { .. }
             | Self::Problems { .. }
+            | Self::NotAllImported
             | Self::Run(_)
             | Self::Quickstart(_)
             | Self::Link { .. } => Status::Failed,

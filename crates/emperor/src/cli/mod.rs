@@ -1,5 +1,5 @@
 //! The commands. Each asks the daemon through its control socket and says what it was told; only
-//! `run`, `quickstart`, `check`, `db`, `completions` and `man` do without one.
+//! `run`, `quickstart`, `check`, `db`, `import`, `completions` and `man` do without one.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -15,6 +15,7 @@ mod check;
 mod client;
 mod db;
 mod failure;
+mod import;
 mod logs;
 mod orders;
 pub(crate) mod output;
@@ -76,6 +77,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Completions(command) => Ok(pages::completions(command.shell)?),
         Command::Man => Ok(pages::manual()?),
+        Command::Import(command) => import::run(command),
         Command::Run(command) => {
             logging::start(style(&command.logging), Level::INFO);
             let config = config::load(file, &Surroundings::of_this_process())?;

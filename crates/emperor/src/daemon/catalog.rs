@@ -91,7 +91,8 @@ fn template_name(path: &Path) -> Option<TemplateName> {
     path.file_stem()?.to_str()?.parse().ok()
 }
 
-fn shipped() -> impl Iterator<Item = TemplateSource> {
+/// The templates that are part of this program.
+pub(crate) fn shipped() -> impl Iterator<Item = TemplateSource> {
     SHIPPED.iter().filter_map(|(name, text)| {
         let source = Source::new(format!("{name}.toml (shipped)"), *text);
         let name = name.parse().ok()?;

@@ -35,7 +35,7 @@ mod supervisor;
 mod turns;
 mod vassal;
 
-pub(crate) use catalog::assemble;
+pub(crate) use catalog::{assemble, shipped};
 pub(crate) use foundation::FoundationError;
 pub(crate) use handle::{
     Handle, Overview, PurgeError, RouterOverview, Selection, SiteEntry, Stopping,

@@ -26,6 +26,7 @@ pub use names::RENDER_NAMES;
 pub use recipe::{Recipe, RenderError};
 pub use resolution::Resolution;
 pub use run_as::Privilege;
+pub use uwsgi_options::uwsgi_line_refusal;
 
 use crate::diagnostic::Diagnostics;
 use crate::overlay::SiteTables;

@@ -129,6 +129,11 @@ pub(super) fn check(site: &Site, rows_may_set_vars: bool) -> Result<(), Rejectio
     lines.try_for_each(|line| check_line(line).map_err(refuse))
 }
 
+/// Why a line can't be in a site's ini; `None`: it can.
+pub fn uwsgi_line_refusal(line: &str) -> Option<String> {
+    check_line(line).err()
+}
+
 /// The lines that say something. A header of uWSGI's own section says nothing.
 pub(super) fn lines(site: &Site) -> impl Iterator<Item = &str> {
     let lines = site.extra_uwsgi_ini.lines().map(str::trim);
