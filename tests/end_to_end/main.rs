@@ -16,6 +16,7 @@ mod django_source;
 mod fronts;
 mod health;
 mod hosts;
+mod imports;
 mod isolation;
 mod lifecycle;
 mod many;
