@@ -432,7 +432,7 @@ async fn what_is_stored_is_shown_and_counted() {
     let site = &stats.sites[0];
     assert_eq!(
         (site.hits, site.misses, site.fills, site.pages),
-        (1, 2, 1, 2)
+        (1, 2, 1, 1)
     );
     assert_eq!(site.refusals, [("set-cookie".to_owned(), 1)]);
 }
