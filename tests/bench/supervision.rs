@@ -12,7 +12,7 @@ use support::House;
 use support::open_loop::{Ledger, Verdict};
 use support::processes::Memory;
 use support::scenario::asleep::Costs;
-use support::scenario::{asleep, at, cold, kills, router, storm, update};
+use support::scenario::{asleep, at, cold, kills, router, sleep, storm, update};
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -36,6 +36,11 @@ enum What {
     Cold {
         #[arg(long, default_value_t = 500)]
         rows: usize,
+    },
+    /// Sites sleep and wake, with visitors around the moment of the stop
+    Sleep {
+        #[arg(long, default_value_t = 10_000)]
+        cycles: usize,
     },
     /// Many rows whose workers end at once
     Storm {
@@ -63,6 +68,7 @@ async fn main() {
         What::Kills { kills } => measure_kills(kills).await,
         What::Router { kills } => measure_router(kills).await,
         What::Cold { rows } => measure_cold(rows).await,
+        What::Sleep { cycles } => measure_sleep(cycles).await,
         What::Storm { rows } => measure_storm(rows).await,
         What::Asleep { rows, edits } => measure_asleep(rows, edits).await,
         What::Update { rows } => measure_update(rows).await,
@@ -107,6 +113,19 @@ async fn measure_cold(rows: usize) {
         milliseconds(cold.all_answered),
     );
     figure("visitors who got something else", cold.failures.len());
+}
+
+async fn measure_sleep(cycles: usize) {
+    const SITES: usize = 100;
+    let house = House::open_with("").await;
+    let races = sleep::race_the_stop(&house, SITES, cycles).await;
+    println!("{SITES} sites, each stopped after 300 ms without a request");
+    figure("sleeping sites woken", races.woken);
+    figure("requests answered", races.answered);
+    figure("requests that got something else", races.failures.len());
+    for failure in races.failures.iter().take(10) {
+        println!("  {failure}");
+    }
 }
 
 async fn measure_storm(rows: usize) {

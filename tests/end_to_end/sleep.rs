@@ -1,16 +1,10 @@
 //! Sites that stop for want of requests, and the visitors who come at the wrong moment.
 
-use std::time::Duration;
-
 use hyper::StatusCode;
 use support::processes::Process;
 use support::scenario::insert_many;
-use support::wait::undisturbed;
-use support::{Client, House, PATIENCE, Row, eventually};
-use tokio::task::JoinSet;
-
-const SITES: usize = 4;
-const ROUNDS: u64 = 25;
+use support::scenario::sleep::race_the_stop;
+use support::{House, PATIENCE, Row, eventually};
 
 /// A tiny worker that sleeps so soon.
 async fn insert_sleepy(house: &House, slug: &str, stop_after: &str) {
@@ -100,28 +94,8 @@ async fn in_state(house: &House, state: &str) -> usize {
 #[tokio::test]
 async fn no_request_that_races_the_stop_is_lost() {
     let house = House::open().await;
-    let mut visitors = JoinSet::new();
-    for number in 0..SITES {
-        let slug = format!("racer-{number}");
-        insert_sleepy(&house, &slug, "300ms").await;
-        let host = format!("{slug}.example");
-        house.page(&host).await;
-        visitors.spawn(visit(house.client, host));
-    }
-    let workers: usize = visitors.join_all().await.into_iter().sum();
-    assert!(workers > SITES, "nobody ever slept");
-}
-
-/// Asks again and again, each time after a longer pause, and says how many workers answered.
-async fn visit(client: Client, host: String) -> usize {
-    let mut workers = Vec::new();
-    for round in 0..ROUNDS {
-        // The router tells of requests every half second: from before the stop to after it.
-        undisturbed(Duration::from_millis(250 + round * 35)).await;
-        let page = client.get(&host, "/").await;
-        assert_eq!(page.status, StatusCode::OK, "{host} in round {round}");
-        workers.push(page.json()["pid"].clone());
-    }
-    workers.dedup();
-    workers.len()
+    let races = race_the_stop(&house, 4, 24).await;
+    assert_eq!(races.failures, [""; 0]);
+    assert!(races.woken >= 24, "{races:?}");
+    assert!(races.answered > races.woken, "nobody came before a stop");
 }

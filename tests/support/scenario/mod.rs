@@ -7,6 +7,7 @@
 //! | [`asleep`] | very many rows, nearly all asleep |
 //! | [`cold`] | an emperor starts with many rows, and visitors of all of them are there |
 //! | [`router`] | the router is killed, again and again |
+//! | [`sleep`] | sites stop for want of requests, and visitors come around that moment |
 //! | [`storm`] | many rows whose workers end at once, beside some that serve |
 //! | [`update`] | one UPDATE over many rows that serve |
 
@@ -15,6 +16,7 @@ pub mod cold;
 pub mod kills;
 pub mod pulse;
 pub mod router;
+pub mod sleep;
 pub mod storm;
 pub mod update;
 

@@ -11,7 +11,7 @@ use crate::{TaskError, provision, shell};
 /// What can be said to it.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// `kills`, `router`, `cold`, `storm`, `asleep` or `update`, and what it takes: `storm --rows 1000`
+    /// `kills`, `router`, `cold`, `sleep`, `storm`, `asleep` or `update`, and what it takes: `storm --rows 1000`
     #[arg(
         value_name = "MEASUREMENT",
         required = true,
