@@ -6,6 +6,7 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -75,12 +76,25 @@ pub(super) fn serve(
     }
     while !acknowledges(&receive(&mut link)?) {}
     if kept.is_some() {
-        link.write_all(&frame(&json!({"type": "resume-cache"}))?)?;
+        let resume = frame(&json!({"type": "resume-cache"}))?;
+        link.write_all(&resume)?;
+        renew(link.try_clone()?, resume);
         // The answer comes from after it.
         link.write_all(&frame(&json!({"type": "ask-stats", "token": 1}))?)?;
         while receive(&mut link)?["type"] != "stats" {}
     }
     Ok(link)
+}
+
+/// Extends the lease of the cache until the fastrouter is gone.
+fn renew(mut link: UnixStream, resume: Vec<u8>) {
+    const PAUSE: Duration = Duration::from_secs(2);
+    // A frame as short as this one and those of purges is written whole, so they never mix.
+    thread::spawn(move || {
+        while link.write_all(&resume).is_ok() {
+            thread::sleep(PAUSE);
+        }
+    });
 }
 
 fn wait_for(listener: &UnixListener) -> io::Result<()> {
