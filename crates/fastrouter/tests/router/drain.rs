@@ -92,7 +92,8 @@ async fn who_waits_at_a_router_that_drains_is_answered_once_its_site_is_up() {
     let mut idle = house.client().await;
     house.signal(Signal::SIGQUIT);
     assert!(idle.is_ended().await, "it drains");
-    house.publish(site(&worker)).await;
+    let emperor = &mut house.emperor;
+    emperor.tell_change(vec![site(&worker)], vec![]).await;
     let reply = client.reply().await;
     assert_eq!((reply.status, reply.text()), (200, "up"));
     assert!(reply.is_last);

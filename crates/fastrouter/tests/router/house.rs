@@ -223,6 +223,16 @@ impl Emperor {
     }
 
     pub(crate) async fn change(&mut self, upserts: Vec<RouteFrame>, removals: Vec<i64>) {
+        let generation = self.tell_change(upserts, removals).await;
+        assert_eq!(self.hear().await, FromRouter::Acknowledged { generation });
+    }
+
+    /// Tells a change of a router that may end by it, and so acknowledge nothing.
+    pub(crate) async fn tell_change(
+        &mut self,
+        upserts: Vec<RouteFrame>,
+        removals: Vec<i64>,
+    ) -> u64 {
         self.generation += 1;
         let generation = self.generation;
         self.say(&ToRouter::Change {
@@ -231,7 +241,7 @@ impl Emperor {
             removals,
         })
         .await;
-        assert_eq!(self.hear().await, FromRouter::Acknowledged { generation });
+        generation
     }
 
     pub(crate) async fn stats(&mut self) -> RouterStats {
