@@ -76,6 +76,14 @@ async fn an_editor_may_write_rows_and_no_more() {
     running.registry.shutdown().await;
 }
 
+/// Where the only watch keeps what it found between its two triggers.
+async fn setting_of_the_watch(admin: &Client) -> String {
+    let setting = "SELECT DISTINCT replace(t.tgname, '_request', '') FROM pg_trigger t
+        WHERE t.tgname LIKE 'emperor%request'";
+    let setting: String = admin.query_one(setting, &[]).await.unwrap().get(0);
+    setting.replacen('_', ".", 1)
+}
+
 #[tokio::test]
 async fn who_may_reload_needs_no_right_on_anything_else() {
     let database = Database::new().await;
@@ -119,10 +127,7 @@ async fn who_owns_a_table_may_watch_it_and_who_writes_to_it_needs_no_right() {
     watcher.batch_execute(&watch).await.unwrap();
     let writer = connect(&writer_url).await;
     // What the session itself puts where the sites are kept between two triggers is no request.
-    let setting = "SELECT DISTINCT replace(t.tgname, '_request', '') FROM pg_trigger t
-        WHERE t.tgname LIKE 'emperor%request'";
-    let setting: String = admin.query_one(setting, &[]).await.unwrap().get(0);
-    let setting = setting.replacen('_', ".", 1);
+    let setting = setting_of_the_watch(&admin).await;
     let write = format!("SET {setting} = '8'; INSERT INTO post VALUES (7)");
     writer.batch_execute(&write).await.unwrap();
     let counted = "SELECT array_agg(site_id) FROM emperor.reloads";
@@ -281,10 +286,7 @@ async fn who_writes_to_a_watched_table_purges_its_pages_and_nothing_else() {
     );
     watcher.batch_execute(&watch).await.unwrap();
     let writer = connect(&writer_url).await;
-    let setting = "SELECT replace(t.tgname, '_request', '') FROM pg_trigger t
-        WHERE t.tgname LIKE 'emperor%request'";
-    let setting: String = admin.query_one(setting, &[]).await.unwrap().get(0);
-    let setting = setting.replacen('_', ".", 1);
+    let setting = setting_of_the_watch(&admin).await;
     // What the session itself puts where the pages are kept between two triggers is no request.
     let write = format!(
         "SET {setting} = '[[8, [\"/forged\"], null]]'; INSERT INTO page VALUES (7, '/a');
