@@ -9,7 +9,9 @@ use site_registry::{
 };
 use tokio_postgres::Client;
 
-use crate::support::{Database, Running, check_payloads, connect, site, site_id, soon};
+use crate::support::{
+    Database, Running, check_payloads, connect, refused, scalar, site, site_id, soon,
+};
 
 /// `django.contrib.sites`, with the row that its migration makes.
 const SITES: &str = "
@@ -276,9 +278,9 @@ async fn a_site_of_the_configuration_says_what_django_can_t() {
     assert_eq!(site.template.as_ref().unwrap().as_str(), "gunicorn");
 
     let version = "SELECT xmin::text FROM emperor.django_sites";
-    let before: String = client.query_one(version, &[]).await.unwrap().get(0);
+    let before: String = scalar(&client, version).await;
     start(vec![by_slug]).await;
-    let after: String = client.query_one(version, &[]).await.unwrap().get(0);
+    let after: String = scalar(&client, version).await;
     assert_eq!(before, after, "a row that is as configured is not touched");
 
     let site = start(vec![configured(Some(1), "main", None)]).await;
@@ -419,13 +421,9 @@ async fn sites_of_django_s_can_be_reloaded_and_purged_in_sql() {
         .await
         .unwrap();
     let purged = "SELECT array_agg(site_id || ' ' || kind ORDER BY id) FROM emperor.purges";
-    let purged: Vec<String> = client.query_one(purged, &[]).await.unwrap().get(0);
+    let purged: Vec<String> = scalar(&client, purged).await;
     assert_eq!(purged, ["1 path", "1 site"]);
     for missing in ["SELECT emperor.reload(77)", "SELECT emperor.purge_site(77)"] {
-        let error = client.batch_execute(missing).await.unwrap_err();
-        assert!(
-            format!("{error:?}").contains("no site with id 77"),
-            "{error:?}"
-        );
+        refused(&client, missing, "no site with id 77").await;
     }
 }

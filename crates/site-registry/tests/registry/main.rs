@@ -6,6 +6,8 @@ mod cluster;
 #[cfg(test)]
 mod django;
 #[cfg(test)]
+mod edits;
+#[cfg(test)]
 mod follow;
 #[cfg(test)]
 mod guard;
@@ -13,6 +15,8 @@ mod guard;
 mod outage;
 #[cfg(test)]
 mod purge_feed;
+#[cfg(test)]
+mod purge_watches;
 #[cfg(test)]
 mod purges;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use crate::support::{Database, Running, check_payloads, site, soon};
+use crate::support::{Database, Running, check_payloads, refused, scalar, site, soon};
 
 /// A database with sites 1 to 5, and a table whose rows belong to sites.
 async fn house_with_posts() -> (Database, Client) {
@@ -48,28 +48,18 @@ async fn a_transaction_is_one_notification_and_one_reload_of_each_site() {
     }
     let counts = "SELECT string_agg(site_id || ':' || count, ' ' ORDER BY site_id)
         FROM emperor.reloads";
-    let counted: String = client.query_one(counts, &[]).await.unwrap().get(0);
-    assert_eq!(counted, "1:4 2:3 3:3 5:2");
+    assert_eq!(scalar::<String>(&client, counts).await, "1:4 2:3 3:3 5:2");
     let left = "SELECT count(*) FROM emperor.reload_requests";
-    assert_eq!(
-        client.query_one(left, &[]).await.unwrap().get::<_, i64>(0),
-        0
-    );
+    assert_eq!(scalar::<i64>(&client, left).await, 0);
 }
 
 #[tokio::test]
 async fn a_reload_of_a_site_that_is_not_there_is_an_error() {
     let database = Database::new().await;
     let client = database.client().await;
-    let error = client
-        .batch_execute("SELECT emperor.reload(7)")
-        .await
-        .unwrap_err();
-    assert_eq!(error.code(), Some(&SqlState::NO_DATA_FOUND));
-    assert!(
-        format!("{error:?}").contains("there is no site with id 7"),
-        "{error:?}"
-    );
+    let unknown = "SELECT emperor.reload(7)";
+    let code = refused(&client, unknown, "there is no site with id 7").await;
+    assert_eq!(code, SqlState::NO_DATA_FOUND);
     client
         .batch_execute("SELECT emperor.reload(NULL)")
         .await
@@ -90,8 +80,7 @@ async fn transactions_that_reload_the_same_sites_crosswise_do_not_wait_for_each_
             .unwrap();
     }
     let counted = "SELECT array_agg(count ORDER BY site_id) FROM emperor.reloads";
-    let counts: Vec<i64> = first.query_one(counted, &[]).await.unwrap().get(0);
-    assert_eq!(counts, [2, 2]);
+    assert_eq!(scalar::<Vec<i64>>(&first, counted).await, [2, 2]);
 }
 
 #[tokio::test]
@@ -232,9 +221,7 @@ async fn a_watch_that_would_fail_at_the_next_write_is_refused() {
         ("'nowhere', 'row.site_id'", "\"nowhere\" does not exist"),
     ] {
         let watch = format!("SELECT emperor.reload_on_change({arguments})");
-        let error = client.batch_execute(&watch).await.unwrap_err();
-        let error = error.as_db_error().unwrap().message().to_owned();
-        assert!(error.contains(said), "{arguments}: {error}");
+        refused(&client, &watch, said).await;
     }
     check_payloads(&database, "INSERT INTO post VALUES (1, 1, '')", &[]).await;
 }

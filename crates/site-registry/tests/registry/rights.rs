@@ -7,7 +7,7 @@ use site_registry::{
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use crate::support::{Database, Running, connect, options, site, soon};
+use crate::support::{Database, Running, connect, options, refused, scalar, site, soon};
 
 /// Makes a role of one test's own, and tells the URL to log in with.
 async fn role(database: &Database, admin: &Client, kind: &str) -> (String, String) {
@@ -23,6 +23,11 @@ async fn grant(admin: &Client, grants: &str, placeholder: &str, role: &str) {
         .batch_execute(&grants.replace(placeholder, role))
         .await
         .unwrap();
+}
+
+async fn not_permitted(client: &Client, statement: &str) {
+    let code = refused(client, statement, "").await;
+    assert_eq!(code, SqlState::INSUFFICIENT_PRIVILEGE, "{statement}");
 }
 
 #[tokio::test]
@@ -64,12 +69,7 @@ async fn an_editor_may_write_rows_and_no_more() {
         "ALTER TABLE emperor.sites DISABLE TRIGGER ALL",
         "DROP TABLE emperor.sites",
     ] {
-        let error = editor.batch_execute(forbidden).await.unwrap_err();
-        assert_eq!(
-            error.code(),
-            Some(&SqlState::INSUFFICIENT_PRIVILEGE),
-            "{forbidden}: {error:?}"
-        );
+        not_permitted(&editor, forbidden).await;
     }
     let arrived = |desired: &_| site(desired, 7).is_some_and(|site| site.reloads == 1);
     running.until("the editor's row", arrived).await;
@@ -80,7 +80,7 @@ async fn an_editor_may_write_rows_and_no_more() {
 async fn setting_of_the_watch(admin: &Client) -> String {
     let setting = "SELECT DISTINCT replace(t.tgname, '_request', '') FROM pg_trigger t
         WHERE t.tgname LIKE 'emperor%request'";
-    let setting: String = admin.query_one(setting, &[]).await.unwrap().get(0);
+    let setting: String = scalar(admin, setting).await;
     setting.replacen('_', ".", 1)
 }
 
@@ -98,11 +98,9 @@ async fn who_may_reload_needs_no_right_on_anything_else() {
     let reloader = connect(&url).await;
     let reload = "SELECT emperor.reload(7)";
     reloader.batch_execute(reload).await.unwrap();
-    let refused = reloader.batch_execute("TABLE emperor.sites").await;
-    let error = refused.unwrap_err();
-    assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE));
+    not_permitted(&reloader, "TABLE emperor.sites").await;
     let counted = "SELECT count FROM emperor.reloads WHERE site_id = 7";
-    let counted: i64 = admin.query_one(counted, &[]).await.unwrap().get(0);
+    let counted: i64 = scalar(&admin, counted).await;
     assert_eq!(counted, 1);
 }
 
@@ -131,7 +129,7 @@ async fn who_owns_a_table_may_watch_it_and_who_writes_to_it_needs_no_right() {
     let write = format!("SET {setting} = '8'; INSERT INTO post VALUES (7)");
     writer.batch_execute(&write).await.unwrap();
     let counted = "SELECT array_agg(site_id) FROM emperor.reloads";
-    let counted: Vec<i64> = admin.query_one(counted, &[]).await.unwrap().get(0);
+    let counted: Vec<i64> = scalar(&admin, counted).await;
     assert_eq!(counted, [7]);
     let peek = "SELECT emperor.reload_on_change('post', '(SELECT max(s.id) FROM emperor.sites s)')";
     for (client, forbidden) in [
@@ -144,13 +142,7 @@ async fn who_owns_a_table_may_watch_it_and_who_writes_to_it_needs_no_right() {
         (&watcher, "SELECT emperor.request_reloads(ARRAY[7])"),
         (&writer, "SELECT emperor.unwatch('post')"),
     ] {
-        let error = client.batch_execute(forbidden).await.unwrap_err();
-        let code = error.code();
-        assert_eq!(
-            code,
-            Some(&SqlState::INSUFFICIENT_PRIVILEGE),
-            "{forbidden}: {error:?}"
-        );
+        not_permitted(client, forbidden).await;
     }
     watcher
         .batch_execute("SELECT emperor.unwatch('post')")
@@ -295,7 +287,7 @@ async fn who_writes_to_a_watched_table_purges_its_pages_and_nothing_else() {
     writer.batch_execute(&write).await.unwrap();
     let recorded = "SELECT array_agg(concat_ws(' ', site_id, kind, names) ORDER BY id)
         FROM emperor.purges";
-    let recorded: Vec<String> = admin.query_one(recorded, &[]).await.unwrap().get(0);
+    let recorded: Vec<String> = scalar(&admin, recorded).await;
     // Who may not read the table can't tell what it emptied it of.
     assert_eq!(recorded, ["7 path {/a}", "site {}"]);
     let borrow = "CREATE TEMP TABLE mine (site_id int); CREATE TRIGGER mine AFTER INSERT ON mine
@@ -314,13 +306,7 @@ async fn who_writes_to_a_watched_table_purges_its_pages_and_nothing_else() {
         (&writer, "SELECT emperor.purge_wait(NULL)"),
         (&writer, borrow),
     ] {
-        let error = client.batch_execute(forbidden).await.unwrap_err();
-        let code = error.code();
-        assert_eq!(
-            code,
-            Some(&SqlState::INSUFFICIENT_PRIVILEGE),
-            "{forbidden}: {error:?}"
-        );
+        not_permitted(client, forbidden).await;
     }
 }
 
@@ -344,8 +330,7 @@ async fn who_may_purge_needs_no_right_on_anything_else() {
         "SELECT emperor.forget_purges('0 s', '0 s', 0)",
         "SELECT emperor.reload(7)",
     ] {
-        let error = purger.batch_execute(forbidden).await.unwrap_err();
-        assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE));
+        not_permitted(&purger, forbidden).await;
     }
 }
 

@@ -15,6 +15,8 @@ use site_model::{Site, SiteId};
 use site_registry::cluster::{ClusterOptions, Durability, Owner, PrivateCluster};
 use site_registry::{DatabaseTarget, Desired, Registry, RegistryOptions, Row, RowSource, migrate};
 use tokio::sync::{OnceCell, watch};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::FromSql;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
 /// Far more than anything here takes; a test that waits so long has failed.
@@ -269,6 +271,23 @@ pub(crate) async fn connect(url: &str) -> Client {
     client
 }
 
+/// The one value that a query yields.
+pub(crate) async fn scalar<T: for<'a> FromSql<'a>>(client: &Client, query: &str) -> T {
+    client.query_one(query, &[]).await.unwrap().get(0)
+}
+
+/// Has statements refused for a reason that says this, and yields its code.
+pub(crate) async fn refused(client: &Client, statement: &str, said: &str) -> SqlState {
+    let error = client.batch_execute(statement).await.unwrap_err();
+    let error = error.as_db_error().unwrap();
+    assert!(
+        error.message().contains(said),
+        "{statement}: {}",
+        error.message()
+    );
+    error.code().clone()
+}
+
 /// Awaits something that has to happen.
 pub(crate) async fn soon<T>(what: &str, awaited: impl Future<Output = T>) -> T {
     let waited = tokio::time::timeout(PATIENCE, awaited).await;
@@ -278,12 +297,7 @@ pub(crate) async fn soon<T>(what: &str, awaited: impl Future<Output = T>) -> T {
 /// Asks until a query answers `true`, for what tells nobody when it happens.
 pub(crate) async fn until_true(client: &Client, query: &str) {
     soon(query, async {
-        while !client
-            .query_one(query, &[])
-            .await
-            .unwrap()
-            .get::<_, bool>(0)
-        {
+        while !scalar::<bool>(client, query).await {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })
