@@ -275,11 +275,11 @@ impl Follower {
         removals: &[i64],
     ) -> Result<FromRouter, LinkError> {
         let concerned = upserts.iter().map(|route| route.id);
-        let concerned: Vec<_> = concerned.chain(removals.iter().copied()).collect();
+        let concerned = concerned.chain(removals.iter().copied());
+        let concerned: Vec<_> = concerned.filter_map(|id| SiteId::new(id).ok()).collect();
         let table = self.changed(generation, upserts, removals);
         if let Ok(table) = &table {
-            let ids = concerned.into_iter().filter_map(|id| SiteId::new(id).ok());
-            ids.for_each(|id| self.pages.look_at(table, id));
+            self.pages.follow_change(table, &concerned);
         }
         self.use_or_ask(table).await
     }

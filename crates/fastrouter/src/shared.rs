@@ -10,6 +10,7 @@
 //! | `stirred` | the same note, and nothing but it: what was noted is asked of the thread itself | as the wishes |
 //! | `purged` | as `stirred` | as the wishes |
 //! | stored pages, who fills one | the locks of the crate `page-cache`, which tries its own orders | there |
+//! | what a site has of the cache | a lock around a map, taken once for each table, site and thread | no: an entry is made whole and never changed |
 //! | open connections | one counter, added to and taken from; a bound that may be passed by one a thread needs no order | no: there is one step |
 //! | table, settings | not shared: each thread is given its own by an order, which it takes between two polls | no: one thread |
 //! | notes of load | not shared: plain cells, handed over by an order | no: one thread |

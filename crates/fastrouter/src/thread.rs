@@ -20,7 +20,7 @@ use crate::deadline::Deadlines;
 use crate::listeners::Listener;
 use crate::log::Lines;
 use crate::order::{Backlog, Order, ThreadStats};
-use crate::pages::SitesPages;
+use crate::pages::{FoundPages, SitesPages};
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::tally::Tallies;
@@ -34,7 +34,7 @@ pub(crate) struct Current {
     pub(crate) table: Option<Arc<RouteTable>>,
     pub(crate) settings: Arc<Settings>,
     /// What the sites of the table have of the page cache.
-    pub(crate) pages: SitesPages,
+    pub(crate) pages: FoundPages,
 }
 
 /// What the tasks of one thread share.
@@ -119,7 +119,7 @@ impl Thread {
             current: RefCell::new(Rc::new(Current {
                 table: None,
                 settings: Arc::new(Settings::before_any()),
-                pages: SitesPages::new(),
+                pages: FoundPages::default(),
             })),
             begun: CancellationToken::new(),
             drain: CancellationToken::new(),
@@ -241,7 +241,7 @@ impl Thread {
         self.current.replace(Rc::new(Current {
             table: Some(Arc::clone(table)),
             settings,
-            pages,
+            pages: FoundPages::new(pages),
         }));
     }
 
@@ -250,7 +250,7 @@ impl Thread {
         self.current.replace(Rc::new(Current {
             table: before.table.clone(),
             settings,
-            pages: before.pages.clone(),
+            pages: FoundPages::new(before.pages.pages().clone()),
         }));
     }
 

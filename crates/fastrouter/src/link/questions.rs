@@ -24,13 +24,12 @@ impl Follower {
             .as_ref()
             .map_or(0, |table| table.generation().get());
         let fleet = self.fleet.clone();
-        let (cache, sites) = (self.pages.cache().cloned(), self.pages.sites().clone());
+        let pages = self.pages.sites().clone();
         answers.spawn(async move {
             let stats = fleet.stats().await?;
-            let cache = cache.map(|cache| pages::stats(&cache, &sites));
             let stats = wire::route::RouterStats {
                 generation,
-                cache: cache.unwrap_or_default(),
+                cache: pages.stats(),
                 ..stats
             };
             Ok(FromRouter::Stats { token, stats })

@@ -100,11 +100,10 @@ async fn outcome(
     record.is_for(route.id);
     let purpose = purpose(&route, &record.head);
     let upload = upload(&record.head, body, &current.settings)?;
-    if let (Purpose::Visit, Some(pages)) = (purpose, current.pages.get(&route.id)) {
+    if let (Purpose::Visit, Some(pages)) = (purpose, current.pages.of(&route)) {
         if record.head.method.as_str() == "PURGE" {
-            return purge::obey(record, pages);
+            return purge::obey(record, &pages);
         }
-        let pages = Arc::clone(pages);
         return caching::answer(record, Way { route, pages, host }, upload).await;
     }
     match purpose {
