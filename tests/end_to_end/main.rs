@@ -11,6 +11,7 @@ mod commands;
 mod database;
 mod defects;
 mod django;
+mod django_admin;
 mod django_cms;
 mod django_source;
 mod fronts;

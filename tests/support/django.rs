@@ -7,12 +7,13 @@ use std::process::Command;
 use hyper::StatusCode;
 
 use crate::client::form;
-use crate::house::{table, vars};
+use crate::house::table;
 use crate::place::python;
 use crate::postgres::{APPLICATION_PASSWORD, APPLICATION_ROLE};
 use crate::{Answer, House, Postgres, Row, program};
 
-const ADMIN_PASSWORD: &str = "open-sesame";
+/// The password of the administrator, whose name is `admin`.
+pub const ADMIN_PASSWORD: &str = "open-sesame";
 /// Where a person without a session is sent.
 const LOGIN: &str = "/admin/login/?next=/admin/";
 
@@ -60,7 +61,7 @@ impl<'a> Project<'a> {
         let connection = connection(&self.house.postgres, self.database);
         let connection = connection.each_ref();
         let connection = connection.map(|(name, value)| (*name, value.as_str()));
-        let overlay = served_by(template, &self.folder) + &table("env", &connection);
+        let overlay = served_by("vars", template, &self.folder) + &table("env", &connection);
         self.house.insert(&Row::new(slug, template, &overlay)).await
     }
 
@@ -122,8 +123,8 @@ fn hidden_token(page: &str) -> &str {
     after.split('"').next().unwrap()
 }
 
-/// The variables of a template for a project in that folder.
-fn served_by(template: &str, project: &Path) -> String {
+/// A table with the variables of a template, for a project in that folder.
+pub(crate) fn served_by(name: &str, template: &str, project: &Path) -> String {
     let python = python();
     let uwsgi = python.with_file_name("uwsgi");
     let application = "house.wsgi:application";
@@ -134,5 +135,5 @@ fn served_by(template: &str, project: &Path) -> String {
         "granian" => vec![interpreter, ("interface", "wsgi"), ("app", application)],
         _ => vec![interpreter, ("module", application)],
     });
-    vars(&variables)
+    table(name, &variables)
 }

@@ -8,6 +8,8 @@
 //! | [`emperor`] | the daemon and its command line |
 //! | [`client`] | HTTP towards the router |
 //! | [`django`] | Django projects, and what a person does in their admin |
+//! | [`desk`] | a Django project that the emperor reads its sites from |
+//! | [`browser`] | a person at a browser |
 //! | [`paper`] | a site whose pages are rows of a watched table |
 //! | [`machine`] | a machine that a real systemd runs |
 //! | [`load`] | requests that go on while something happens |
@@ -25,8 +27,10 @@
     reason = "a support function's failure is its test's failure"
 )]
 
+pub mod browser;
 pub mod chaos;
 pub mod client;
+pub mod desk;
 pub mod django;
 pub mod emperor;
 pub mod house;
@@ -41,7 +45,9 @@ pub mod program;
 pub mod scenario;
 pub mod wait;
 
+pub use browser::Browser;
 pub use client::{Answer, Client};
+pub use desk::Desk;
 pub use emperor::{Emperor, Outcome};
 pub use house::{House, Row};
 pub use load::Load;

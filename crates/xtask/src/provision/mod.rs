@@ -79,6 +79,7 @@ pub(crate) fn for_tests(workspace: &Workspace) -> Result<Fixtures, ProvisionErro
         Need::Systemd,
         Need::NginxPurge,
         Need::Varnish,
+        Need::Chromium,
     ])?;
     for_packages()?;
     Ok(Fixtures {

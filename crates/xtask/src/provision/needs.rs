@@ -44,6 +44,8 @@ pub(crate) enum Need {
     OpenSsl,
     /// systemd, and `systemd-nspawn` to boot it in a folder.
     Systemd,
+    /// Chromium and what drives it: editors work in browsers.
+    Chromium,
 }
 
 impl Need {
@@ -70,6 +72,9 @@ impl Need {
             Self::Strace => on_system_path("strace").is_some(),
             Self::OpenSsl => on_system_path("openssl").is_some(),
             Self::Systemd => on_system_path("systemd-nspawn").is_some(),
+            Self::Chromium => ["chromium", "chromedriver"]
+                .iter()
+                .all(|program| on_system_path(program).is_some()),
         }
     }
 
@@ -92,6 +97,7 @@ impl Need {
             Self::Strace => &["strace"],
             Self::OpenSsl => &["openssl"],
             Self::Systemd => &["systemd-container"],
+            Self::Chromium => &["chromium", "chromium-driver"],
         }
     }
 }
@@ -115,6 +121,7 @@ impl fmt::Display for Need {
             Self::Strace => "strace",
             Self::OpenSsl => "the openssl program",
             Self::Systemd => "systemd with systemd-nspawn",
+            Self::Chromium => "Chromium with chromedriver",
         })
     }
 }

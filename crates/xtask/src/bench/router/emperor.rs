@@ -87,6 +87,10 @@ pub(super) fn serve(
 }
 
 /// Extends the lease of the cache until the fastrouter is gone.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a lease is renewed by the clock: there is no event to wait for"
+)]
 fn renew(mut link: UnixStream, resume: Vec<u8>) {
     const PAUSE: Duration = Duration::from_secs(2);
     // A frame as short as this one and those of purges is written whole, so they never mix.

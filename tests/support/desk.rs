@@ -1,0 +1,117 @@
+//! A Django project whose database is the emperor's as well (`source = "django"`), and what its
+//! editors do with it.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::house::table;
+use crate::postgres::{APPLICATION_ROLE, DATABASE, Postgres, ROLE};
+use crate::{House, Place, django, program};
+
+/// The only site of a desk that was just opened.
+pub const FIRST: &str = "red.example";
+
+/// The project, and the house that serves its sites.
+#[derive(Debug)]
+pub struct Desk {
+    /// What serves them.
+    pub house: House,
+    folder: PathBuf,
+    applications: String,
+}
+
+/// An application of the project whose table is read besides `django_site`.
+#[derive(Debug, Clone, Copy)]
+pub struct Application {
+    name: &'static str,
+    table: &'static str,
+}
+
+/// django-multisite.
+pub const MULTISITE: Application = Application {
+    name: "multisite",
+    table: "multisite_alias",
+};
+/// The fixture that has the table of django-multisite-plus.
+pub const MULTISITE_PLUS: Application = Application {
+    name: "multisite_plus",
+    table: "django_multisite_plus_site",
+};
+
+impl Desk {
+    /// Makes the tables and [`FIRST`]; every site is run by that template.
+    pub async fn open(template: &str, applications: &[Application]) -> Self {
+        let place = Place::new();
+        let postgres = Postgres::start(&place).await;
+        postgres.make_application_database().await;
+        let admin = postgres.client().await;
+        let grant = format!("GRANT CREATE, USAGE ON SCHEMA public TO {APPLICATION_ROLE}");
+        admin.batch_execute(&grant).await.unwrap();
+        let folder = place.fixture("django");
+        let names: Vec<_> = applications.iter().map(|app| app.name).collect();
+        let names = names.join(" ");
+        for arguments in [
+            &["manage.py", "migrate", "--verbosity=0"][..],
+            &["-m", "house.populate"],
+        ] {
+            run(&folder, &postgres, &names, arguments);
+        }
+        for read in applications
+            .iter()
+            .map(|app| app.table)
+            .chain(["django_site"])
+        {
+            let grant = format!("GRANT SELECT, TRIGGER ON {read} TO {ROLE}");
+            admin.batch_execute(&grant).await.unwrap();
+        }
+        let more = served(&folder, &postgres, &names, template);
+        Self {
+            house: House::open_on(place, postgres, "source = \"django\"", &more).await,
+            folder,
+            applications: names,
+        }
+    }
+
+    /// Runs statements of Django's ORM.
+    pub fn orm(&self, statements: &str) {
+        let script = format!(
+            "from django.contrib.sites.models import Site\n\
+             from multisite.models import Alias\n{statements}"
+        );
+        let arguments = ["manage.py", "shell", "--command", &script];
+        let postgres = &self.house.postgres;
+        run(&self.folder, postgres, &self.applications, &arguments);
+    }
+
+    /// The only instance of a site, once it is ready.
+    pub async fn instance(&self, slug: &str) -> Value {
+        let mut site = self.house.emperor.in_state(slug, "ready").await;
+        site["instances"][0].take()
+    }
+
+    /// Whether nobody has that host.
+    pub async fn is_unknown(&self, host: &str) -> bool {
+        self.house.client.get(host, "/").await.status == 404
+    }
+}
+
+fn run(folder: &Path, postgres: &Postgres, applications: &str, arguments: &[&str]) {
+    let mut command = django::interpreter(folder, postgres, DATABASE);
+    command.args(arguments).env("DOMAINS", FIRST);
+    program::run(command.env("APPLICATIONS", applications));
+}
+
+/// How every site of the project is run.
+fn served(folder: &Path, postgres: &Postgres, applications: &str, template: &str) -> String {
+    let connection = django::connection(postgres, DATABASE);
+    let connection = connection.each_ref();
+    let mut environment = connection
+        .map(|(name, value)| (*name, value.as_str()))
+        .to_vec();
+    environment.push(("APPLICATIONS", applications));
+    let variables = format!("templates.{template}.vars");
+    format!("[vassal]\ntemplate = \"{template}\"\n")
+        + &table("vassal.env", &environment)
+        + &django::served_by(&variables, template, folder)
+}
