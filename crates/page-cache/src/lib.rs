@@ -26,6 +26,7 @@
 pub mod cache;
 pub mod cache_status;
 pub mod conditional;
+mod cookies;
 pub mod counters;
 pub mod directives;
 pub mod fill;

@@ -10,6 +10,7 @@ use http::StatusCode;
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, SET_COOKIE};
 
 use crate::cache::PageCache;
+use crate::cookies;
 use crate::counters::count;
 use crate::directives::Fields;
 use crate::fill::{Claim, Outcome};
@@ -70,7 +71,8 @@ impl FillPermit {
     }
 
     /// Makes of the client's headers those that the worker gets.
-    pub fn prepare(&self, headers: &mut HeaderMap) {
+    pub fn prepare(&self, policy: &Policy, headers: &mut HeaderMap) {
+        cookies::leave_out_ignored(policy, headers);
         prepare(headers, self.previous.as_deref());
     }
 

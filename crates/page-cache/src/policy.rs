@@ -21,9 +21,14 @@ pub enum PolicyError {
     /// A cookie's name has a character that it can't have, or none at all.
     #[error("cache.cookies: {0:?} is no name of a cookie")]
     Cookie(String),
-    /// A name in `ignore_query` has a `*` elsewhere than at its end, or is empty.
-    #[error("cache.ignore_query: {0:?} is no name of a parameter; a '*' may stand at the end")]
-    Parameter(String),
+    /// A name has a `*` elsewhere than at its end, or is empty.
+    #[error("cache.{key}: {name:?} is no name here; a '*' may stand at the end")]
+    Name {
+        /// The key it stands in.
+        key: &'static str,
+        /// The name.
+        name: String,
+    },
 }
 
 /// A site's wishes, compiled.
@@ -42,10 +47,8 @@ impl Policy {
         if let Some(name) = settings.cookies.iter().find(|name| !is_token(name)) {
             return Err(PolicyError::Cookie(name.clone()));
         }
-        let wrong = |name: &&String| name.trim_end_matches('*').contains('*') || name.is_empty();
-        if let Some(name) = settings.ignore_query.iter().find(wrong) {
-            return Err(PolicyError::Parameter(name.clone()));
-        }
+        check_names("ignore_cookies", &settings.ignore_cookies)?;
+        check_names("ignore_query", &settings.ignore_query)?;
         Ok(Self {
             settings,
             ignore,
@@ -74,11 +77,41 @@ impl Policy {
 
     /// Whether a query parameter doesn't tell pages apart.
     pub(crate) fn ignores_parameter(&self, name: &str) -> bool {
-        let mut names = self.settings.ignore_query.iter();
-        names.any(|ignored| match ignored.strip_suffix('*') {
-            Some(beginning) => name.starts_with(beginning),
-            None => name == ignored,
-        })
+        is_meant(name, &self.settings.ignore_query)
+    }
+
+    /// Whether a cookie tells pages apart.
+    pub(crate) fn lists_cookie(&self, name: &str) -> bool {
+        self.settings.cookies.iter().any(|listed| listed == name)
+    }
+
+    /// Whether the application doesn't read a cookie. One that tells pages apart it reads.
+    pub(crate) fn ignores_cookie(&self, name: &str) -> bool {
+        is_meant(name, &self.settings.ignore_cookies) && !self.lists_cookie(name)
+    }
+
+    /// Whether there may be such cookies.
+    pub(crate) fn ignores_cookies(&self) -> bool {
+        !self.settings.ignore_cookies.is_empty()
+    }
+}
+
+/// Whether a name is one of these, some of which stand for all that begin so.
+fn is_meant(name: &str, names: &[String]) -> bool {
+    names.iter().any(|meant| match meant.strip_suffix('*') {
+        Some(beginning) => name.starts_with(beginning),
+        None => name == meant,
+    })
+}
+
+fn check_names(key: &'static str, names: &[String]) -> Result<(), PolicyError> {
+    let is_wrong = |name: &&String| name.trim_end_matches('*').contains('*') || name.is_empty();
+    match names.iter().find(is_wrong) {
+        Some(name) => Err(PolicyError::Name {
+            key,
+            name: name.clone(),
+        }),
+        None => Ok(()),
     }
 }
 
@@ -157,7 +190,11 @@ mod tests {
         );
         check(
             |to| to.ignore_query = vec!["a*b".into()],
-            "cache.ignore_query",
+            "cache.ignore_query: \"a*b\"",
+        );
+        check(
+            |to| to.ignore_cookies = vec![String::new()],
+            "cache.ignore_cookies: \"\"",
         );
     }
 

@@ -134,7 +134,7 @@ impl BypassReason {
                 "the request has an Authorization header; an answer with \"public\" or \"s-maxage\" would be shared"
             }
             Self::RequestCookie => {
-                "the request has a cookie that is not named in cache.cookies, so the page may be one person's"
+                "the request has a cookie that is named neither in cache.cookies nor in cache.ignore_cookies, so the page may be one person's"
             }
             Self::RequestNoStore => "the request says Cache-Control: no-store",
             Self::Range => {

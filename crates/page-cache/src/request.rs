@@ -1,9 +1,10 @@
 //! A request as the cache sees it, or the reason why the cache has no part in it.
 
 use http::Method;
-use http::header::{AUTHORIZATION, COOKIE, HeaderMap, IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE};
+use http::header::{AUTHORIZATION, HeaderMap, IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE};
 use site_model::SiteId;
 
+use crate::cookies;
 use crate::directives::RequestDirectives;
 use crate::key::{self, MAX_KEY_BYTES, Scheme};
 use crate::policy::{Mode, Policy};
@@ -65,7 +66,7 @@ impl<'a> CacheRequest<'a> {
         }
         let directives = RequestDirectives::read(asked.headers);
         bypass_by_header(asked.headers, &directives)?;
-        let cookies = listed_cookies(policy, asked.headers)?;
+        let cookies = cookies::that_tell_apart(policy, asked.headers)?;
         let query = asked
             .query
             .and_then(|query| key::normal_query(policy, query));
@@ -105,36 +106,6 @@ fn bypass_by_header(
         return Err(BypassReason::Precondition);
     }
     Ok(())
-}
-
-/// The cookies of a request, all of them on the site's list, sorted by name.
-fn listed_cookies<'a>(
-    policy: &Policy,
-    headers: &'a HeaderMap,
-) -> Result<Vec<(&'a str, &'a str)>, BypassReason> {
-    let mut cookies = Vec::new();
-    for line in headers.get_all(COOKIE) {
-        let line = line.to_str().map_err(|_| BypassReason::RequestCookie)?;
-        for pair in line
-            .split(';')
-            .map(str::trim)
-            .filter(|pair| !pair.is_empty())
-        {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            if !policy
-                .settings()
-                .cookies
-                .iter()
-                .any(|listed| listed == name)
-            {
-                return Err(BypassReason::RequestCookie);
-            }
-            cookies.push((name, value));
-        }
-    }
-    // Stable: of two cookies with one name, applications differ in which they believe.
-    cookies.sort_by_key(|(name, _)| *name);
-    Ok(cookies)
 }
 
 #[cfg(test)]
@@ -213,13 +184,5 @@ mod tests {
         );
         let long = format!("/{}", "a".repeat(MAX_KEY_BYTES));
         assert_eq!(key(&Method::GET, &long, &[]), Err(BypassReason::KeyTooLong));
-    }
-
-    #[test]
-    fn listed_cookies_tell_pages_apart_in_any_order() {
-        let with = |cookie| key(&Method::GET, "/", &[("cookie", cookie)]).unwrap();
-        assert_eq!(with("lang=de; theme=dark"), with("theme=dark; lang=de"));
-        assert_ne!(with("lang=de"), with("lang=en"));
-        assert_ne!(with("lang=de"), key(&Method::GET, "/", &[]).unwrap());
     }
 }

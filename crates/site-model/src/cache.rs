@@ -49,6 +49,8 @@ pub struct CacheSettings {
     pub sort_query: bool,
     /// Cookies that tell pages apart. A request with any other goes to the worker.
     pub cookies: Vec<String>,
+    /// Names of cookies that the application doesn't read; `_ga*` stands for all that begin so.
+    pub ignore_cookies: Vec<String>,
     /// How long an expired page is served while it is refreshed, where the answer doesn't say.
     pub stale_while_revalidate: Duration,
     /// How long an expired page is served while workers fail, where the answer doesn't say.
@@ -74,6 +76,7 @@ impl Default for CacheSettings {
             ignore_query: Vec::new(),
             sort_query: false,
             cookies: Vec::new(),
+            ignore_cookies: Vec::new(),
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
             max_page: 8 << 20,

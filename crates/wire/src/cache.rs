@@ -63,6 +63,9 @@ pub struct CacheFrame {
     /// [`CacheSettings::cookies`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cookies: Vec<String>,
+    /// [`CacheSettings::ignore_cookies`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore_cookies: Vec<String>,
     /// [`CacheSettings::stale_while_revalidate`], in milliseconds.
     #[serde(default)]
     pub stale_while_revalidate_ms: u64,
@@ -177,6 +180,7 @@ impl From<&CacheSettings> for CacheFrame {
             ignore_query: settings.ignore_query.clone(),
             sort_query: settings.sort_query,
             cookies: settings.cookies.clone(),
+            ignore_cookies: settings.ignore_cookies.clone(),
             stale_while_revalidate_ms: milliseconds(settings.stale_while_revalidate),
             stale_if_error_ms: milliseconds(settings.stale_if_error),
             max_page_bytes: settings.max_page,
@@ -197,6 +201,7 @@ impl From<CacheFrame> for CacheSettings {
             ignore_query: frame.ignore_query,
             sort_query: frame.sort_query,
             cookies: frame.cookies,
+            ignore_cookies: frame.ignore_cookies,
             stale_while_revalidate: Duration::from_millis(frame.stale_while_revalidate_ms),
             stale_if_error: Duration::from_millis(frame.stale_if_error_ms),
             max_page: frame.max_page_bytes,

@@ -117,7 +117,7 @@ impl Way {
         record.cached(CacheStatus::forward(why));
         loop {
             let client = record.head.headers.clone();
-            permit.prepare(&mut record.head.headers);
+            permit.prepare(&self.pages.policy, &mut record.head.headers);
             let (site, visit) = (self.route.id, Purpose::Visit);
             let delivered = delivery::deliver(record, site, visit, Upload::none()).await;
             record.head.headers = client;

@@ -260,6 +260,33 @@ async fn variants_hosts_and_listed_cookies_are_pages_of_their_own() {
 }
 
 #[tokio::test]
+async fn a_cookie_that_nobody_reads_is_no_matter_to_the_cache_and_not_told_to_the_worker() {
+    let change = |route: &mut RouteFrame| {
+        let cache = route.cache.as_mut().unwrap();
+        cache.cookies = vec!["language".into()];
+        cache.ignore_cookies = vec!["_ga*".into()];
+    };
+    let mut place = Place::with(CacheModeFrame::Http, change, |_| {}).await;
+    let mut client = place.house.client().await;
+    client.say(get("/", "Cookie: _ga=1; language=de\r\n")).await;
+    let (mut worker, head) = place.asked().await;
+    assert!(head.contains("language=de"), "{head}");
+    assert!(!head.contains("_ga"), "{head}");
+    worker.say(says(MINUTE, "kept")).await;
+    drop(worker);
+    assert_eq!(client.reply().await.text(), "kept");
+    let another = get("/", "Cookie: language=de; _gat=2; _ga_X=3\r\n");
+    assert_eq!(place.hit(&another).await.text(), "kept");
+    // What goes past the cache goes as it is.
+    let mine = get("/", "Cookie: _ga=1; sessionid=2\r\n");
+    client.say(mine).await;
+    let (mut worker, head) = place.asked().await;
+    assert!(head.contains("_ga=1; sessionid=2"), "{head}");
+    worker.say(says("", "mine")).await;
+    assert_eq!(client.reply().await.text(), "mine");
+}
+
+#[tokio::test]
 async fn a_fill_that_a_purge_overtakes_is_passed_on_and_not_kept() {
     let mut place = Place::new(CacheModeFrame::UntilPurged).await;
     let mut client = place.house.client().await;

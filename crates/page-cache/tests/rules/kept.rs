@@ -244,7 +244,7 @@ fn a_fill_asks_for_the_whole_whatever_part_or_condition_the_client_had() {
         &[("if-none-match", "\"old\""), ("if-modified-since", "x")],
     );
     let mut sent = client.headers.clone();
-    house.permit(&client).prepare(&mut sent);
+    house.permit(&client).prepare(&house.policy, &mut sent);
     assert_eq!(sent, headers(&[]));
 }
 

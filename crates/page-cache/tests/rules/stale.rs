@@ -24,7 +24,9 @@ fn rfc9111_4_3_1_an_expired_page_is_validated_by_what_the_worker_gave() {
         ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
     ]);
     let mut sent = headers(&[("if-none-match", "\"client\""), ("accept", "*/*")]);
-    house.permit(&get("/", &[])).prepare(&mut sent);
+    house
+        .permit(&get("/", &[]))
+        .prepare(&house.policy, &mut sent);
     let expected = [
         ("if-none-match", "\"v1\""),
         ("accept", "*/*"),
@@ -37,7 +39,9 @@ fn rfc9111_4_3_1_an_expired_page_is_validated_by_what_the_worker_gave() {
 fn a_tag_of_our_own_is_none_of_the_workers_business() {
     let house = expired(&[MAX_AGE]);
     let mut sent = headers(&[]);
-    house.permit(&get("/", &[])).prepare(&mut sent);
+    house
+        .permit(&get("/", &[]))
+        .prepare(&house.policy, &mut sent);
     assert_eq!(sent, headers(&[]));
 }
 
@@ -69,7 +73,7 @@ fn rfc9111_4_3_4_a_304_of_another_page_is_not_believed() {
             panic!("{lines:?}: {answered:?}");
         };
         let mut sent = headers(&[]);
-        permit.prepare(&mut sent);
+        permit.prepare(&house.policy, &mut sent);
         assert_eq!(sent, headers(&[]), "it asks for the whole now");
         house
             .finish(

@@ -29,20 +29,30 @@ fn last_line(message: &str) -> String {
 
 /// Names of cookies.
 pub(super) fn cookies(written: &Written<'_>) -> Result<Vec<String>, Diagnostic> {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    names(written, "a list of cookies' names", |name| {
-        let title = "a cookie's name has letters, digits and none of `()<>@,;:\\\"/[]?={}`";
-        name.bytes().all(is_token).then_some(()).ok_or(title)
-    })
+    names(written, "a list of cookies' names", is_cookie)
 }
 
-/// Names of query parameters.
+/// Names of cookies, each of which may stand for all that begin so.
+pub(super) fn cookie_names(written: &Written<'_>) -> Result<Vec<String>, Diagnostic> {
+    let check = |name: &str| is_cookie(name).and_then(|()| star_is_last(name));
+    names(written, "a list of cookies' names", check)
+}
+
+/// Names of query parameters, each of which may stand for all that begin so.
 pub(super) fn parameters(written: &Written<'_>) -> Result<Vec<String>, Diagnostic> {
-    names(written, "a list of parameters' names", |name| {
-        let before = name.strip_suffix('*').unwrap_or(name);
-        let title = "in a parameter's name a `*` can stand at the end alone";
-        (!before.contains('*')).then_some(()).ok_or(title)
-    })
+    names(written, "a list of parameters' names", star_is_last)
+}
+
+fn is_cookie(name: &str) -> Result<(), &'static str> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let title = "a cookie's name has letters, digits and none of `()<>@,;:\\\"/[]?={}`";
+    name.bytes().all(is_token).then_some(()).ok_or(title)
+}
+
+fn star_is_last(name: &str) -> Result<(), &'static str> {
+    let before = name.strip_suffix('*').unwrap_or(name);
+    let title = "in such a name a `*` can stand at the end alone";
+    (!before.contains('*')).then_some(()).ok_or(title)
 }
 
 fn names(

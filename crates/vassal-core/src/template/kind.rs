@@ -47,6 +47,7 @@ pub(crate) enum Kind {
     CacheMode(Slot<CacheMode>),
     Patterns(Slot<Vec<String>>),
     Cookies(Slot<Vec<String>>),
+    CookieNames(Slot<Vec<String>>),
     Parameters(Slot<Vec<String>>),
     CachePaths(Slot<Vec<(String, CacheMode)>>),
     Paths(Slot<Arc<Vec<Piece>>>),
@@ -173,6 +174,7 @@ impl Kind {
             Self::CacheMode(slot) => put(*slot, word(written)?),
             Self::Patterns(slot) => put(*slot, caching::patterns(written)?),
             Self::Cookies(slot) => put(*slot, caching::cookies(written)?),
+            Self::CookieNames(slot) => put(*slot, caching::cookie_names(written)?),
             Self::Parameters(slot) => put(*slot, caching::parameters(written)?),
             Self::CachePaths(slot) => put(*slot, caching::paths(written)?),
             Self::Paths(slot) => put(*slot, Arc::new(paths(written)?)),
@@ -206,7 +208,9 @@ impl Kind {
             Self::CacheMode(_) => one_of(&CacheMode::words()),
             Self::Patterns(_) => "list of regular expressions".to_owned(),
             Self::Cookies(_) => "list of names".to_owned(),
-            Self::Parameters(_) => "list of names, a `*` at the end stands for any rest".to_owned(),
+            Self::CookieNames(_) | Self::Parameters(_) => {
+                "list of names, a `*` at the end stands for any rest".to_owned()
+            }
             Self::CachePaths(_) => "tables with `match` and `mode`".to_owned(),
             Self::Paths(_) => "list of absolute paths".to_owned(),
             Self::Syscalls(_) => one_of(&Syscalls::words()),

@@ -347,6 +347,12 @@ pub const KEYS: &[Key] = &[
         "cookies that tell pages apart; a request with any other one is the worker's",
     ),
     new(
+        "cache.ignore_cookies",
+        Kind::CookieNames(|draft| &mut draft.cache.ignore_cookies),
+        "[]",
+        "cookies that the application doesn't read, such as those of analytics: they keep nothing from the cache, and the worker doesn't get them with a request for a page that may be kept",
+    ),
+    new(
         "cache.ignore_query",
         Kind::Parameters(|draft| &mut draft.cache.ignore_query),
         "[]",
