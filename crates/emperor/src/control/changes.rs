@@ -13,8 +13,8 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use tokio::time::sleep;
 
+use super::api::Api;
 use super::daemon::Daemon;
-use super::routes::Api;
 
 /// Between two events of one subscription. The first change after a quiet time is told at once.
 const PACE: Duration = Duration::from_millis(250);

@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 use utoipa::IntoParams;
 use wire::control::ErrorDocument;
 
+use super::api::Api;
 use super::daemon::Daemon;
 use super::refusal::Refusal;
-use super::routes::Api;
 use super::tail::Tail;
 
 /// The most lines of a log that one request gets.

@@ -14,6 +14,7 @@
 //! only one. Bodies are bounded; answers are made from levels, so that none waits for a vassal.
 
 mod adapter;
+mod api;
 mod caches;
 mod changes;
 mod daemon;

@@ -7,9 +7,9 @@ use serde::Deserialize;
 use site_registry::purges::Purge;
 use wire::control::{CachedDocument, ErrorDocument, PurgeDocument, PurgedDocument};
 
+use super::api::{Answer, Api};
 use super::daemon::Daemon;
 use super::refusal::Refusal;
-use super::routes::{Answer, Api};
 
 /// Purge pages of a site, or of all
 #[utoipa::path(

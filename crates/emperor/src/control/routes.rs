@@ -14,6 +14,7 @@ use wire::control::{
     RowChangeDocument, RowDocument, SitesDocument, StatusDocument, TemplateDocument,
 };
 
+use super::api::{Answer, Api};
 use super::changes;
 use super::daemon::Daemon;
 use super::logs;
@@ -25,15 +26,6 @@ use crate::daemon::process::off_the_loop;
 
 /// The largest document taken: a row with a very long overlay.
 const MAX_BODY_BYTES: usize = 1 << 20;
-
-/// What every handler has.
-#[derive(Debug, Clone)]
-pub(super) struct Api<D> {
-    pub(super) daemon: D,
-    pub(super) shutdown: CancellationToken,
-}
-
-pub(super) type Answer<T> = Result<Json<T>, Refusal>;
 
 /// The API as an OpenAPI document.
 #[derive(Debug, OpenApi)]
@@ -92,19 +84,6 @@ pub(super) fn router<D: Daemon>(daemon: D, shutdown: CancellationToken) -> Route
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(Api { daemon, shutdown })
-}
-
-impl<D: Daemon> Api<D> {
-    pub(super) fn find(&self, reference: &str) -> Result<SiteId, Refusal> {
-        self.daemon
-            .find(reference)
-            .ok_or_else(|| Refusal::NoSuchSite(reference.to_owned()))
-    }
-
-    fn row(&self, reference: &str) -> Result<RowDocument, Refusal> {
-        let row = self.daemon.row(self.find(reference)?);
-        row.ok_or_else(|| Refusal::NoSuchSite(reference.to_owned()))
-    }
 }
 
 async fn no_such_resource(uri: http::Uri) -> Refusal {

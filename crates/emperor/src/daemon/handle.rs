@@ -19,20 +19,16 @@ use vassal_core::Catalog;
 use wire::cache::PageFrame;
 use wire::route::RouterStats;
 
+use super::command::{Command, Reread, RereadCommand, RereadError, Selection, Stopping};
 use super::purging::Purges;
 use super::router::board::RouteBoard;
 use super::router::keeper::RouterState;
 use super::router::roster::Peer;
-use super::run::{Reread, RereadError};
 use super::statuses::{StatusBoard, StoryTold};
 use super::turns::{RolloutQueue, Turns};
 
 /// How long the router may take to tell its figures; afterwards a status is answered without them.
 const STATS_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// Commands that wait for the supervisor, or for the main loop. Each is an operator at a command line who waits for the
-/// answer anyway.
-pub(super) const COMMANDS: usize = 32;
 
 /// Access to the running daemon.
 #[derive(Debug, Clone)]
@@ -58,30 +54,6 @@ pub(super) struct Shared {
     /// `None`: nobody keeps pages.
     pub(super) purges: Option<Purges>,
 }
-
-/// What the supervisor is asked to do.
-#[derive(Debug)]
-pub(super) enum Command {
-    /// Replace the instances of these sites although nothing changed.
-    Reload(Selection, tokio::sync::oneshot::Sender<Vec<SiteId>>),
-}
-
-/// The main loop is asked to read everything again, and to say here how that went.
-pub(super) type RereadCommand = tokio::sync::oneshot::Sender<Result<Reread, RereadError>>;
-
-/// Which sites an operator means.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Selection {
-    /// Every one.
-    All,
-    /// These.
-    Sites(Vec<SiteId>),
-}
-
-/// The daemon has begun to stop and takes no more orders.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the daemon is stopping")]
-pub(crate) struct Stopping;
 
 /// Why a purge is not recorded.
 #[derive(Debug, thiserror::Error)]

@@ -14,8 +14,9 @@ use vassal_core::Catalog;
 use vassal_core::lifecycle::Haste;
 use wire::route::Settings;
 
+use super::command::{COMMANDS, Command, RereadCommand};
 use super::foundation::Foundation;
-use super::handle::{COMMANDS, Command, Handle, RereadCommand, Shared};
+use super::handle::{Handle, Shared};
 use super::lock::FolderLock;
 use super::process::{Launcher, Left};
 use super::pulse::{PulseMonitor, pulse};

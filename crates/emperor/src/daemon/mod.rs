@@ -14,10 +14,12 @@
 //! | `statuses` | the latest status of every site |
 //! | `service_manager`, `pulse` | what systemd is told, and the proof behind its watchdog's pings |
 //! | `handle` | what the control API may ask |
+//! | `command` | what it may tell the daemon to do |
 //! | `turns` | whose turn it is to start an instance |
 //! | `catalog`, `shipped` | templates and overlays |
 
 mod catalog;
+mod command;
 mod foundation;
 mod handle;
 mod house;
@@ -36,11 +38,10 @@ mod turns;
 mod vassal;
 
 pub(crate) use catalog::{assemble, shipped};
+pub(crate) use command::{Reread, RereadError, Selection, Stopping};
 pub(crate) use foundation::FoundationError;
-pub(crate) use handle::{
-    Handle, Overview, PurgeError, RouterOverview, Selection, SiteEntry, Stopping,
-};
+pub(crate) use handle::{Handle, Overview, PurgeError, RouterOverview, SiteEntry};
 pub(crate) use purging::{FrontView, Purges};
-pub(crate) use run::{ClusterFailure, Reread, RereadError, RunError, run};
+pub(crate) use run::{ClusterFailure, RunError, run};
 pub(crate) use statuses::{Exit, Happened};
 pub(crate) use turns::RolloutQueue;

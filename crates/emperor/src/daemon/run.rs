@@ -7,28 +7,21 @@
 //! workers, then no database.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use site_registry::EditError;
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 use vassal_core::lifecycle::Haste;
-use vassal_core::units::Humane;
 
-use super::catalog::{self, AssemblyError};
+use super::catalog;
+use super::command::{RESYNC_PATIENCE, Reread, RereadCommand, RereadError};
 use super::foundation::{Foundation, FoundationError};
-use super::handle::RereadCommand;
 use super::house::{House, OpenError, Opened};
 use super::router::settings::settings;
 use super::service_manager::{self, ServiceManager, Subject};
 use crate::config::{self, Config, Surroundings};
-
-/// How long rows may take to be read again before whoever asked for it is told so; the reading itself
-/// goes on.
-const RESYNC_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the daemon does not run.
 #[derive(Debug, Error)]
@@ -203,36 +196,6 @@ fn leave() -> ! {
     info!("leaving everything to the next emperor");
     // No destructor may run: they end what runs.
     std::process::exit(0)
-}
-
-/// Everything was read again, and is in force but for this.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Reread {
-    /// Keys that were changed and take effect at the next start only.
-    pub(crate) needs_restart: Vec<&'static str>,
-}
-
-/// Why not everything was read again.
-#[derive(Debug, Error)]
-pub(crate) enum RereadError {
-    /// The configuration is wrong; the one before stays.
-    #[error(transparent)]
-    Config(#[from] config::ConfigError),
-    /// Templates or overlays are wrong; all stays as before.
-    #[error(transparent)]
-    Assembly(#[from] AssemblyError),
-    /// Configuration and templates are in force.
-    #[error(
-        "configuration and templates are in force, but the rows can't be read now: {0}; they are \
-         read as soon as that is over"
-    )]
-    Rows(#[from] EditError),
-    /// Configuration and templates are in force.
-    #[error(
-        "configuration and templates are in force; the rows are still being read after {}",
-        Humane(RESYNC_PATIENCE)
-    )]
-    Slow,
 }
 
 /// The signals that the daemon answers.

@@ -16,7 +16,7 @@ use tracing::info;
 use vassal_core::lifecycle::Haste;
 use vassal_core::{Action, Address, Catalog, Resolution, VassalSpec, Want, plan};
 
-use super::handle::{Command, Selection};
+use super::command::{Command, Selection};
 use super::process::Left;
 use super::pulse::Pulse;
 use super::vassal::{House, Spawner, Wish};

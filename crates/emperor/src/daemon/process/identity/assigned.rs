@@ -5,21 +5,19 @@
 //! was; a range has a hundred thousand. Nor is one given that another emperor of this machine gave:
 //! `neighbours`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::read_to_string;
-use std::io::ErrorKind;
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
 use site_model::SiteId;
 use tracing::warn;
 
 use super::super::durable;
-use super::super::failure::{Doing, IdentityError, PathFailure, PrepareError};
+use super::super::failure::{IdentityError, PathFailure, PrepareError};
 use super::accounts;
 use super::neighbours::{Neighbours, Turn};
+use super::table::{self, Table};
 
 /// The assignments, in memory and on disk.
 #[derive(Debug)]
@@ -30,15 +28,6 @@ pub(super) struct Assigned {
     table: Mutex<Table>,
 }
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Table {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    router: Option<u32>,
-    #[serde(default)]
-    sites: BTreeMap<i64, u32>,
-}
-
 impl Assigned {
     /// Reads the file; none yet is an empty one.
     pub(super) fn read(
@@ -46,7 +35,7 @@ impl Assigned {
         range: RangeInclusive<u32>,
         neighbours: Option<Neighbours>,
     ) -> Result<Self, PrepareError> {
-        let table = read(&file)?.unwrap_or_default();
+        let table = table::read(&file)?.unwrap_or_default();
         let assigned = Self {
             file,
             range,
@@ -85,7 +74,7 @@ impl Assigned {
             return self.in_range(uid);
         }
         let turn = self.turn().map_err(IdentityError::NotWritten)?;
-        let taken = table.taken_here_and(turn.as_ref());
+        let taken = taken(&table, turn.as_ref());
         let uid = self.free(self.range.clone().rev(), &taken)?;
         let mut next = table.clone();
         next.router = Some(uid);
@@ -120,7 +109,7 @@ impl Assigned {
         }
         let turn = self.turn().map_err(IdentityError::NotWritten)?;
         let mut next = table.clone();
-        let mut taken = next.taken_here_and(turn.as_ref());
+        let mut taken = taken(&next, turn.as_ref());
         let mut candidates = self.range.clone();
         for site in sites {
             if next.sites.contains_key(&site.get()) {
@@ -185,42 +174,11 @@ impl Assigned {
     }
 }
 
-impl Table {
-    fn taken(&self) -> BTreeSet<u32> {
-        self.sites.values().copied().chain(self.router).collect()
-    }
-
-    fn taken_here_and(&self, turn: Option<&Turn<'_>>) -> BTreeSet<u32> {
-        let others = turn.map(Turn::given_by_others).unwrap_or_default();
-        let others = others.into_iter().flat_map(|(_, given)| given);
-        self.taken().into_iter().chain(others).collect()
-    }
-}
-
-/// Every uid that is given in a file of assignments, if there is one.
-pub(super) fn given_in(file: &Path) -> Result<Option<BTreeSet<u32>>, PrepareError> {
-    Ok(read(file)?.map(|table| table.taken()))
-}
-
-fn read(file: &Path) -> Result<Option<Table>, PrepareError> {
-    match read_to_string(file) {
-        Ok(text) => parse(&text, file).map(Some),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Ok(Err(error).doing("read", file)?),
-    }
-}
-
-fn parse(text: &str, file: &Path) -> Result<Table, PrepareError> {
-    let refused = |cause: String| PrepareError::Identities {
-        path: file.to_path_buf(),
-        cause,
-    };
-    let table: Table = serde_json::from_str(text).map_err(|error| refused(error.to_string()))?;
-    let given = table.sites.len() + usize::from(table.router.is_some());
-    if table.taken().len() != given {
-        return Err(refused("one uid has two owners".to_owned()));
-    }
-    Ok(table)
+/// What is given here and by the others.
+fn taken(table: &Table, turn: Option<&Turn<'_>>) -> BTreeSet<u32> {
+    let others = turn.map(Turn::given_by_others).unwrap_or_default();
+    let others = others.into_iter().flat_map(|(_, given)| given);
+    table.taken().into_iter().chain(others).collect()
 }
 
 #[cfg(test)]

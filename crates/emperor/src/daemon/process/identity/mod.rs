@@ -3,6 +3,7 @@
 mod accounts;
 mod assigned;
 mod neighbours;
+mod table;
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};

@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use tracing::warn;
 
 use super::super::failure::{Doing, PathFailure};
-use super::assigned;
+use super::table;
 
 /// Where emperors that can change users find each other. On disk, since what belongs to a uid is too.
 pub(crate) const MEETING_PLACE: &str = "/var/lib/emperor-uids";
@@ -80,8 +80,8 @@ impl Turn<'_> {
 /// What is given in the file that a link leads to.
 fn given_by(link: &Path) -> Option<(PathBuf, BTreeSet<u32>)> {
     let file = read_link(link).ok()?;
-    match assigned::given_in(&file) {
-        Ok(Some(given)) => Some((file, given)),
+    match table::read(&file) {
+        Ok(Some(table)) => Some((file, table.taken())),
         // Its state_dir is gone. Should it come back, it makes its link before it gives out another.
         Ok(None) => {
             let _stays = remove_file(link);
