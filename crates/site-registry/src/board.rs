@@ -4,11 +4,13 @@
 //! fast they come and however long PostgreSQL is away. Nobody ever waits for it: the lock is held
 //! for a few map operations and never across an `await`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use imbl::OrdMap;
 use site_model::{SiteId, SiteStatus};
 use tokio::sync::Notify;
+use vassal_core::StatusTold;
 
 /// Rows written in one statement.
 const BATCH: usize = 500;
@@ -22,7 +24,7 @@ pub(crate) struct Board {
 
 #[derive(Debug, Default)]
 struct Sites {
-    latest: BTreeMap<SiteId, Arc<SiteStatus>>,
+    latest: OrdMap<SiteId, StatusTold>,
     unwritten: BTreeSet<SiteId>,
     forgotten: BTreeSet<SiteId>,
 }
@@ -44,27 +46,41 @@ impl Batch {
 }
 
 impl Board {
-    /// Replaces a site's status.
-    pub(crate) fn report(&self, status: Arc<SiteStatus>) {
+    /// Replaces a site's status; false: it was the same.
+    pub(crate) fn report(&self, told: StatusTold) -> bool {
+        let id = told.id();
         let mut sites = self.lock();
-        sites.forgotten.remove(&status.id);
-        if sites.latest.get(&status.id) == Some(&status) {
-            return;
+        sites.forgotten.remove(&id);
+        let is_news = sites.latest.get(&id) != Some(&told);
+        // The same may be kept in another way now.
+        sites.latest.insert(id, told);
+        if is_news {
+            sites.unwritten.insert(id);
+            drop(sites);
+            self.changed.notify_one();
         }
-        sites.unwritten.insert(status.id);
-        sites.latest.insert(status.id, status);
-        drop(sites);
-        self.changed.notify_one();
+        is_news
     }
 
-    /// Removes a site.
-    pub(crate) fn forget(&self, site: SiteId) {
+    /// Removes a site; false: it was not there.
+    pub(crate) fn forget(&self, site: SiteId) -> bool {
         let mut sites = self.lock();
-        sites.latest.remove(&site);
+        let was_there = sites.latest.remove(&site).is_some();
         sites.unwritten.remove(&site);
         sites.forgotten.insert(site);
         drop(sites);
         self.changed.notify_one();
+        was_there
+    }
+
+    /// The latest of one site.
+    pub(crate) fn get(&self, site: SiteId) -> Option<StatusTold> {
+        self.lock().latest.get(&site).cloned()
+    }
+
+    /// The latest of all.
+    pub(crate) fn all(&self) -> OrdMap<SiteId, StatusTold> {
+        self.lock().latest.clone()
     }
 
     /// Waits until there may be something to write. Cancel safe: a change that comes between two
@@ -80,7 +96,9 @@ impl Board {
         let mut batch = Batch::default();
         for id in ids {
             sites.unwritten.remove(&id);
-            batch.upserts.extend(sites.latest.get(&id).cloned());
+            batch
+                .upserts
+                .extend(sites.latest.get(&id).map(StatusTold::status));
         }
         batch.deletes = std::mem::take(&mut sites.forgotten).into_iter().collect();
         (batch != Batch::default()).then_some(batch)
@@ -103,7 +121,7 @@ impl Board {
 
     /// Adds the sites on the board to some others.
     pub(crate) fn with_own(&self, mut others: Vec<SiteId>) -> Vec<SiteId> {
-        others.extend(self.lock().latest.keys());
+        others.extend(self.lock().latest.keys().copied());
         others
     }
 
@@ -144,26 +162,30 @@ mod tests {
         })
     }
 
+    fn told(site: i64, state: SiteState) -> StatusTold {
+        StatusTold::Status(status(site, state))
+    }
+
     #[test]
     fn the_latest_status_of_a_site_is_written_once() {
         let board = Board::default();
-        board.report(status(1, SiteState::Starting));
-        board.report(status(1, SiteState::Ready));
+        board.report(told(1, SiteState::Starting));
+        board.report(told(1, SiteState::Ready));
         let batch = board.take().unwrap();
         assert_eq!(batch.upserts, [status(1, SiteState::Ready)]);
         assert_eq!(board.take(), None);
-        board.report(status(1, SiteState::Ready));
+        board.report(told(1, SiteState::Ready));
         assert_eq!(board.take(), None, "the same status was written twice");
     }
 
     #[test]
     fn a_batch_that_failed_does_not_overwrite_what_came_since() {
         let board = Board::default();
-        board.report(status(1, SiteState::Starting));
+        board.report(told(1, SiteState::Starting));
         board.forget(id(2));
         let failed = board.take().unwrap();
-        board.report(status(1, SiteState::Ready));
-        board.report(status(2, SiteState::Ready));
+        board.report(told(1, SiteState::Ready));
+        board.report(told(2, SiteState::Ready));
         board.put_back(failed);
         let batch = board.take().unwrap();
         assert_eq!(
@@ -176,7 +198,7 @@ mod tests {
     #[test]
     fn a_forgotten_site_is_deleted_and_not_written() {
         let board = Board::default();
-        board.report(status(1, SiteState::Ready));
+        board.report(told(1, SiteState::Ready));
         board.forget(id(1));
         let batch = board.take().unwrap();
         assert_eq!((batch.upserts.len(), batch.deletes), (0, vec![id(1)]));
@@ -186,7 +208,7 @@ mod tests {
     fn a_large_house_is_written_in_batches() {
         let board = Board::default();
         for site in 1..=600 {
-            board.report(status(site, SiteState::Ready));
+            board.report(told(site, SiteState::Ready));
         }
         let sizes: Vec<_> = std::iter::from_fn(|| board.take())
             .map(|batch| batch.upserts.len())

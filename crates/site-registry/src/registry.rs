@@ -8,10 +8,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use site_model::{Hostname, RunAs, SiteId, SiteStatus, Slug, TemplateName};
+use imbl::OrdMap;
+use site_model::{Hostname, RunAs, SiteId, Slug, TemplateName};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use vassal_core::StatusTold;
 
 use crate::board::Board;
 use crate::cluster::ClusterState;
@@ -146,14 +148,25 @@ impl RegistryHandle {
     }
 
     /// Puts a site's status on the board; the latest per site is written to
-    /// `emperor.site_status`, again after every reconnect. Never waits.
-    pub fn report(&self, status: impl Into<Arc<SiteStatus>>) {
-        self.board.report(status.into());
+    /// `emperor.site_status`, again after every reconnect. Never waits. False: it was the same.
+    pub fn report(&self, told: impl Into<StatusTold>) -> bool {
+        self.board.report(told.into())
     }
 
-    /// Takes a site off the board and its row out of `emperor.site_status`. Never waits.
-    pub fn forget(&self, site: SiteId) {
-        self.board.forget(site);
+    /// Takes a site off the board and its row out of `emperor.site_status`. Never waits. False: it was not
+    /// there.
+    pub fn forget(&self, site: SiteId) -> bool {
+        self.board.forget(site)
+    }
+
+    /// The latest status of a site, as it is on the board.
+    pub fn told(&self, site: SiteId) -> Option<StatusTold> {
+        self.board.get(site)
+    }
+
+    /// The latest status of every site on the board.
+    pub fn all_told(&self) -> OrdMap<SiteId, StatusTold> {
+        self.board.all()
     }
 
     /// Reads every row again; afterwards [`desired`](Self::desired) has it.

@@ -25,7 +25,7 @@ mod want;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Source};
 pub use exit::ExitReason;
-pub use lifecycle::Lifecycle;
+pub use lifecycle::{Lifecycle, Resting, StatusTold};
 pub use overlay::Policy;
 pub use plan::{Action, Plan, plan};
 pub use resolve::{Catalog, CatalogInput, Resolution};

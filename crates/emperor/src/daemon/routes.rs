@@ -7,13 +7,15 @@
 //!
 //! Knows neither sockets nor processes; the table itself is the [`RouteBoard`]'s.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use site_model::{Generation, HostPattern, HostRole, Incarnation, SiteId, SiteRoute};
+use vassal_core::resolve::HostIndex;
 
 use super::router::board::RouteBoard;
 use super::router::demand::DemandBoard;
+use super::router::posted::Posted;
 
 /// The routes that vassals want.
 #[derive(Debug)]
@@ -24,18 +26,12 @@ pub(super) struct Routes {
 
 #[derive(Debug, Default)]
 struct State {
-    hosts: HashMap<HostPattern, Standing>,
+    /// To whom the rows give hosts. Nearly all are with whom they belong to, or with nobody.
+    owners: HostIndex,
+    /// Who has the others in the table.
+    strays: BTreeMap<HostPattern, SiteId>,
     /// The routes of those who lack hosts that they want. All others have on the board what they want.
-    lacking: BTreeMap<SiteId, Arc<SiteRoute>>,
-}
-
-/// Whose a host is.
-#[derive(Debug, Default, Clone, Copy)]
-struct Standing {
-    /// Whom the rows give it.
-    owner: Option<SiteId>,
-    /// Who has it in the table.
-    holder: Option<SiteId>,
+    lacking: BTreeMap<SiteId, Posted>,
 }
 
 impl Routes {
@@ -58,7 +54,7 @@ impl Routes {
     }
 
     /// Publishes the route of a site, and says which generation carries it.
-    pub(super) fn publish(&self, route: impl Into<Arc<SiteRoute>>) -> Generation {
+    pub(super) fn publish(&self, route: impl Into<Posted>) -> Generation {
         let mut state = self.lock();
         self.publish_permitted(&mut state, route.into())
     }
@@ -73,32 +69,43 @@ impl Routes {
         self.board.withdraw(id)
     }
 
-    /// Learns to whom the rows give hosts now: `None` for a host that is nobody's. Who has one that
-    /// is another's gives it up at once.
-    pub(super) fn assign(&self, changes: impl IntoIterator<Item = (HostPattern, Option<SiteId>)>) {
+    /// Learns to whom the rows give hosts now. Who has one that is another's gives it up at once.
+    pub(super) fn assign(&self, owners: &HostIndex) {
         let mut state = self.lock();
+        let before = std::mem::replace(&mut state.owners, owners.clone());
         let mut losers = BTreeSet::new();
-        for (host, owner) in changes {
-            let holder = state.set(host, |standing| {
-                standing.owner = owner;
-                standing.holder
-            });
-            losers.extend(holder.filter(|holder| owner.is_some_and(|owner| owner != *holder)));
+        for change in owners.moves_since(&before) {
+            let stray = state.strays.remove(change.host);
+            let by_right = || change.from.filter(|from| self.has(*from, change.host));
+            let Some(holder) = stray.or_else(by_right) else {
+                continue;
+            };
+            if change.to != Some(holder) {
+                state.strays.insert(change.host.clone(), holder);
+                losers.extend(change.to.map(|_| holder));
+            }
         }
         for id in losers {
-            let wanted = state.lacking.get(&id).map(Arc::clone);
-            if let Some(route) = wanted.or_else(|| self.board.route(id)) {
+            let wanted = state.lacking.get(&id).cloned();
+            if let Some(route) = wanted.or_else(|| self.board.route(id).map(Posted::Route)) {
                 self.publish_permitted(&mut state, route);
             }
         }
     }
 
     /// Publishes a route with those of its hosts that are its own.
-    fn publish_permitted(&self, state: &mut State, route: Arc<SiteRoute>) -> Generation {
-        if let Some(before) = self.board.route(route.id) {
+    fn publish_permitted(&self, state: &mut State, route: Posted) -> Generation {
+        if let Some(before) = self.board.route(route.id()) {
             state.release(&before);
         }
         self.board.publish(state.take_hosts(route))
+    }
+
+    /// Whether a host leads to a site in the table.
+    fn has(&self, id: SiteId, host: &HostPattern) -> bool {
+        let route = self.board.route(id);
+        let mut hosts = route.iter().flat_map(|route| &route.hosts);
+        hosts.any(|(known, _)| known == host)
     }
 
     /// Waits until the router has this generation, or a later one, in force, and says which.
@@ -124,51 +131,45 @@ impl Routes {
 
 impl State {
     /// The route with those of its hosts that are its own, which it holds from now on.
-    fn take_hosts(&mut self, route: Arc<SiteRoute>) -> Arc<SiteRoute> {
-        let id = route.id;
-        let own = |(host, _): &(HostPattern, HostRole)| self.is_free(host, id);
-        let permitted = if route.hosts.iter().all(own) {
-            self.lacking.remove(&id);
-            route
-        } else {
-            let mut permitted = SiteRoute::clone(&route);
-            permitted.hosts.retain(own);
-            self.lacking.insert(id, route);
-            Arc::new(permitted)
+    fn take_hosts(&mut self, wanted: Posted) -> Posted {
+        let id = wanted.id();
+        self.lacking.remove(&id);
+        let Some(mut route) = wanted.route() else {
+            return wanted;
         };
-        for (host, _) in &permitted.hosts {
-            self.set(host.clone(), |standing| standing.holder = Some(id));
+        let own = |(host, _): &(HostPattern, HostRole)| self.is_free(host, id);
+        let has_all = route.hosts.iter().all(own);
+        if !has_all {
+            Arc::make_mut(&mut route).hosts.retain(own);
         }
-        permitted
+        for (host, _) in &route.hosts {
+            if self.owners.owner(host) != Some(id) {
+                self.strays.insert(host.clone(), id);
+            }
+        }
+        if has_all {
+            return wanted;
+        }
+        self.lacking.insert(id, wanted);
+        Posted::Route(route)
     }
 
-    /// The hosts of a route that was on the board are nobody's.
+    /// The hosts of a route that was on the board are with nobody.
     fn release(&mut self, before: &SiteRoute) {
         for (host, _) in &before.hosts {
-            self.set(host.clone(), |standing| standing.holder = None);
+            if self.strays.get(host) == Some(&before.id) {
+                self.strays.remove(host);
+            }
         }
     }
 
     /// Whether nobody else has the host, nor is given it by the rows.
     fn is_free(&self, host: &HostPattern, id: SiteId) -> bool {
-        self.hosts.get(host).is_none_or(|standing| {
-            let mut others = standing.owner.iter().chain(&standing.holder);
-            others.all(|other| *other == id)
-        })
-    }
-
-    /// Changes how a host stands; one that is nobody's any more is forgotten.
-    fn set<T>(&mut self, host: HostPattern, change: impl FnOnce(&mut Standing) -> T) -> T {
-        let mut standing = self.hosts.get(&host).copied().unwrap_or_default();
-        let changed = change(&mut standing);
-        match standing {
-            Standing {
-                owner: None,
-                holder: None,
-            } => drop(self.hosts.remove(&host)),
-            standing => drop(self.hosts.insert(host, standing)),
-        }
-        changed
+        let (owner, stray) = (self.owners.owner(host), self.strays.get(host));
+        [owner.as_ref(), stray]
+            .into_iter()
+            .flatten()
+            .all(|other| *other == id)
     }
 }
 
@@ -204,14 +205,24 @@ mod tests {
         }
     }
 
+    /// The rows give a host to a site, or to none.
     fn assign(routes: &Routes, host: &str, owner: Option<i64>) {
-        routes.assign([(host.parse().unwrap(), owner.map(id))]);
+        let host = [host.parse().unwrap()];
+        let mut owners = routes.lock().owners.clone();
+        if let Some(before) = owners.owner(&host[0]) {
+            owners.claim(before, &host, &[]);
+        }
+        if let Some(owner) = owner {
+            owners.claim(id(owner), &[], &host);
+        }
+        routes.assign(&owners);
     }
 
     /// `site: host host, site: host` as the table has it.
     fn table(routes: &Routes) -> String {
         let whole = routes.board.whole();
-        let lines = whole.routes.values().map(|route| {
+        let routes = whole.routes.values().filter_map(Posted::route);
+        let lines = routes.map(|route| {
             let hosts: Vec<_> = route
                 .hosts
                 .iter()

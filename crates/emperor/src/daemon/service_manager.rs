@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use site_model::{SiteState, SiteStatus};
+use site_model::SiteState;
 use site_registry::{ConnectionState, RegistryHandle};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
@@ -124,7 +124,7 @@ async fn tell_status(statuses: &StatusBoard, registry: &RegistryHandle) -> Infal
     loop {
         board.mark_unchanged();
         let state = connection.borrow_and_update().state.clone();
-        let line = status_line(&statuses.all(), &state);
+        let line = status_line(&statuses.states(), &state);
         if line != told {
             notify(&[NotifyState::Status(&line)]);
             told = line;
@@ -142,9 +142,9 @@ async fn tell_status(statuses: &StatusBoard, registry: &RegistryHandle) -> Infal
 }
 
 /// `950 of 1000 sites ready, 30 sleeping, 20 failed`
-fn status_line(sites: &[Arc<SiteStatus>], database: &ConnectionState) -> String {
+fn status_line(sites: &[SiteState], database: &ConnectionState) -> String {
     let count = |wanted: &[SiteState]| {
-        let counted = sites.iter().filter(|site| wanted.contains(&site.state));
+        let counted = sites.iter().filter(|site| wanted.contains(site));
         counted.count()
     };
     let of = sites.len() - count(&[SiteState::Disabled, SiteState::Stopping]);
@@ -180,27 +180,11 @@ fn status_line(sites: &[Arc<SiteStatus>], database: &ConnectionState) -> String 
 mod tests {
     use super::*;
 
-    fn sites(states: &[SiteState]) -> Vec<Arc<SiteStatus>> {
-        let made = |(index, state): (usize, &SiteState)| {
-            Arc::new(SiteStatus {
-                id: site_model::SiteId::new(i64::try_from(index).unwrap() + 1).unwrap(),
-                state: *state,
-                detail: String::new(),
-                hosts: Vec::new(),
-                revision: None,
-                wanted: None,
-                restarts: 0,
-                instances: Vec::new(),
-            })
-        };
-        states.iter().enumerate().map(made).collect()
-    }
-
     #[test]
     fn the_status_line_counts_what_is_to_run_and_names_what_does_not() {
         use SiteState::{Disabled, Failed, Ready, Rejected, Reloading, Sleeping, Stopping};
         let check = |states: &[SiteState], database: ConnectionState, expected: &str| {
-            assert_eq!(status_line(&sites(states), &database), expected);
+            assert_eq!(status_line(states, &database), expected);
         };
         let connected = ConnectionState::Connected;
         check(&[], connected.clone(), "0 of 0 sites ready");

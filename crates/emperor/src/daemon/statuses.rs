@@ -1,7 +1,7 @@
-//! The status board: the latest status of every site, for the control API.
+//! The status board: the latest status of every site and what led to it, for the control API.
 //!
-//! Actors write, anybody reads; nobody waits. What PostgreSQL is told goes through the registry,
-//! from the same call.
+//! Actors write, anybody reads; nobody waits. The statuses themselves are the registry's, which tells
+//! PostgreSQL: very many are not kept twice.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -12,26 +12,40 @@ use imbl::OrdMap;
 use site_model::{Incarnation, SiteId, SiteState, SiteStatus};
 use site_registry::RegistryHandle;
 use tokio::sync::watch;
-use vassal_core::ExitReason;
+use vassal_core::{ExitReason, StatusTold};
 
 use super::process::{Start, StartTold};
 
-/// Where statuses go on to.
-pub(crate) trait StatusOutlet: fmt::Debug + Send + Sync {
-    /// A site has this status now. Must not wait.
-    fn report(&self, status: Arc<SiteStatus>);
+/// Where statuses are kept, and go on from. Nothing here may wait.
+pub(crate) trait StatusKeeper: fmt::Debug + Send + Sync {
+    /// A site has this status now; false: it had the same.
+    fn report(&self, told: StatusTold) -> bool;
 
-    /// A site is gone. Must not wait.
-    fn forget(&self, site: SiteId);
+    /// A site is gone; false: it had no status.
+    fn forget(&self, site: SiteId) -> bool;
+
+    /// The status of a site.
+    fn told(&self, site: SiteId) -> Option<StatusTold>;
+
+    /// That of every site.
+    fn all_told(&self) -> OrdMap<SiteId, StatusTold>;
 }
 
-impl StatusOutlet for RegistryHandle {
-    fn report(&self, status: Arc<SiteStatus>) {
-        Self::report(self, status);
+impl StatusKeeper for RegistryHandle {
+    fn report(&self, told: StatusTold) -> bool {
+        Self::report(self, told)
     }
 
-    fn forget(&self, site: SiteId) {
-        Self::forget(self, site);
+    fn forget(&self, site: SiteId) -> bool {
+        Self::forget(self, site)
+    }
+
+    fn told(&self, site: SiteId) -> Option<StatusTold> {
+        Self::told(self, site)
+    }
+
+    fn all_told(&self) -> OrdMap<SiteId, StatusTold> {
+        Self::all_told(self)
     }
 }
 
@@ -115,41 +129,36 @@ pub(crate) struct StoryTold {
 /// The latest status of every site.
 #[derive(Debug)]
 pub(crate) struct StatusBoard {
-    sites: Mutex<OrdMap<SiteId, Arc<SiteStatus>>>,
+    sites: Box<dyn StatusKeeper>,
     /// Of sites that have run. One that has only slept has no story.
     stories: Mutex<BTreeMap<SiteId, Story>>,
-    outlet: Box<dyn StatusOutlet>,
     /// Counts what changed.
     changes: watch::Sender<u64>,
 }
 
 impl StatusBoard {
-    /// An empty board that passes on what it learns.
-    pub(crate) fn new(outlet: impl StatusOutlet + 'static) -> Self {
+    /// An empty board over statuses that are kept there.
+    pub(crate) fn new(sites: impl StatusKeeper + 'static) -> Self {
         Self {
-            sites: Mutex::default(),
+            sites: Box::new(sites),
             stories: Mutex::default(),
-            outlet: Box::new(outlet),
             changes: watch::Sender::new(0),
         }
     }
 
     /// Replaces the status of a site.
-    pub(crate) fn report(&self, status: SiteStatus, cause: Cause) {
-        self.note(&status, cause);
-        let status = Arc::new(status);
-        self.outlet.report(Arc::clone(&status));
-        let before = self.lock().insert(status.id, Arc::clone(&status));
-        if before.as_ref() != Some(&status) {
+    pub(crate) fn report(&self, told: impl Into<StatusTold>, cause: Cause) {
+        let told = told.into();
+        self.note(&told.status(), cause);
+        if self.sites.report(told) {
             self.tell();
         }
     }
 
     /// Takes a site off the board.
     pub(crate) fn forget(&self, site: SiteId) {
-        self.outlet.forget(site);
         self.stories().remove(&site);
-        if self.lock().remove(&site).is_some() {
+        if self.sites.forget(site) {
             self.tell();
         }
     }
@@ -222,18 +231,25 @@ impl StatusBoard {
 
     /// The status of one site.
     pub(crate) fn get(&self, site: SiteId) -> Option<Arc<SiteStatus>> {
-        self.lock().get(&site).cloned()
+        self.sites.told(site).as_ref().map(StatusTold::status)
     }
 
     /// All, by id.
     pub(crate) fn all(&self) -> Vec<Arc<SiteStatus>> {
-        let snapshot = self.lock().clone();
-        snapshot.values().cloned().collect()
+        self.sites
+            .all_told()
+            .values()
+            .map(StatusTold::status)
+            .collect()
     }
 
-    /// Every holder makes one map operation, so a panic of one leaves nothing half done.
-    fn lock(&self) -> MutexGuard<'_, OrdMap<SiteId, Arc<SiteStatus>>> {
-        self.sites.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The states of all, by id.
+    pub(crate) fn states(&self) -> Vec<SiteState> {
+        self.sites
+            .all_told()
+            .values()
+            .map(StatusTold::state)
+            .collect()
     }
 }
 
@@ -261,10 +277,22 @@ mod tests {
     #[derive(Debug)]
     struct Nowhere;
 
-    impl StatusOutlet for Nowhere {
-        fn report(&self, _: Arc<SiteStatus>) {}
+    impl StatusKeeper for Nowhere {
+        fn report(&self, _: StatusTold) -> bool {
+            true
+        }
 
-        fn forget(&self, _: SiteId) {}
+        fn forget(&self, _: SiteId) -> bool {
+            true
+        }
+
+        fn told(&self, _: SiteId) -> Option<StatusTold> {
+            None
+        }
+
+        fn all_told(&self) -> OrdMap<SiteId, StatusTold> {
+            OrdMap::new()
+        }
     }
 
     fn status(state: SiteState, detail: &str, instances: Vec<InstanceStatus>) -> SiteStatus {

@@ -178,7 +178,8 @@ impl<S: Spawner> Supervisor<S> {
     async fn tell(&mut self) {
         let wants = self.resolution.wants().clone();
         let actions = plan(&wants, &self.told).actions;
-        self.assign_hosts(&actions).await;
+        // Whoever gains or loses a host does so before anybody who is told of it publishes a route.
+        self.house.routes.assign(self.resolution.hosts());
         self.announce(&actions).await;
         self.told = wants;
         let mut users = Users::new();
@@ -190,24 +191,6 @@ impl<S: Spawner> Supervisor<S> {
                 }
                 Action::Remove => self.vassals.remove(id),
             }
-            pause_after(count).await;
-        }
-    }
-
-    /// Whoever gains or loses a host does so before anybody who is told of it publishes a route.
-    async fn assign_hosts(&self, actions: &[(SiteId, Action)]) {
-        let index = self.resolution.hosts();
-        for (count, (id, action)) in actions.iter().enumerate() {
-            let before = self.told.get(id).into_iter().flat_map(Want::hosts);
-            let now = match action {
-                Action::Start(want) | Action::Update(want) => want.hosts(),
-                Action::Remove => Vec::new(),
-            };
-            let owners = before.chain(now).map(|host| {
-                let owner = index.owner(&host);
-                (host, owner)
-            });
-            self.house.routes.assign(owners);
             pause_after(count).await;
         }
     }

@@ -18,6 +18,7 @@
 //! | `steer` | which instances there should be, and which are to go |
 //! | `surge` | how many more there may be while they are replaced |
 //! | `view` | what is told about it: status and route |
+//! | `resting` | the same of one at rest, from what is wanted of it alone |
 //!
 //! An event is handled in three steps: deadlines that have come are passed, the event is taken in,
 //! and then the vassal is steered by looking at the whole of it. So nothing depends on an event
@@ -32,6 +33,7 @@ mod goal;
 mod hear;
 mod instance;
 mod reason;
+mod resting;
 mod rollout;
 mod steer;
 mod surge;
@@ -52,6 +54,7 @@ pub use event::{Effect, Event, Haste, Process, Ticket, Turn};
 use goal::Goal;
 use instance::{Carrier, Instance};
 pub use reason::{Failure, Prospect, StopReason};
+pub use resting::{Resting, StatusTold};
 pub use watch::Sight;
 
 use crate::Want;

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 use site_model::{HostPattern, SiteId};
 
 /// Who claims which host. What a site claims stands in its row, and isn't kept here once more.
@@ -18,17 +19,57 @@ pub struct HostIndex {
 }
 
 /// Those who claim one host; nearly always it is one site.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 enum Claimants {
     One(SiteId),
     /// Sorted, two at least.
     Several(Arc<[SiteId]>),
 }
 
+/// Somebody else has a host now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move<'index> {
+    /// The host.
+    pub host: &'index HostPattern,
+    /// Who had it.
+    pub from: Option<SiteId>,
+    /// Who has it now.
+    pub to: Option<SiteId>,
+}
+
 impl HostIndex {
     /// The site that has this host.
     pub fn owner(&self, host: &HostPattern) -> Option<SiteId> {
         self.claimants(host).first().copied()
+    }
+
+    /// Which hosts have gone from one to another since an earlier index that this one was made from.
+    pub fn moves_since<'index>(
+        &'index self,
+        earlier: &'index Self,
+    ) -> impl Iterator<Item = Move<'index>> {
+        let changes = earlier.claims.diff(&self.claims);
+        let moves = changes.map(|change| match change {
+            DiffItem::Add(host, now) => Move {
+                host,
+                from: None,
+                to: now.first(),
+            },
+            DiffItem::Update {
+                old: (_, before),
+                new: (host, now),
+            } => Move {
+                host,
+                from: before.first(),
+                to: now.first(),
+            },
+            DiffItem::Remove(host, before) => Move {
+                host,
+                from: before.first(),
+                to: None,
+            },
+        });
+        moves.filter(|change| change.from != change.to)
     }
 
     /// The first of a site's hosts that another has, and who that is.
@@ -95,11 +136,7 @@ impl HostIndex {
     }
 
     fn claimants(&self, host: &HostPattern) -> &[SiteId] {
-        match self.claims.get(host) {
-            None => &[],
-            Some(Claimants::One(site)) => std::slice::from_ref(site),
-            Some(Claimants::Several(sites)) => sites,
-        }
+        self.claims.get(host).map_or(&[], Claimants::sites)
     }
 
     fn set(&mut self, host: &HostPattern, claimants: Vec<SiteId>) {
@@ -111,6 +148,19 @@ impl HostIndex {
                 self.claims.insert(host.clone(), several)
             }
         };
+    }
+}
+
+impl Claimants {
+    fn sites(&self) -> &[SiteId] {
+        match self {
+            Self::One(site) => std::slice::from_ref(site),
+            Self::Several(sites) => sites,
+        }
+    }
+
+    fn first(&self) -> Option<SiteId> {
+        self.sites().first().copied()
     }
 }
 
@@ -182,6 +232,28 @@ mod tests {
         claim(&mut index, 1, &["*.example.com"]);
         claim(&mut index, 2, &["www.example.com"]);
         check(&index, 2, None);
+    }
+
+    #[test]
+    fn a_host_has_moved_when_another_has_it_and_not_when_one_more_claims_it() {
+        let mut house = House::default();
+        claim(&mut house, 5, &["a.example", "b.example"]);
+        let before = house.index.clone();
+        claim(&mut house, 5, &["b.example"]);
+        claim(&mut house, 3, &["b.example", "c.example"]);
+        claim(&mut house, 9, &["c.example"]);
+        let moves = house.index.moves_since(&before);
+        let moves = moves.map(|it| (it.host.to_string(), it.from, it.to));
+        let moves: Vec<_> = moves.collect();
+        let expected = [
+            ("a.example", Some(id(5)), None),
+            ("b.example", Some(id(5)), Some(id(3))),
+            ("c.example", None, Some(id(3))),
+        ];
+        assert_eq!(
+            moves,
+            expected.map(|(host, from, to)| (host.to_owned(), from, to))
+        );
     }
 
     proptest! {

@@ -18,6 +18,7 @@ use wire::route::{RouterStats, Settings};
 
 use super::caches::CacheBoard;
 use super::demand::DemandBoard;
+use super::posted::Posted;
 #[cfg(test)]
 use super::roster::Standing;
 use super::roster::{Peer, Roster};
@@ -38,7 +39,7 @@ pub(crate) struct RouteBoard {
 #[derive(Debug)]
 struct State {
     settings: Arc<Settings>,
-    routes: OrdMap<SiteId, Arc<SiteRoute>>,
+    routes: OrdMap<SiteId, Posted>,
     /// Sites whose route differs from what the last step carried.
     pending: BTreeSet<SiteId>,
     generation: Generation,
@@ -53,7 +54,7 @@ struct State {
 #[derive(Debug)]
 pub(in crate::daemon) struct Whole {
     pub(in crate::daemon) generation: Generation,
-    pub(in crate::daemon) routes: OrdMap<SiteId, Arc<SiteRoute>>,
+    pub(in crate::daemon) routes: OrdMap<SiteId, Posted>,
 }
 
 /// What is to be said next on a connection that knows the table.
@@ -116,14 +117,14 @@ impl RouteBoard {
     }
 
     /// Puts a site's route up, and says which generation carries it.
-    pub(crate) fn publish(&self, route: impl Into<Arc<SiteRoute>>) -> Generation {
-        let route = route.into();
-        let id = route.id;
+    pub(in crate::daemon) fn publish(&self, posted: impl Into<Posted>) -> Generation {
+        let posted = posted.into();
+        let id = posted.id();
         let mut state = self.state();
-        if state.routes.get(&id) == Some(&route) {
+        let before = state.routes.insert(id, posted.clone());
+        if before.is_some_and(|before| before.route() == posted.route()) {
             return state.carrier_of(id);
         }
-        state.routes.insert(id, route);
         self.mark(state, id)
     }
 
@@ -138,7 +139,7 @@ impl RouteBoard {
 
     /// A site's route, as it was put up last.
     pub(crate) fn route(&self, id: SiteId) -> Option<Arc<SiteRoute>> {
-        self.state().routes.get(&id).map(Arc::clone)
+        self.state().routes.get(&id).and_then(Posted::route)
     }
 
     /// Changes how the router is to behave.
@@ -203,7 +204,7 @@ impl RouteBoard {
 
     /// The hosts that lead to a site now; none where it has no route.
     pub(in crate::daemon) fn hosts_of(&self, id: SiteId) -> Vec<HostPattern> {
-        let route = self.state().routes.get(&id).cloned();
+        let route = self.route(id);
         let hosts = route.iter().flat_map(|route| &route.hosts);
         hosts.map(|(host, _)| host.clone()).collect()
     }
@@ -211,9 +212,10 @@ impl RouteBoard {
     /// The sites whose pages are cached.
     pub(in crate::daemon) fn caching_sites(&self) -> Vec<SiteId> {
         let routes = self.state().routes.clone();
-        let caches = |route: &&Arc<SiteRoute>| route.cache.as_ref().is_some_and(|it| !it.is_off());
+        let caches = |route: &Arc<SiteRoute>| route.cache.as_ref().is_some_and(|it| !it.is_off());
         routes
             .values()
+            .filter_map(Posted::route)
             .filter(caches)
             .map(|route| route.id)
             .collect()
@@ -368,8 +370,8 @@ impl State {
             removals: Vec::new(),
         };
         for id in std::mem::take(&mut self.pending) {
-            match self.routes.get(&id) {
-                Some(route) => step.upserts.push(Arc::clone(route)),
+            match self.routes.get(&id).and_then(Posted::route) {
+                Some(route) => step.upserts.push(route),
                 None => step.removals.push(id),
             }
         }

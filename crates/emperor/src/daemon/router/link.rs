@@ -26,6 +26,7 @@ use wire::route::{FromRouter, PROTOCOL_VERSION, ROUTES_PER_PART, RouteFrame, Set
 
 use super::board::{Follower, RouteBoard, Step, TableNews, Whole};
 use super::caches::CacheFollower;
+use super::posted::Posted;
 use super::roster::{Interview, Peer};
 use crate::daemon::pulse::Pulse;
 
@@ -277,8 +278,8 @@ impl Writer {
         })
         .await?;
         let mut routes = Vec::with_capacity(ROUTES_PER_PART);
-        for route in whole.routes.values() {
-            routes.push(RouteFrame::from(&**route));
+        for route in whole.routes.values().filter_map(Posted::route) {
+            routes.push(RouteFrame::from(&*route));
             if routes.len() == ROUTES_PER_PART {
                 self.push(&ToRouter::TablePart {
                     routes: std::mem::take(&mut routes),

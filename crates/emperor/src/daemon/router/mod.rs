@@ -7,6 +7,7 @@
 //! | [`keeper`] | the process |
 //! | [`settings`] | what the configuration says to it |
 //! | [`board`] | what it is to know: the route table as a level |
+//! | `posted` | a route as it stands there |
 //! | [`roster`], `questions` | which routers there are, and what they are asked |
 //! | [`caches`] | what its cache has to forget, and whether it may be used |
 //! | [`demand`] | what it tells of requests: load, and sites to wake |
@@ -19,6 +20,7 @@ pub(crate) mod keeper;
 pub(crate) mod link;
 pub(crate) mod listeners;
 mod passed;
+pub(in crate::daemon) mod posted;
 mod questions;
 pub(crate) mod roster;
 pub(crate) mod settings;

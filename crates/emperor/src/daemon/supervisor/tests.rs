@@ -7,6 +7,7 @@ use tokio_util::task::AbortOnDropHandle;
 use vassal_core::{CatalogInput, TemplateSource};
 
 use super::*;
+use crate::daemon::router::posted::Posted;
 use crate::daemon::vassal::stage::{Scene, Stage};
 
 const SETTLE: Duration = Duration::from_millis(500);
@@ -75,8 +76,8 @@ impl Test {
     /// The hosts in the route of a site.
     fn hosts(&self, site: i64) -> Vec<String> {
         let whole = self.scene.board.whole();
-        let route = whole.routes.get(&id(site));
-        let hosts = route.into_iter().flat_map(|route| &route.hosts);
+        let route = whole.routes.get(&id(site)).and_then(Posted::route);
+        let hosts = route.iter().flat_map(|route| &route.hosts);
         hosts.map(|(host, _)| host.to_string()).collect()
     }
 }

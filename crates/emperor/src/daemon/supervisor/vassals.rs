@@ -13,7 +13,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::task::TaskTracker;
 use tracing::error;
 use vassal_core::lifecycle::{Event, Haste};
-use vassal_core::{Lifecycle, Want};
+use vassal_core::{Lifecycle, Resting, Want};
 
 use super::inheritance::Estates;
 use crate::daemon::vassal::{self, Begin, End, House, Order, Spawner, Wish};
@@ -38,12 +38,7 @@ pub(super) enum Vassal {
     /// It has a task.
     Acting(watch::Sender<Order>),
     /// Nothing of it runs, and nothing is due.
-    Resting {
-        /// What it was told last.
-        want: Want,
-        /// How often an instance ended without having been told to.
-        restarts: u64,
-    },
+    Resting(Arc<Resting>),
 }
 
 impl<S: Spawner> Vassals<S> {
@@ -76,8 +71,8 @@ impl<S: Spawner> Vassals<S> {
             Some(Vassal::Acting(orders)) => {
                 orders.send_modify(|order| order.wish = Wish::Want(want));
             }
-            Some(Vassal::Resting { restarts, .. }) => {
-                let restarts = *restarts;
+            Some(Vassal::Resting(resting)) => {
+                let restarts = resting.restarts;
                 self.begin(id, want, restarts);
             }
             None => match self.estates.remove(&id) {
@@ -91,7 +86,7 @@ impl<S: Spawner> Vassals<S> {
     pub(super) fn remove(&mut self, id: SiteId) {
         match self.known.get(&id) {
             Some(Vassal::Acting(orders)) => orders.send_modify(|order| order.wish = Wish::Removed),
-            Some(Vassal::Resting { .. }) => {
+            Some(Vassal::Resting(_)) => {
                 self.known.remove(&id);
                 self.house.routes.withdraw(id);
                 self.house.statuses.forget(id);
@@ -104,7 +99,7 @@ impl<S: Spawner> Vassals<S> {
     pub(super) fn reload(&self, id: SiteId) {
         match self.known.get(&id) {
             Some(Vassal::Acting(orders)) => orders.send_modify(|order| order.reloads += 1),
-            Some(Vassal::Resting { .. }) | None => {}
+            Some(Vassal::Resting(_)) | None => {}
         }
     }
 
@@ -120,8 +115,8 @@ impl<S: Spawner> Vassals<S> {
         for id in called {
             match self.known.get(&id) {
                 Some(Vassal::Acting(_)) => drop(self.called.insert(id)),
-                Some(Vassal::Resting { want, restarts }) => {
-                    let (want, restarts) = (want.clone(), *restarts);
+                Some(Vassal::Resting(resting)) => {
+                    let (want, restarts) = (resting.want.clone(), resting.restarts);
                     self.called.insert(id);
                     self.begin(id, want, restarts);
                 }
@@ -137,7 +132,7 @@ impl<S: Spawner> Vassals<S> {
                 Vassal::Acting(orders) => {
                     orders.send_modify(|order| order.wish = Wish::Shutdown(haste));
                 }
-                Vassal::Resting { .. } => {}
+                Vassal::Resting(_) => {}
             }
         }
     }
@@ -158,8 +153,9 @@ impl<S: Spawner> Vassals<S> {
             effects.extend(woken);
         }
         if life.is_at_rest() {
-            vassal::rest(&life, want.slug(), &self.house);
-            self.known.insert(id, Vassal::Resting { want, restarts });
+            let resting = Arc::new(Resting { id, want, restarts });
+            vassal::rest(&resting, &self.house);
+            self.known.insert(id, Vassal::Resting(resting));
             return;
         }
         let order = Order {
@@ -205,7 +201,9 @@ impl<S: Spawner> Vassals<S> {
             (Ok((_, End::AtRest { known, restarts })), Wish::Want(want))
                 if known.wish == Wish::Want(want.clone()) && !self.called.contains(&id) =>
             {
-                self.known.insert(id, Vassal::Resting { want, restarts });
+                let resting = Arc::new(Resting { id, want, restarts });
+                vassal::keep_rest(&resting, &self.house);
+                self.known.insert(id, Vassal::Resting(resting));
             }
             (Ok((_, End::AtRest { restarts, .. })), wish) => self.go_on(id, wish, restarts),
         }

@@ -31,7 +31,7 @@ use std::sync::Arc;
 pub(super) use actor::{Begin, BeginLeft, End, now, run, run_left};
 pub(super) use estate::{Estate, Heir, Unfit};
 pub(super) use order::{Order, Wish};
-pub(super) use rest::rest;
+pub(super) use rest::{keep_rest, rest};
 pub(super) use worker::Spawner;
 
 use super::routes::Routes;

@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use futures_util::stream::{BoxStream, StreamExt, unfold};
+use imbl::OrdMap;
 use site_model::{
     Hostname, Incarnation, InstanceNumber, Protocol, RunAs, Service, SiteId, SiteStatus,
 };
 use tokio::sync::watch;
 use vassal_core::lifecycle::{InstanceMemory, Sight};
 use vassal_core::settings::{Health, Ready, StopSignal};
-use vassal_core::{ExitReason, VassalSpec};
+use vassal_core::{ExitReason, StatusTold, VassalSpec};
 
 use super::House;
 use super::worker::{Spawner, Worker};
@@ -24,7 +25,7 @@ use crate::daemon::process::{
 use crate::daemon::router::board::RouteBoard;
 use crate::daemon::router::settings::fixture::settings;
 use crate::daemon::routes::Routes;
-use crate::daemon::statuses::{StatusBoard, StatusOutlet};
+use crate::daemon::statuses::{StatusBoard, StatusKeeper};
 use crate::daemon::turns::Turns;
 
 /// Plays workers: each is ready at once and ends when it is asked to, unless told otherwise.
@@ -246,16 +247,31 @@ impl Worker for Played {
 
 /// Passes statuses to whoever waits for one.
 #[derive(Debug, Clone)]
-pub(in crate::daemon) struct Watched(watch::Sender<BTreeMap<SiteId, SiteStatus>>);
+pub(in crate::daemon) struct Watched(watch::Sender<OrdMap<SiteId, StatusTold>>);
 
-impl StatusOutlet for Watched {
-    fn report(&self, status: Arc<SiteStatus>) {
-        self.0
-            .send_modify(|known| drop(known.insert(status.id, SiteStatus::clone(&status))));
+impl StatusKeeper for Watched {
+    fn report(&self, told: StatusTold) -> bool {
+        let mut is_news = false;
+        self.0.send_modify(|known| {
+            let before = known.insert(told.id(), told.clone());
+            is_news = before.as_ref() != Some(&told);
+        });
+        is_news
     }
 
-    fn forget(&self, site: SiteId) {
-        self.0.send_modify(|known| drop(known.remove(&site)));
+    fn forget(&self, site: SiteId) -> bool {
+        let mut was_there = false;
+        self.0
+            .send_modify(|known| was_there = known.remove(&site).is_some());
+        was_there
+    }
+
+    fn told(&self, site: SiteId) -> Option<StatusTold> {
+        self.0.borrow().get(&site).cloned()
+    }
+
+    fn all_told(&self) -> OrdMap<SiteId, StatusTold> {
+        self.0.borrow().clone()
     }
 }
 
@@ -264,7 +280,7 @@ pub(in crate::daemon) struct Scene {
     pub(in crate::daemon) house: Arc<House<Stage>>,
     pub(in crate::daemon) stage: Arc<Stage>,
     pub(in crate::daemon) board: Arc<RouteBoard>,
-    statuses: watch::Receiver<BTreeMap<SiteId, SiteStatus>>,
+    statuses: watch::Receiver<OrdMap<SiteId, StatusTold>>,
 }
 
 impl Scene {
@@ -272,7 +288,7 @@ impl Scene {
     pub(in crate::daemon) fn new(stage: Stage, permits: usize) -> Self {
         let board = Arc::new(RouteBoard::new(settings("")));
         board.acknowledge_everything();
-        let (sender, statuses) = watch::channel(BTreeMap::new());
+        let (sender, statuses) = watch::channel(OrdMap::new());
         let stage = Arc::new(stage);
         let house = House {
             spawner: Arc::clone(&stage),
@@ -294,7 +310,10 @@ impl Scene {
         site: SiteId,
         like: impl Fn(Option<&SiteStatus>) -> bool,
     ) {
-        let known = self.statuses.wait_for(|known| like(known.get(&site)));
+        let known = self.statuses.wait_for(|known| {
+            let status = known.get(&site).map(StatusTold::status);
+            like(status.as_deref())
+        });
         drop(
             tokio::time::timeout(std::time::Duration::from_hours(1), known)
                 .await
@@ -305,7 +324,7 @@ impl Scene {
     /// The incarnations that the route of a site leads to; `None`: it has no route.
     pub(in crate::daemon) fn routed(&self, site: SiteId) -> Option<Vec<u64>> {
         let whole = self.board.whole();
-        let route = whole.routes.get(&site)?;
+        let route = whole.routes.get(&site)?.route()?;
         Some(match &route.service {
             Service::Ready(backends) => backends.iter().map(|b| b.incarnation.get()).collect(),
             Service::Waiting | Service::Asleep | Service::Unavailable(_) => Vec::new(),

@@ -9,8 +9,8 @@ use site_model::{Incarnation, Service, SiteId, SiteRoute};
 
 use super::House;
 use super::world::{Motion, State, World};
-use crate::Lifecycle;
 use crate::lifecycle::{Event, Load};
+use crate::{Lifecycle, Resting, StatusTold};
 
 /// The longest request.
 const LONGEST: Duration = Duration::from_secs(5);
@@ -172,8 +172,16 @@ impl House {
         if folders.any(|process| process.state != State::Removed) {
             return;
         }
-        let (begun, _) = Lifecycle::begin(id, want, life.restarts(), 0, self.world.now);
+        let restarts = life.restarts();
+        let (begun, _) = Lifecycle::begin(id, want.clone(), restarts, 0, self.world.now);
         assert!(begun.is_at_rest(), "{:?}", begun.status());
+        let resting = Resting { id, want, restarts };
+        assert_eq!(resting.route(), life.route());
+        assert_eq!(resting.status(), life.status());
+        assert_eq!(
+            StatusTold::from(Arc::new(resting)).state(),
+            life.status().state
+        );
         assert_eq!(begun.route(), life.route());
         assert_eq!(begun.status(), life.status());
         self.lives.insert(id, begun);
