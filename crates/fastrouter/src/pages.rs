@@ -107,6 +107,11 @@ impl FoundPages {
         &self.pages
     }
 
+    /// Whether there is no cache.
+    pub(crate) fn is_off(&self) -> bool {
+        self.pages.kept.is_none()
+    }
+
     /// What a site has of the cache; `None`: nothing of it is kept.
     pub(crate) fn of(&self, route: &SiteRoute) -> Option<Arc<SitePages>> {
         let mut found = self.found.borrow_mut();

@@ -21,6 +21,7 @@ use crate::listeners::Listener;
 use crate::log::Lines;
 use crate::order::{Backlog, Order, ThreadStats};
 use crate::pages::{FoundPages, SitesPages};
+use crate::request::at_once::Scratch;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::tally::Tallies;
@@ -30,6 +31,8 @@ use crate::worker::{Instances, leads_to};
 /// What a thread has in force.
 #[derive(Debug)]
 pub(crate) struct Current {
+    /// Another for all that is put in force.
+    pub(crate) edition: u64,
     /// `None` until the first one comes.
     pub(crate) table: Option<Arc<RouteTable>>,
     pub(crate) settings: Arc<Settings>,
@@ -46,6 +49,7 @@ pub(crate) struct Thread {
     pub(crate) instances: Instances,
     pub(crate) waiting: Rc<Waiting>,
     pub(crate) lines: Lines,
+    pub(crate) scratch: Scratch,
     current: RefCell<Rc<Current>>,
     /// Set with the first table.
     begun: CancellationToken,
@@ -116,7 +120,9 @@ impl Thread {
             deadlines,
             waiting: Rc::default(),
             lines,
+            scratch: Scratch::default(),
             current: RefCell::new(Rc::new(Current {
+                edition: 0,
                 table: None,
                 settings: Arc::new(Settings::before_any()),
                 pages: FoundPages::default(),
@@ -159,6 +165,11 @@ impl Thread {
     /// A request was answered, or given up.
     pub(crate) fn end_request(&self) {
         self.in_flight.set(self.in_flight.get() - 1);
+        self.requests.set(self.requests.get() + 1);
+    }
+
+    /// A request was answered as it came.
+    pub(crate) fn count_request(&self) {
         self.requests.set(self.requests.get() + 1);
     }
 
@@ -237,10 +248,11 @@ impl Thread {
     }
 
     fn put_table_in_force(&self, table: &Arc<RouteTable>, pages: SitesPages) {
-        let settings = Arc::clone(&self.current().settings);
+        let before = self.current();
         self.current.replace(Rc::new(Current {
+            edition: before.edition + 1,
             table: Some(Arc::clone(table)),
-            settings,
+            settings: Arc::clone(&before.settings),
             pages: FoundPages::new(pages),
         }));
     }
@@ -248,6 +260,7 @@ impl Thread {
     fn put_settings_in_force(&self, settings: Arc<Settings>) {
         let before = self.current();
         self.current.replace(Rc::new(Current {
+            edition: before.edition + 1,
             table: before.table.clone(),
             settings,
             pages: FoundPages::new(before.pages.pages().clone()),

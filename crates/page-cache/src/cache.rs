@@ -10,6 +10,7 @@ use site_model::SiteId;
 
 use crate::counters::count;
 use crate::fill::{Fills, Ticket, Turn};
+use crate::head;
 use crate::key;
 use crate::lookup::{Ask, Found, Lookup, decide, found};
 use crate::moment::Moment;
@@ -128,7 +129,7 @@ impl PageCache {
         if page.kind() != Kind::Variants {
             return (key, found(page, now));
         }
-        let key = key::secondary(&key, &page.vary(), request.headers);
+        let key = key::secondary(&key, page.vary(), || head::lines(request.headers));
         match self.current(site, &key) {
             Some(variant) => (key, found(variant, now)),
             None => (key, Found::OtherVariants),
@@ -136,7 +137,7 @@ impl PageCache {
     }
 
     /// What stands at a place, unless a purge has named it.
-    fn current(&self, site: &Arc<SiteCache>, key: &[u8]) -> Option<Arc<Page>> {
+    pub(crate) fn current(&self, site: &Arc<SiteCache>, key: &[u8]) -> Option<Arc<Page>> {
         let page = self.store.get(key)?;
         // A page of a site that was removed, and whose number came back, is not this site's.
         if std::ptr::eq(page.site(), &raw const **site) && page.is_current() {

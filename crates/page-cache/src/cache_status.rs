@@ -69,7 +69,8 @@ impl CacheStatus {
                 text.push_str("; hit");
                 // Without an end there is nothing to say, and no integer of the form to say it with.
                 if ttl.unsigned_abs() < 1_000_000_000_000 {
-                    push(&mut text, format_args!("; ttl={ttl}"));
+                    text.push_str("; ttl=");
+                    text.push_str(itoa::Buffer::new().format(ttl));
                 }
             }
             Self::Forward {

@@ -6,17 +6,20 @@ use http::header::{COOKIE, HeaderMap, HeaderValue};
 use crate::policy::Policy;
 use crate::reason::BypassReason;
 
-/// The cookies that tell pages apart, sorted by name.
+/// The cookies that tell pages apart, sorted by name, out of the lines that are `Cookie`'s.
 ///
 /// # Errors
 /// There is another, which the application may read.
 pub(crate) fn that_tell_apart<'a>(
     policy: &Policy,
-    headers: &'a HeaderMap,
+    lines: impl Iterator<Item = &'a [u8]>,
 ) -> Result<Vec<(&'a str, &'a str)>, BypassReason> {
     let mut cookies = Vec::new();
-    for line in headers.get_all(COOKIE) {
-        let line = line.to_str().map_err(|_| BypassReason::RequestCookie)?;
+    for line in lines {
+        let line = std::str::from_utf8(line)
+            .ok()
+            .filter(|line| line.is_ascii());
+        let line = line.ok_or(BypassReason::RequestCookie)?;
         for pair in pairs(line) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             if policy.lists_cookie(name) {
@@ -86,7 +89,8 @@ mod tests {
 
     fn check(lines: &[&str], expected: Result<&[(&str, &str)], BypassReason>) {
         let headers = headers(lines);
-        let found = that_tell_apart(&policy(), &headers);
+        let lines = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+        let found = that_tell_apart(&policy(), lines);
         assert_eq!(found.as_deref().map_err(|reason| *reason), expected);
     }
 

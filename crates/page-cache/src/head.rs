@@ -9,7 +9,7 @@ use http::header::{
 
 use crate::directives::{Fields, members};
 
-/// Headers of one connection or one visitor, and those that the cache writes anew with each answer.
+/// Headers of one connection or one visitor, and those that are written anew with each answer.
 fn is_kept(name: &HeaderName) -> bool {
     const NEVER: [HeaderName; 10] = [
         CONNECTION,
@@ -29,6 +29,7 @@ fn is_kept(name: &HeaderName) -> bool {
             "proxy-connection",
             "proxy-authentication-info",
             "cache-status",
+            "x-request-id",
         ]
         .contains(&name.as_str())
 }
@@ -78,6 +79,12 @@ pub(crate) fn write(headers: &HeaderMap, lines: &mut Vec<u8>) {
         lines.extend_from_slice(value.as_bytes());
         lines.extend_from_slice(b"\r\n");
     }
+}
+
+/// Names and values of a request's headers, as lines.
+pub(crate) fn lines(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let lines = headers.iter();
+    lines.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()))
 }
 
 /// The headers of a kept head, sharing its bytes.
@@ -137,6 +144,7 @@ mod tests {
             ("transfer-encoding", "chunked"),
             ("set-cookie", "a=b"),
             ("age", "9"),
+            ("x-request-id", "7"),
             ("x-secret", "2"),
             ("link", "<a>"),
             ("link", "<b>"),

@@ -5,7 +5,9 @@
 //! same key. What is percent-encoded is brought to one spelling as RFC 3986 §6.2.2 has it, for
 //! requests and for purges by the same function.
 
-use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, HeaderMap, HeaderName};
+use std::borrow::Cow;
+
+use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE};
 use site_model::SiteId;
 
 use crate::policy::Policy;
@@ -23,11 +25,9 @@ pub enum Scheme {
 }
 
 /// A path in one spelling: without query and fragment, percent-encoded alike.
-pub fn normal_path(path: &str) -> String {
+pub fn normal_path(path: &str) -> Cow<'_, str> {
     let end = path.find(['?', '#']).unwrap_or(path.len());
-    let mut normal = String::with_capacity(end);
-    push_normal(&path[..end], &mut normal);
-    normal
+    normal(&path[..end])
 }
 
 /// The part of a key that is known before an answer is.
@@ -41,6 +41,20 @@ pub(crate) fn primary(
 ) -> Vec<u8> {
     let query_length = query.map_or(0, str::len);
     let mut key = Vec::with_capacity(16 + host.len() + path.len() + query_length);
+    push_primary(&mut key, site, scheme, host, path, query, cookies);
+    key
+}
+
+/// The same into a buffer.
+pub(crate) fn push_primary(
+    key: &mut Vec<u8>,
+    site: SiteId,
+    scheme: Scheme,
+    host: &str,
+    path: &str,
+    query: Option<&str>,
+    cookies: &[(&str, &str)],
+) {
     key.extend_from_slice(&site.get().to_be_bytes());
     key.push(match scheme {
         Scheme::Http => b'h',
@@ -62,7 +76,6 @@ pub(crate) fn primary(
         key.push(b';');
     }
     key.push(0);
-    key
 }
 
 /// The path within a key.
@@ -99,35 +112,54 @@ fn fields(key: &[u8]) -> impl Iterator<Item = &[u8]> {
     key.get(9..).unwrap_or_default().split(|byte| *byte == 0)
 }
 
-/// A primary key with the values of the headers that an answer's `Vary` names (RFC 9111 §4.1).
-pub(crate) fn secondary(primary: &[u8], names: &[HeaderName], headers: &HeaderMap) -> Vec<u8> {
+/// A primary key with what [`push_variant`] adds.
+pub(crate) fn secondary<'n, 'l, L: Iterator<Item = (&'l [u8], &'l [u8])>>(
+    primary: &[u8],
+    names: impl Iterator<Item = &'n [u8]>,
+    lines: impl Fn() -> L,
+) -> Vec<u8> {
     let mut key = primary.to_vec();
+    push_variant(&mut key, names, lines);
+    key
+}
+
+/// Adds the values of the headers that an answer's `Vary` names (RFC 9111 §4.1), out of the lines of a
+/// request.
+pub(crate) fn push_variant<'n, 'l, L: Iterator<Item = (&'l [u8], &'l [u8])>>(
+    key: &mut Vec<u8>,
+    names: impl Iterator<Item = &'n [u8]>,
+    lines: impl Fn() -> L,
+) {
     for name in names {
-        key.extend_from_slice(name.as_str().as_bytes());
-        if headers.contains_key(name) {
+        let values = lines().filter(|(line, _)| line.eq_ignore_ascii_case(name));
+        let mut values = values.map(|(_, value)| value).peekable();
+        key.extend_from_slice(name);
+        if values.peek().is_some() {
             key.push(b':');
-            push_selecting(name, headers, &mut key);
+            push_selecting(name, values, key);
         }
         key.push(0);
     }
-    key
 }
 
 /// A header's values in one spelling. Lists of codings mean the same in any order and case, unless
 /// they carry weights: then their order is kept.
-fn push_selecting(name: &HeaderName, headers: &HeaderMap, key: &mut Vec<u8>) {
-    let lines = headers.get_all(name).iter();
-    let members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    let mut members: Vec<Vec<u8>> = members.map(|member| member.trim_ascii().to_vec()).collect();
+fn push_selecting<'l>(name: &[u8], lines: impl Iterator<Item = &'l [u8]>, key: &mut Vec<u8>) {
+    let members = lines.flat_map(|line| line.split(|byte| *byte == b','));
+    let mut members: Vec<Cow<'_, [u8]>> =
+        members.map(|member| member.trim_ascii().into()).collect();
+    let is_of_codings = name == ACCEPT_ENCODING.as_str().as_bytes();
     // Their members are names without case (RFC 9110 §8.4.1, §8.5.1). In what order languages are named
     // matters to many applications.
-    if [ACCEPT_ENCODING, ACCEPT_LANGUAGE].contains(name) {
+    if is_of_codings || name == ACCEPT_LANGUAGE.as_str().as_bytes() {
         for member in &mut members {
-            member.make_ascii_lowercase();
+            if member.iter().any(u8::is_ascii_uppercase) {
+                member.to_mut().make_ascii_lowercase();
+            }
         }
     }
     let has_weights = members.iter().any(|member| member.contains(&b';'));
-    if *name == ACCEPT_ENCODING && !has_weights {
+    if is_of_codings && !has_weights {
         members.sort_unstable();
     }
     for (index, member) in members.iter().enumerate() {
@@ -139,12 +171,10 @@ fn push_selecting(name: &HeaderName, headers: &HeaderMap, key: &mut Vec<u8>) {
 }
 
 /// The query of a key, or `None` where nothing of it tells pages apart.
-pub(crate) fn normal_query(policy: &Policy, query: &str) -> Option<String> {
+pub(crate) fn normal_query<'q>(policy: &Policy, query: &'q str) -> Option<Cow<'q, str>> {
     let settings = policy.settings();
-    let mut normal = String::with_capacity(query.len());
     if settings.ignore_query.is_empty() && !settings.sort_query {
-        push_normal(query, &mut normal);
-        return Some(normal);
+        return Some(normal(query));
     }
     let name_of = |pair: &&str| {
         pair.split_once('=')
@@ -162,8 +192,22 @@ pub(crate) fn normal_query(policy: &Policy, query: &str) -> Option<String> {
         // By name alone, and stable: the order of one parameter's values has a meaning.
         kept.sort_by_key(name_of);
     }
-    push_normal(&kept.join("&"), &mut normal);
-    Some(normal)
+    Some(normal(&kept.join("&")).into_owned().into())
+}
+
+/// A text in one spelling; most are in it.
+fn normal(text: &str) -> Cow<'_, str> {
+    let is_normal = |byte: u8| byte.is_ascii_graphic() && byte != b'%';
+    // Every byte is looked at, so that many are at once.
+    if text
+        .bytes()
+        .fold(true, |so_far, byte| so_far & is_normal(byte))
+    {
+        return text.into();
+    }
+    let mut spelled = String::with_capacity(text.len() + 8);
+    push_normal(text, &mut spelled);
+    spelled.into()
 }
 
 /// Writes `%2f` as `%2F`, `%7E` as `~`, and what is not ASCII percent-encoded.
@@ -202,7 +246,7 @@ fn push_encoded(byte: u8, normal: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::HeaderName;
     use proptest::prelude::*;
 
     use super::*;
@@ -236,7 +280,7 @@ mod tests {
             sort_query,
             ..Settings::default()
         });
-        normal_query(&policy.unwrap(), text)
+        normal_query(&policy.unwrap(), text).map(Cow::into_owned)
     }
 
     #[test]
@@ -257,11 +301,9 @@ mod tests {
     #[test]
     fn rfc9111_4_1_selecting_headers_are_compared_after_their_form_is_normalised() {
         let key = |name: &HeaderName, lines: &[&'static str]| {
-            let mut headers = HeaderMap::new();
-            for line in lines {
-                headers.append(name, HeaderValue::from_static(line));
-            }
-            secondary(b"", std::slice::from_ref(name), &headers)
+            let name = name.as_str().as_bytes();
+            let lines = || lines.iter().map(|line| (name, line.as_bytes()));
+            secondary(b"", std::iter::once(name), lines)
         };
         let same = |name, one: &[&'static str], other: &[&'static str]| {
             assert_eq!(key(name, one), key(name, other));
@@ -291,9 +333,10 @@ mod tests {
         assert_eq!(host_of(&key), b"a.example");
         assert_eq!(query_of(&key), b"?q=1");
         assert!(variant_of(&key).is_empty());
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT_LANGUAGE, HeaderValue::from_static("de"));
-        let key = secondary(&key, &[ACCEPT_LANGUAGE], &headers);
+        let line = (&b"Accept-Language"[..], &b"de"[..]);
+        let key = secondary(&key, [&b"accept-language"[..]].into_iter(), || {
+            [line].into_iter()
+        });
         assert_eq!(path_of(&key), b"/p");
         assert_eq!(variant_of(&key), [b"accept-language:de"]);
         assert_eq!(primary_of(&key), primary);
@@ -320,7 +363,7 @@ mod tests {
         #[test]
         fn a_normal_path_stays_as_it_is(path in "/[a-z%é2F0-9~ ]{0,12}") {
             let normal = normal_path(&path);
-            prop_assert_eq!(normal_path(&normal), normal);
+            prop_assert_eq!(normal_path(&normal), &*normal);
         }
     }
 }

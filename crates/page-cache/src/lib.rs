@@ -6,7 +6,8 @@
 //!
 //! A request's way through the cache: [`CacheRequest::read`] → [`PageCache::look_up`] →
 //! [`Hit::answer`], or [`PageCache::begin`] → [`FillPermit::prepare`] → [`FillPermit::answer`] →
-//! [`Recorder::finish`]. `docs/CACHE.md` has the rules as operators meet them.
+//! [`Recorder::finish`]. A request that says nothing to caches may find its page without being read:
+//! [`PageCache::at_hand`]. `docs/CACHE.md` has the rules as operators meet them.
 //!
 //! | module | what |
 //! |---|---|
@@ -16,6 +17,7 @@
 //! | [`directives`] | `Cache-Control` and its like |
 //! | [`freshness`] | how old a page is, and how old it may become |
 //! | [`conditional`], [`range`] | 304 and parts, from a stored whole |
+//! | [`at_hand`] | fresh pages for requests that ask for nothing else |
 //! | [`lookup`], [`permit`], [`recorder`], [`fill`] | what a request finds, and who asks the worker |
 //! | [`revalidation`] | what other answers say about a stored page |
 //! | [`purge`], [`sweep`] | what is no longer true, and how pages learn of it |
@@ -23,6 +25,7 @@
 //! | [`serving`] | answers made of stored pages |
 //! | [`reason`], [`cache_status`], [`counters`], [`show`] | what is told about all that |
 
+mod at_hand;
 pub mod cache;
 pub mod cache_status;
 pub mod conditional;
@@ -51,6 +54,7 @@ mod store;
 mod storing;
 pub mod sweep;
 
+pub use at_hand::Plain;
 pub use cache::{Begin, Fullness, PageCache};
 pub use cache_status::{CacheStatus, Forwarded};
 pub use fill::{Outcome, Ticket};

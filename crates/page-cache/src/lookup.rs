@@ -141,6 +141,11 @@ fn is_shared(request: &CacheRequest<'_>, page: &Page, why: Forwarded) -> bool {
     lasts && why == Forwarded::Stale && !request.authorized && !request.head_only
 }
 
+/// Whether a page is served to whoever says nothing to caches and has no credentials.
+pub(crate) fn is_for_all(page: &Page, now: Moment) -> bool {
+    page.kind() == Kind::Whole && !page.marks().always_validate && page.freshness().is_fresh(now)
+}
+
 /// What may be done with a stored page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Use {

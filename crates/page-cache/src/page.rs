@@ -87,7 +87,7 @@ impl Page {
             self.key(),
             answer,
             &answer.headers,
-            &self.buffer[self.head_range().end..],
+            self.body_bytes(),
             verified,
             own_etag,
         )
@@ -218,6 +218,11 @@ impl Page {
         self.shared().slice(self.head_range())
     }
 
+    /// The same, where the page lies.
+    pub(crate) fn lines(&self) -> &[u8] {
+        &self.buffer[self.head_range()]
+    }
+
     /// Its head, sharing its bytes.
     pub fn headers(self: &Arc<Self>) -> HeaderMap {
         head::read(&self.head_lines())
@@ -225,12 +230,17 @@ impl Page {
 
     /// The first value of a header.
     pub fn header(&self, name: &HeaderName) -> Option<&[u8]> {
-        head::find(&self.buffer[self.head_range()], name)
+        head::find(self.lines(), name)
     }
 
     /// Its body, sharing its bytes.
     pub fn body(self: &Arc<Self>) -> Bytes {
         self.shared().slice(self.head_range().end..)
+    }
+
+    /// The same, where the page lies.
+    pub fn body_bytes(&self) -> &[u8] {
+        &self.buffer[self.head_range().end..]
     }
 
     /// All its bytes. The handle is made for each answer: one that lay in the page would cost every
@@ -241,7 +251,7 @@ impl Page {
 
     /// The length of its body, in bytes.
     pub fn body_length(&self) -> usize {
-        self.buffer.len() - self.head_range().end
+        self.body_bytes().len()
     }
 
     /// The site that it is of.
@@ -257,22 +267,20 @@ impl Page {
         &self.buffer[..usize::from(self.key_length)]
     }
 
-    /// The headers that tell variants apart; empty where this is no such place.
-    pub(crate) fn vary(&self) -> Vec<HeaderName> {
+    /// The headers that tell variants apart; none where this is no such place.
+    pub(crate) fn vary(&self) -> impl Iterator<Item = &[u8]> {
         let names = match self.kind {
-            Kind::Variants => &self.buffer[self.head_range()],
+            Kind::Variants => self.lines(),
             Kind::Whole | Kind::Uncacheable(_) => b"",
         };
         let names = names.split(|byte| *byte == b',');
-        names
-            .filter_map(|name| HeaderName::from_bytes(name).ok())
-            .collect()
+        names.filter(|name| !name.is_empty())
     }
 
     /// Its tags, in the order of its headers.
     pub fn tags(&self) -> impl Iterator<Item = &[u8]> {
         let head = if self.marks.tagged {
-            &self.buffer[self.head_range()]
+            self.lines()
         } else {
             b"".as_slice()
         };

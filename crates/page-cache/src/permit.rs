@@ -233,7 +233,8 @@ impl FillPermit {
         if announced.is_some_and(|length| length > room) {
             return self.refuse(cache, BypassReason::TooLarge, now);
         }
-        let variant = key::secondary(self.primary(), &storable.vary, request.headers);
+        let names = storable.vary.iter().map(|name| name.as_str().as_bytes());
+        let variant = key::secondary(self.primary(), names, || head::lines(request.headers));
         let recorder = Recorder::new(self, storable, variant, announced, room);
         Answered::Record(Box::new(recorder))
     }

@@ -107,7 +107,8 @@ impl Recorder {
         let place = cache.store().peek(self.permit.primary());
         place.is_some_and(|place| {
             let same_site = std::ptr::eq(place.site(), &raw const *self.permit.site);
-            same_site && place.vary() == names && place.is_current()
+            let wanted = names.iter().map(|name| name.as_str().as_bytes());
+            same_site && place.vary().eq(wanted) && place.is_current()
         })
     }
 }

@@ -1,7 +1,9 @@
 //! A request as the cache sees it, or the reason why the cache has no part in it.
 
 use http::Method;
-use http::header::{AUTHORIZATION, HeaderMap, IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE};
+use http::header::{
+    AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE,
+};
 use site_model::SiteId;
 
 use crate::cookies;
@@ -66,7 +68,12 @@ impl<'a> CacheRequest<'a> {
         }
         let directives = RequestDirectives::read(asked.headers);
         bypass_by_header(asked.headers, &directives)?;
-        let cookies = cookies::that_tell_apart(policy, asked.headers)?;
+        let lines = asked
+            .headers
+            .get_all(COOKIE)
+            .iter()
+            .map(HeaderValue::as_bytes);
+        let cookies = cookies::that_tell_apart(policy, lines)?;
         let query = asked
             .query
             .and_then(|query| key::normal_query(policy, query));

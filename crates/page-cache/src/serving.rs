@@ -59,6 +59,21 @@ impl Hit {
         CacheStatus::Hit { ttl: self.ttl() }
     }
 
+    /// Appends the headers of the whole page as lines of HTTP/1.1: those of [`Self::answer`] to a request
+    /// without conditions, in the same order, and in the bytes in which they are stored.
+    pub fn write_headers(&self, out: &mut Vec<u8>) {
+        let mut digits = itoa::Buffer::new();
+        out.extend_from_slice(self.page.lines());
+        out.extend_from_slice(b"age: ");
+        out.extend_from_slice(digits.format(self.age()).as_bytes());
+        out.extend_from_slice(b"\r\n");
+        if has_body(self.page.status()) {
+            out.extend_from_slice(b"content-length: ");
+            out.extend_from_slice(digits.format(self.page.body_length()).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
     /// The answer to this request: conditions first, then parts (RFC 9110 §13.2.2).
     pub fn answer(&self, request: &CacheRequest<'_>) -> Answer {
         let mut headers = self.page.headers();
@@ -84,9 +99,7 @@ impl Hit {
     }
 
     fn whole(&self, mut headers: HeaderMap, head_only: bool) -> Answer {
-        let has_body =
-            ![StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT].contains(&self.page.status());
-        if has_body {
+        if has_body(self.page.status()) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(self.page.body_length()));
         }
         Answer {
@@ -122,6 +135,10 @@ impl Hit {
             body: Bytes::new(),
         }
     }
+}
+
+fn has_body(status: StatusCode) -> bool {
+    ![StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT].contains(&status)
 }
 
 fn set_content_range(headers: &mut HeaderMap, part: Part, length: usize) {

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::io::{ClientIo, Remains};
-use super::{Connection, Socket};
+use super::{Activity, Connection, Socket};
 use crate::request;
 
 /// The most that is buffered of one message in either direction. It has to hold the largest head
@@ -41,7 +41,7 @@ pub(crate) async fn serve(connection: Rc<Connection>, socket: Socket) {
         connection.remember(cx);
         // First what has come already: a connection is idle only if nothing has.
         let ended = Pin::new(&mut serving).poll(cx);
-        if ended.is_ready() || asked_to_end || !connection.thread.closes_idle() {
+        if ended.is_ready() || asked_to_end || !connection.may_be_closed() {
             return ended;
         }
         asked_to_end = true;
@@ -86,6 +86,12 @@ impl Connection {
             Some(known) if known.will_wake(cx.waker()) => {}
             Some(_) | None => *waker = Some(cx.waker().clone()),
         }
+    }
+
+    /// Whether hyper may end it as soon as it sees no request. It sees none while a page that was at hand
+    /// is being sent.
+    fn may_be_closed(&self) -> bool {
+        self.thread.closes_idle() && self.activity.get() != Activity::Sending
     }
 
     /// Whether the client may still be talking although it was answered.

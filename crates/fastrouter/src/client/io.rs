@@ -5,8 +5,13 @@
 //! well-formed stand-in, and noted by its ordinal: hyper then asks our own service for the answer,
 //! so that even the worst request gets a page with a request id instead of a closed door.
 //!
+//! A request for a page that is [at hand](outgoing) doesn't reach hyper at all: it is answered here, where
+//! hyper has nothing left to do for the requests before it.
+//!
 //! Time is bounded here too: for a head, for a body that stops coming, for a client that takes no
 //! bytes, for a connection between requests.
+
+mod outgoing;
 
 use std::io;
 use std::pin::Pin;
@@ -19,6 +24,7 @@ use http_edge::guard::{Passage, Rest};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
+use self::outgoing::Outgoing;
 use super::{Activity, Awaited, BodyRefusal, Connection, Refusal, Socket};
 use crate::deadline::Alarm;
 
@@ -46,6 +52,8 @@ pub(super) struct ClientIo {
     write_alarm: Alarm,
     /// Head and small body of an answer, side by side.
     joined: Vec<u8>,
+    /// What hyper knows nothing of. Nothing is read while it is being sent.
+    outgoing: Option<Outgoing>,
 }
 
 /// What the client may still say.
@@ -80,6 +88,7 @@ impl ClientIo {
             incoming: Incoming::Open,
             write_alarm,
             joined: Vec::new(),
+            outgoing: None,
         }
     }
 
@@ -93,6 +102,7 @@ impl ClientIo {
     /// Reads until hyper gets something or has to wait.
     fn poll_input(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
+            ready!(self.poll_outgoing(cx))?;
             if self.approved > 0 {
                 self.hand_over(out);
                 return Poll::Ready(Ok(()));
@@ -146,7 +156,12 @@ impl ClientIo {
             self.incoming = Incoming::Closed;
             return Poll::Ready(Ok(Read::Again));
         }
+        let was_quiet = self.connection.is_quiet();
         let passage = self.connection.guard.borrow_mut().check(new);
+        if was_quiet && passage.bytes == new.len() && self.answers_at_once(new) {
+            out.set_filled(before);
+            return Poll::Ready(Ok(Read::Again));
+        }
         if passage.bytes < new.len() {
             self.kept.extend_from_slice(&new[passage.bytes..]);
             out.set_filled(before + passage.bytes);
@@ -367,7 +382,9 @@ impl AsyncWrite for ClientIo {
         true
     }
 
+    /// Hyper asks for this when it has nothing left to write.
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.connection.flushed();
         Poll::Ready(Ok(()))
     }
 

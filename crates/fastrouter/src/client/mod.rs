@@ -22,6 +22,7 @@ use site_model::Hostname;
 
 pub(crate) use self::socket::{Door, Socket};
 use crate::deadline::Alarm;
+use crate::request::at_once::Known;
 use crate::thread::Thread;
 use crate::tunnel::Tunnel;
 
@@ -67,6 +68,8 @@ pub(crate) struct Connection {
     body_refused: Cell<Option<BodyRefusal>>,
     requests_begun: Cell<u64>,
     activity: Cell<Activity>,
+    /// Hyper has nothing of an answer left to write.
+    is_flushed: Cell<bool>,
     /// Goes off when the client is too slow with what is awaited of it.
     read_alarm: Alarm,
     awaited: Cell<Awaited>,
@@ -76,6 +79,8 @@ pub(crate) struct Connection {
     /// The host of the last request, as it was written and as it was read: the next one has most
     /// likely the same.
     last_host: RefCell<Option<(HeaderValue, Hostname)>>,
+    /// The same for requests that are answered at once.
+    pub(crate) known: RefCell<Option<Known>>,
     /// Wakes the connection's task.
     waker: RefCell<Option<Waker>>,
 }
@@ -95,6 +100,8 @@ enum Awaited {
 enum Activity {
     Idle,
     Busy,
+    /// The answer is a page that was at hand, and hyper knows nothing of it.
+    Sending,
 }
 
 impl Connection {
@@ -111,11 +118,13 @@ impl Connection {
             body_refused: Cell::new(None),
             requests_begun: Cell::new(0),
             activity: Cell::new(Activity::Idle),
+            is_flushed: Cell::new(true),
             read_alarm,
             awaited: Cell::new(Awaited::Nothing),
             held_up: Cell::new(false),
             tunnel: RefCell::new(None),
             last_host: RefCell::new(None),
+            known: RefCell::new(None),
             waker: RefCell::new(None),
         }
     }
@@ -125,8 +134,39 @@ impl Connection {
         let ordinal = self.requests_begun.get();
         self.requests_begun.set(ordinal + 1);
         self.activity.set(Activity::Busy);
+        self.is_flushed.set(false);
         let refused = self.refused.get().filter(|(which, _)| *which == ordinal);
         refused.map(|(_, refusal)| refusal)
+    }
+
+    /// Whether every request that came was answered and its answer written: what comes next is for whoever
+    /// takes it.
+    fn is_quiet(&self) -> bool {
+        let guard = self.guard.borrow();
+        self.activity.get() == Activity::Idle
+            && self.is_flushed.get()
+            && guard.is_at_head()
+            && guard.heads_passed() == self.requests_begun.get()
+    }
+
+    /// Whether, after it was quiet, one whole head has come and nothing behind it.
+    fn is_one_head_on(&self) -> bool {
+        let guard = self.guard.borrow();
+        guard.is_at_head() && guard.heads_passed() == self.requests_begun.get() + 1
+    }
+
+    /// A request was answered past hyper, and its answer is being sent until [`Self::end_request`].
+    fn begin_sending(&self) {
+        self.requests_begun.set(self.requests_begun.get() + 1);
+        self.activity.set(Activity::Sending);
+        self.awaited.set(Awaited::Nothing);
+    }
+
+    /// Hyper has handed over all that it had to write.
+    fn flushed(&self) {
+        if self.activity.get() != Activity::Busy {
+            self.is_flushed.set(true);
+        }
     }
 
     /// A request was answered, or given up.

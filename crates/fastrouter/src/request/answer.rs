@@ -16,7 +16,7 @@ use super::{Cause, Record};
 use crate::tunnel::Tunnel;
 use crate::worker::Exchange;
 
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// The body of an answer. It carries the request's record, which ends with it.
 #[derive(Debug)]

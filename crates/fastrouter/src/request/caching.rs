@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::Method;
-use http_edge::forward;
+use http::{HeaderMap, Method};
+use http_edge::forward::{self, Trust};
 use http_edge::upstream::RequestBody;
 use page_cache::{
     Ask, Asked, Begin, BypassReason, CacheRequest, CacheStatus, FillPermit, Forwarded, Hit, Lookup,
@@ -204,11 +204,7 @@ impl Way {
         let proto = forward::proto(headers, record.connection.peer.trust);
         Asked {
             site: self.route.id,
-            scheme: if proto == "https" {
-                Scheme::Https
-            } else {
-                Scheme::Http
-            },
+            scheme: scheme(proto),
             host,
             method: &record.head.method,
             path: record.head.uri.path(),
@@ -222,11 +218,24 @@ impl Way {
 /// and as a trusted proxy says.
 pub(super) fn host_told(record: &Record) -> Cow<'_, str> {
     let trust = record.connection.peer.trust;
-    let host = forward::host(&record.head.headers, record.host(), trust);
+    host_said(&record.head.headers, record.host(), trust)
+}
+
+/// The same from the headers of a request and its own `Host`.
+pub(super) fn host_said<'r>(headers: &'r HeaderMap, own: &'r str, trust: Trust) -> Cow<'r, str> {
+    let host = forward::host(headers, own, trust);
     if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         Cow::Owned(host.to_ascii_lowercase())
     } else {
         Cow::Borrowed(host)
+    }
+}
+
+pub(super) fn scheme(proto: &str) -> Scheme {
+    if proto == "https" {
+        Scheme::Https
+    } else {
+        Scheme::Http
     }
 }
 

@@ -4,8 +4,11 @@
 //! passed the guard ([`client`](crate::client)). What follows is one straight path: the table, the
 //! site, an instance or the site's queue, the exchange, the filtered answer. The record goes along
 //! from the first line to the last byte, and ends in the access log.
+//!
+//! [`at_once`] is the one way beside it: for pages that are at hand.
 
 mod answer;
+pub(crate) mod at_once;
 mod caching;
 mod cause;
 mod delivery;

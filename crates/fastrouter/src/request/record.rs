@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use http_edge::forward::{Trust, X_REQUEST_ID};
 use jiff::Timestamp;
 use page_cache::{CacheStatus, Moment};
@@ -19,7 +19,7 @@ use crate::client::Connection;
 use crate::log::Entry;
 
 /// What this cache is called in `Cache-Status`.
-const CACHE_NAME: &str = "emperor";
+pub(super) const CACHE_NAME: &str = "emperor";
 /// The longest request id that is taken over from a trusted proxy.
 const MAX_ID_BYTES: usize = 128;
 
@@ -58,7 +58,9 @@ impl Record {
         Self {
             asker: Asker::Client,
             begun: connection.thread.begin_request(),
-            id: request_id(&connection, &head),
+            id: given_id(connection.peer.trust, &head.headers)
+                .cloned()
+                .unwrap_or_else(new_id),
             connection,
             head,
             status: None,
@@ -206,8 +208,7 @@ impl Record {
 
     /// What `Cache-Status` says, without the cache's name.
     fn cache_told(&self) -> Option<&str> {
-        let text = self.cache_text.as_ref()?.to_str().ok()?;
-        text.strip_prefix(CACHE_NAME)?.strip_prefix("; ")
+        told(self.cache_text.as_ref()?.to_str().ok()?)
     }
 
     fn write_line(&mut self, format: AccessLogFormat) {
@@ -264,11 +265,16 @@ impl Drop for Record {
     }
 }
 
-fn microseconds(duration: Duration) -> u64 {
+/// A value of `Cache-Status` without the cache's name.
+pub(super) fn told(cache_status: &str) -> Option<&str> {
+    cache_status.strip_prefix(CACHE_NAME)?.strip_prefix("; ")
+}
+
+pub(super) fn microseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn version(version: Version) -> &'static str {
+pub(super) fn version(version: Version) -> &'static str {
     if version == Version::HTTP_10 {
         "HTTP/1.0"
     } else {
@@ -276,16 +282,13 @@ fn version(version: Version) -> &'static str {
     }
 }
 
-/// The id that a trusted proxy has given, or a new one.
-fn request_id(connection: &Connection, head: &Parts) -> HeaderValue {
-    let given = match connection.peer.trust {
-        Trust::Proxy => head.headers.get(X_REQUEST_ID),
+/// The id that a trusted proxy has given.
+pub(super) fn given_id(trust: Trust, headers: &HeaderMap) -> Option<&HeaderValue> {
+    let given = match trust {
+        Trust::Proxy => headers.get(X_REQUEST_ID),
         Trust::Stranger => None,
     };
-    match given {
-        Some(id) if is_id(id) => id.clone(),
-        Some(_) | None => new_id(),
-    }
+    given.filter(|id| is_id(id))
 }
 
 /// Letters, digits and what ids are made of; nothing that a page or a log would have to escape.
@@ -295,14 +298,18 @@ fn is_id(value: &HeaderValue) -> bool {
     (1..=MAX_ID_BYTES).contains(&bytes.len()) && bytes.iter().all(good)
 }
 
-/// 128 random bits: unique without anybody having to be asked.
-fn new_id() -> HeaderValue {
+/// A new id: 128 random bits, unique without anybody having to be asked.
+pub(super) fn new_digits() -> [u8; 32] {
     let mut random = fastrand::u128(..);
     let mut text = [0; 32];
     for digit in &mut text {
         *digit = b"0123456789abcdef"[(random & 0xf) as usize];
         random >>= 4;
     }
-    HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&text))
+    text
+}
+
+fn new_id() -> HeaderValue {
+    HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&new_digits()))
         .unwrap_or(const { HeaderValue::from_static("0") })
 }

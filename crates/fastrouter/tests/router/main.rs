@@ -10,6 +10,7 @@ mod house;
 mod worker;
 
 mod answers;
+mod at_once;
 mod bodies;
 mod cache;
 mod concurrency;

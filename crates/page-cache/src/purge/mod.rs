@@ -40,12 +40,12 @@ pub enum Purge {
 impl Purge {
     /// A path, brought to the spelling that keys have. A query doesn't count.
     pub fn path(path: &str) -> Self {
-        Self::Path(key::normal_path(path))
+        Self::Path(key::normal_path(path).into_owned())
     }
 
     /// A prefix, brought to the spelling that keys have.
     pub fn prefix(prefix: &str) -> Self {
-        Self::Prefix(key::normal_path(prefix))
+        Self::Prefix(key::normal_path(prefix).into_owned())
     }
 
     /// A tag as `Surrogate-Key`, `Cache-Tag` or `xkey` give it.

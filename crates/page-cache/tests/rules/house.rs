@@ -163,6 +163,15 @@ impl House {
         }
     }
 
+    /// A client finds nothing usable and asks, whatever becomes of the answer.
+    pub(crate) fn answer_with(&self, client: &Client, said: &Said) {
+        let permit = self.permit(client);
+        if let Answered::Record(recorder) = self.answered(permit, client, said) {
+            let recorder = recorder.push(&self.cache, said.body.as_bytes(), self.now);
+            recorder.unwrap().finish(&self.cache, self.now).unwrap();
+        }
+    }
+
     /// A client finds nothing usable and fills.
     pub(crate) fn fill(&self, client: &Client, said: &Said) -> Result<Arc<Page>, BypassReason> {
         self.finish(self.permit(client), client, said)

@@ -4,6 +4,7 @@
     reason = "every function here serves a test alone"
 )]
 
+mod at_hand;
 mod house;
 mod invalidation;
 mod kept;
