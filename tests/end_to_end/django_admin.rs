@@ -110,6 +110,7 @@ async fn workers_and_domain_are_changed_and_a_site_is_closed_by_an_editor() {
     editor.save("was changed successfully").await;
     workers(desk, 2).await;
 
+    let green = desk.instance("green").await;
     editor.visit_second().await;
     editor.browser.fill("real_domain", "lime.example").await;
     editor.save("was changed successfully").await;
@@ -120,6 +121,8 @@ async fn workers_and_domain_are_changed_and_a_site_is_closed_by_an_editor() {
     );
     assert!(desk.is_unknown("green.example").await);
     workers(desk, 2).await;
+    let now = desk.instance("green").await;
+    assert_eq!(now["pid"], green["pid"], "green was restarted");
 
     for expected in [StatusCode::SERVICE_UNAVAILABLE, StatusCode::OK] {
         editor.visit_second().await;

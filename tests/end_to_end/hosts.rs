@@ -1,7 +1,8 @@
 //! Which host leads to which site, and what the router answers by itself.
 
 use hyper::StatusCode;
-use support::{House, PATIENCE, eventually};
+use nix::sys::signal::Signal;
+use support::{House, Load, PATIENCE, eventually};
 
 async fn house_with_two_sites() -> House {
     let house = House::open_with("default_site = \"two\"").await;
@@ -55,17 +56,111 @@ async fn a_redirect_host_leads_to_the_canonical_one_with_path_and_query() {
     assert_eq!(answer.header("location"), "http://one.example/a/b?c=d%20e");
 }
 
+/// Waits until a site is ready and has these hosts, in its status and in the database.
+async fn until_reached_at(house: &House, slug: &str, first: &str) {
+    eventually("the hosts", PATIENCE, async || {
+        let site = house.emperor.in_state(slug, "ready").await;
+        let statement = "SELECT FROM emperor.site_status WHERE site_id = $1 AND hosts[1] = $2";
+        let row = house.sql(statement, &[&site["id"].as_i64(), &first]).await;
+        let told = site["hosts"][0] == first && row == 1;
+        told.then_some(()).ok_or_else(|| site.to_string())
+    })
+    .await;
+}
+
 #[tokio::test]
-async fn a_changed_domain_moves_the_site_at_once() {
+async fn a_changed_domain_moves_the_site_at_commit_and_leaves_its_worker_alone() {
     let house = house_with_two_sites().await;
+    let before = house.page("one.example").await;
+    let load = Load::start(house.client, &["alias.example", "two.example"], "/");
+    for (domain, former) in [
+        ("new.example", "one.example"),
+        ("newer.example", "new.example"),
+    ] {
+        let statement = "UPDATE emperor.sites SET domain = $1 WHERE slug = 'one'";
+        house.sql(statement, &[&domain]).await;
+        let page = house.page_where(domain, |page| page["slug"] == "one").await;
+        assert_eq!(page["pid"], before["pid"]);
+        assert_eq!(page["domain"], "one.example", "as it was at its start");
+        let page = house.client.get(former, "/").await.json();
+        assert_eq!(page["slug"], "two", "{former} is unknown now");
+        until_reached_at(&house, "one", domain).await;
+    }
+    let answer = house.client.get("old.example", "/a").await;
+    assert_eq!(answer.header("location"), "http://newer.example/a");
+    house
+        .sql(
+            "DELETE FROM emperor.domains WHERE host = '*.wild.example'",
+            &[],
+        )
+        .await;
+    house
+        .page_where("a.wild.example", |page| page["slug"] == "two")
+        .await;
+    load.stop().await;
+    let site = house.emperor.in_state("one", "ready").await;
+    assert_eq!(site["restarts"], 0);
+    assert_eq!(site["instances"][0]["pid"], before["pid"]);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_told_its_domain_is_replaced_when_that_changes() {
+    let house = House::open().await;
+    let one = house.insert_tiny("one", "{{ site.domain }}").await;
+    let statement = "INSERT INTO emperor.domains (host, site_id) VALUES ('alias.example', $1)";
+    house.sql(statement, &[&one]).await;
+    let before = house.page("one.example").await;
+    assert_eq!(before["marker"], "one.example");
+    house.page("alias.example").await;
+    let load = Load::start(house.client, &["alias.example"], "/");
     let statement = "UPDATE emperor.sites SET domain = 'new.example' WHERE slug = 'one'";
     house.sql(statement, &[]).await;
-    let page = house
-        .page_where("new.example", |page| page["slug"] == "one")
-        .await;
-    assert_eq!(page["domain"], "new.example");
-    let page = house.client.get("one.example", "/").await.json();
-    assert_eq!(page["slug"], "two", "the old domain is unknown now");
+    let page = house.page("new.example").await;
+    assert_eq!(page["marker"], "new.example");
+    assert_ne!(page["pid"], before["pid"]);
+    load.stop().await;
+}
+
+#[tokio::test]
+async fn the_next_emperor_knows_a_renamed_site_by_its_new_domain() {
+    let mut house = House::open().await;
+    house.insert_tiny("one", "").await;
+    let before = house.page("one.example").await;
+    let statement = "UPDATE emperor.sites SET domain = 'new.example' WHERE slug = 'one'";
+    house.sql(statement, &[]).await;
+    house.page("new.example").await;
+    let load = Load::start(house.client, &["new.example"], "/");
+    house.emperor.signal(Signal::SIGUSR2);
+    house.emperor.ended(PATIENCE);
+    house.emperor.start_again().await;
+    until_reached_at(&house, "one", "new.example").await;
+    load.stop().await;
+    let page = house.page("new.example").await;
+    assert_eq!(page["pid"], before["pid"]);
+}
+
+#[tokio::test]
+async fn two_sites_exchange_their_domains_in_one_commit() {
+    let house = House::open().await;
+    house.insert_tiny("one", "").await;
+    house.insert_tiny("two", "").await;
+    let pids = [
+        house.page("one.example").await["pid"].clone(),
+        house.page("two.example").await["pid"].clone(),
+    ];
+    let statements = "BEGIN; SET CONSTRAINTS ALL DEFERRED; \
+                      UPDATE emperor.sites SET domain = 'two.example' WHERE slug = 'one'; \
+                      UPDATE emperor.sites SET domain = 'one.example' WHERE slug = 'two'; \
+                      COMMIT";
+    let writer = house.postgres.client().await;
+    writer.batch_execute(statements).await.unwrap();
+    for (host, slug, pid) in [
+        ("two.example", "one", &pids[0]),
+        ("one.example", "two", &pids[1]),
+    ] {
+        let page = house.page_where(host, |page| page["slug"] == slug).await;
+        assert_eq!(page["pid"], *pid);
+    }
 }
 
 #[tokio::test]

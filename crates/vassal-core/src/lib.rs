@@ -30,6 +30,8 @@ pub use overlay::Policy;
 pub use plan::{Action, Plan, plan};
 pub use resolve::{Catalog, CatalogInput, Resolution};
 pub use settings::Settings;
-pub use spec::{InstanceContext, Launch, ListenMode, Reach, RenderedFile, SiteHosts, VassalSpec};
+pub use spec::{
+    InstanceContext, Launch, ListenMode, NamesTold, Reach, RenderedFile, SiteHosts, VassalSpec,
+};
 pub use template::TemplateSource;
 pub use want::{Address, Want};

@@ -1,5 +1,6 @@
 //! The resolved specification of a vassal, and what one instance of it is started with.
 
+use std::ops::BitOr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,7 +11,8 @@ pub use crate::resolve::{Recipe, RenderError};
 
 /// Everything that decides how one site is run: row, template and configuration, resolved.
 ///
-/// Two specifications with one [`revision`](Self::revision) run the same thing.
+/// Two specifications with one [`revision`](Self::revision) run the same thing. They may differ in what
+/// the router alone has to know: hosts that no worker was told of, and what is kept of the pages.
 #[derive(Debug, Clone)]
 pub struct VassalSpec {
     /// The row.
@@ -29,14 +31,61 @@ pub struct VassalSpec {
     pub settings: Arc<Settings>,
     /// What is rendered for each instance.
     pub recipe: Recipe,
-    /// The hash of all of this.
+    /// Which of the site's names its workers are told by that.
+    pub told: NamesTold,
+    /// The hash of all that makes a worker another one.
     pub revision: Revision,
+}
+
+/// Which of a site's names its texts use. One that none uses is between the site and the router: it
+/// changes without a new worker.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NamesTold {
+    /// `site.slug`
+    pub slug: bool,
+    /// `site.domain`
+    pub domain: bool,
+    /// `site.hosts`
+    pub hosts: bool,
 }
 
 impl VassalSpec {
     /// Whether it runs only when a request wants it to.
     pub fn begins_asleep(&self) -> bool {
         !self.settings.idle.stop_after.is_zero()
+    }
+
+    /// What a worker of this one runs now that `wanted` is: the same, reached as is wanted, unless it
+    /// was told where it is reached. Then it knows no other hosts, and keeps them until it is replaced.
+    pub(crate) fn reached_as(self: Arc<Self>, wanted: &Arc<Self>) -> Arc<Self> {
+        if self.revision == wanted.revision {
+            return Arc::clone(wanted);
+        }
+        let NamesTold {
+            slug: _,
+            domain,
+            hosts,
+        } = self.told;
+        if domain || hosts || self.hosts == wanted.hosts {
+            return self;
+        }
+        Arc::new(Self {
+            hosts: wanted.hosts.clone(),
+            ..Self::clone(&self)
+        })
+    }
+}
+
+impl BitOr for NamesTold {
+    type Output = Self;
+
+    /// What either is told.
+    fn bitor(self, other: Self) -> Self {
+        Self {
+            slug: self.slug || other.slug,
+            domain: self.domain || other.domain,
+            hosts: self.hosts || other.hosts,
+        }
     }
 }
 

@@ -62,7 +62,10 @@ impl PartialEq for Want {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Run(a), Self::Run(b)) => {
-                a.revision == b.revision && a.settings.cache == b.settings.cache
+                a.revision == b.revision
+                    && a.site.slug == b.site.slug
+                    && a.hosts == b.hosts
+                    && a.settings.cache == b.settings.cache
             }
             (Self::Disabled(a), Self::Disabled(b)) => a == b,
             (

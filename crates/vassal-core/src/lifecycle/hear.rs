@@ -12,12 +12,17 @@ use super::goal::Goal;
 use super::instance::{Carrier, DrainStep, Fate, Instance, Phase, Role};
 use super::reason::{Failure, StopReason};
 use super::rollout::RolloutNumber;
-use crate::ExitReason;
+use crate::{ExitReason, VassalSpec, Want};
 
 impl Lifecycle {
     pub(super) fn take_in(&mut self, event: Event, now: Instant, out: &mut Vec<Effect>) {
         match event {
-            Event::Wanted(want) => self.change_goal(now, |goal, next| goal.aim(want, next)),
+            Event::Wanted(want) => {
+                if let Want::Run(spec) = &want {
+                    self.reach_as(spec, now, out);
+                }
+                self.change_goal(now, |goal, next| goal.aim(want, next));
+            }
             Event::Removed => self.goal = Goal::Removed,
             Event::Reload => self.reload(now),
             Event::Shutdown(haste) => self.shut_down(haste),
@@ -105,6 +110,16 @@ impl Lifecycle {
         self.stir(now);
         if self.is_asleep() {
             self.goal.forget_fallback();
+        }
+    }
+
+    /// Other hosts are a change of the route alone, for what runs and for what is fallen back on.
+    fn reach_as(&mut self, wanted: &Arc<VassalSpec>, now: Instant, out: &mut Vec<Effect>) {
+        for rollout in self.goal.rollouts_mut() {
+            rollout.spec = Arc::clone(&rollout.spec).reached_as(wanted);
+        }
+        for instance in &mut self.instances {
+            instance.reach_as(wanted, now, out);
         }
     }
 

@@ -106,6 +106,7 @@ impl Lifecycle {
         }
         let wanted = self.census().wanted;
         self.hurry(wanted, out);
+        self.make_room(out);
     }
 
     fn census(&self) -> Census {

@@ -85,6 +85,33 @@ impl Lifecycle {
         }
     }
 
+    /// Takes back the wish to replace another where there is no more room for that: what served fell out
+    /// while it waited, and others were started instead. It is asked for again once these have ended.
+    pub(super) fn make_room(&mut self, out: &mut Vec<Effect>) {
+        let (Some(wanted), _) = self.goal.rollouts() else {
+            return;
+        };
+        let mut too_many = self.room().above.saturating_sub(wanted.max_surge());
+        self.instances.retain(|instance| match &instance.phase {
+            Phase::Queued {
+                ticket,
+                turn: Turn::Replacement,
+            } if too_many > 0 => {
+                too_many -= 1;
+                out.push(Effect::ReturnPermit(*ticket));
+                false
+            }
+            Phase::Queued { .. }
+            | Phase::Spawning { .. }
+            | Phase::Probing { .. }
+            | Phase::Publishing { .. }
+            | Phase::Ready { .. }
+            | Phase::Draining { .. }
+            | Phase::Stopping { .. }
+            | Phase::Killed { .. } => true,
+        });
+    }
+
     /// Nothing of what takes over is on its way yet.
     pub(super) fn waits_to_replace(&self) -> bool {
         let mut coming = self.instances.iter().filter(|i| i.role() == Role::Coming);

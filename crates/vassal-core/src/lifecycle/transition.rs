@@ -11,6 +11,7 @@ use super::instance::{Carrier, DrainStep, Fate, Instance, Permit, Phase};
 use super::later;
 use super::reason::StopReason;
 use crate::VassalSpec;
+use crate::settings::Probe;
 
 /// A start permit is given back after that long, ready or not: what costs a machine is the start of
 /// a program, and one that hangs must not keep the others from theirs.
@@ -280,6 +281,44 @@ impl Instance {
             | Phase::Killed { .. }) => phase,
         };
         Self { phase, ..self }
+    }
+
+    /// Is reached as is wanted now. A probe that asks for another host begins anew: it may get no
+    /// answer any more.
+    pub(super) fn reach_as(
+        &mut self,
+        wanted: &Arc<VassalSpec>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let before = &self.spec.hosts.canonical;
+        let spec = Arc::clone(&self.spec).reached_as(wanted);
+        let asks_anew = match &spec.settings.ready.probe {
+            Probe::Http { .. } => spec.hosts.canonical != *before,
+            Probe::Notify | Probe::Connect => false,
+        };
+        self.spec = spec;
+        match &mut self.phase {
+            Phase::Probing {
+                process,
+                give_up_at,
+                ..
+            } if asks_anew => {
+                *give_up_at = later(now, probe_patience(&self.spec));
+                out.push(Effect::Probe {
+                    incarnation: process.incarnation,
+                    spec: Arc::clone(&self.spec),
+                });
+            }
+            Phase::Queued { .. }
+            | Phase::Spawning { .. }
+            | Phase::Probing { .. }
+            | Phase::Publishing { .. }
+            | Phase::Ready { .. }
+            | Phase::Draining { .. }
+            | Phase::Stopping { .. }
+            | Phase::Killed { .. } => {}
+        }
     }
 
     /// Learns which generation carries the change it waits for.

@@ -80,9 +80,9 @@ impl Lifecycle {
         }
     }
 
-    /// Where the site is reached: as the newest revision that serves has it, so that a domain moves at
-    /// the moment its new worker answers, and not while the router may still ask the old one; else as
-    /// is wanted.
+    /// Where the site is reached: as the newest revision that serves has it, else as is wanted. The two
+    /// differ only where a worker was told its hosts: then they move at the moment its successor answers,
+    /// and not while the router may still ask the one that knows others.
     pub(super) fn address(&self) -> Option<Arc<Address>> {
         if let Some(instance) = self.newest_serving() {
             return Some(Address::from(&*instance.spec).into());

@@ -1,6 +1,8 @@
 //! Rendering one text: strict, bounded, no escaping.
 
+use std::collections::HashMap;
 use std::io;
+use std::ops::BitOr;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::ValueKind;
@@ -11,6 +13,7 @@ use minijinja::{
 
 use super::names::{self, Scope};
 use crate::diagnostic::{Diagnostic, Place};
+use crate::spec::NamesTold;
 use crate::template::is_literal;
 
 /// Instructions that one text may take: a loop over some thousand hosts, and no endless one.
@@ -43,7 +46,11 @@ impl Bound {
 
 /// The template engine, with a template's texts compiled.
 #[derive(Debug)]
-pub(super) struct Engine(Environment<'static>);
+pub(super) struct Engine {
+    environment: Environment<'static>,
+    /// What the compiled texts tell, by their sources.
+    told: HashMap<String, NamesTold>,
+}
 
 impl Default for Engine {
     fn default() -> Self {
@@ -58,7 +65,10 @@ impl Default for Engine {
         // A namespace lets a loop double a string at every turn; `debug` shows what is in scope.
         environment.remove_global("namespace");
         environment.remove_global("debug");
-        Self(environment)
+        Self {
+            environment,
+            told: HashMap::new(),
+        }
     }
 }
 
@@ -80,14 +90,39 @@ impl Engine {
         }
         // A text is its own name: two equal ones are one.
         let source = text.text.to_owned();
-        self.0
-            .add_template_owned(source.clone(), source)
-            .map_err(|error| explain(&error, text, &Scope::default()))
+        self.environment
+            .add_template_owned(source.clone(), source.clone())
+            .map_err(|error| explain(&error, text, &Scope::default()))?;
+        let told = self.told_by(&source);
+        self.told.insert(source, told);
+        Ok(())
+    }
+
+    /// Which of the site's names a text uses, in whichever branch.
+    pub(super) fn told(&self, text: &str) -> NamesTold {
+        match self.told.get(text) {
+            Some(told) => *told,
+            None => self.told_by(text),
+        }
+    }
+
+    fn told_by(&self, text: &str) -> NamesTold {
+        if is_literal(text) {
+            return NamesTold::default();
+        }
+        // One that can't be compiled is never rendered either.
+        let template = self.environment.template_from_str(text);
+        let names = template.map(|template| template.undeclared_variables(true));
+        names
+            .iter()
+            .flatten()
+            .map(|name| names::told(name))
+            .fold(NamesTold::default(), BitOr::bitor)
     }
 
     /// Finds names in a text that nothing will ever define, in whichever branch they stand.
     pub(super) fn unknown_names(&self, text: Text<'_>, scope: &Scope<'_>) -> Vec<Diagnostic> {
-        let Ok(template) = self.0.get_template(text.text) else {
+        let Ok(template) = self.environment.get_template(text.text) else {
             return Vec::new();
         };
         let mut names: Vec<_> = template.undeclared_variables(true).into_iter().collect();
@@ -111,13 +146,13 @@ impl Engine {
             bytes: Vec::new(),
             bound,
         };
-        let rendered = match self.0.get_template(text.text) {
+        let rendered = match self.environment.get_template(text.text) {
             Ok(template) => template
                 .render_captured_to(values.clone(), &mut out)
                 .map(drop),
             // Only a row's texts were not compiled with the template, and names alone can't grow.
             Err(_) => self
-                .0
+                .environment
                 .render_str(text.text, values.clone())
                 .and_then(|rendered| {
                     let written = io::Write::write_all(&mut out, rendered.as_bytes());

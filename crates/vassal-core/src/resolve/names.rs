@@ -4,6 +4,7 @@ use minijinja::Value;
 
 use super::engine::Text;
 use crate::diagnostic::{Diagnostic, Place, nearest};
+use crate::spec::NamesTold;
 
 /// Every name that templates can use, and its meaning; `NAME` stands for one of the template's own.
 pub const RENDER_NAMES: &[(&str, &str)] = &[
@@ -37,6 +38,19 @@ pub const RENDER_NAMES: &[(&str, &str)] = &[
 
 /// Functions of the engine that templates can call.
 const FUNCTIONS: [&str; 2] = ["range", "dict"];
+
+/// Which of the site's names this one is. `site` as a whole, which a text may take apart in ways that
+/// don't show here, is all of them.
+pub(super) fn told(name: &str) -> NamesTold {
+    let mut parts = name.split('.');
+    let (is_site, member) = (parts.next() == Some("site"), parts.next());
+    let is = |wanted| is_site && member.is_none_or(|member| member == wanted);
+    NamesTold {
+        slug: is("slug"),
+        domain: is("domain"),
+        hosts: is("hosts"),
+    }
+}
 
 /// The names that a certain text can use.
 #[derive(Debug, Clone, Copy, Default)]

@@ -1,6 +1,7 @@
 //! A template made ready: overlays of the configuration laid over it, its texts compiled, its names
 //! checked. Done once; what is left to do for each of its sites is little.
 
+use std::ops::BitOr;
 use std::sync::Arc;
 
 use site_model::Site;
@@ -10,6 +11,7 @@ use super::names::{InstanceScope, Scope};
 use crate::Settings;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::overlay::{self, SiteTables};
+use crate::spec::NamesTold;
 use crate::template::{Draft, Piece};
 
 /// A template that sites can use.
@@ -56,6 +58,12 @@ impl Prepared {
         }
         let missing: Diagnostics = draft.missing_variables().collect();
         missing.or_else_ok(draft)
+    }
+
+    /// Which of a site's names the workers of a draft that was made from this one are told.
+    pub(super) fn told_by(&self, draft: &Draft) -> NamesTold {
+        let told = texts(draft).map(|(text, _)| self.engine.told(text.text));
+        told.fold(NamesTold::default(), BitOr::bitor)
     }
 
     /// The settings of a draft that was made from this one.

@@ -1,20 +1,22 @@
-//! The revision of a specification: a hash over everything that decides how it runs and is reached.
+//! The revision of a specification: a hash over everything that makes its workers what they are.
+//!
+//! Where the site is reached is none of that, unless a worker is told.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use site_model::{AliasKind, QueueBounds, Revision, RunAs};
+use site_model::{QueueBounds, Revision, RunAs, Site};
 
 use super::uwsgi_options;
 use crate::settings::{
     Health, Idle, Instances, Limits, Probe, Ready, Recycle, Restart, Sandbox, Settings, Stop,
 };
-use crate::spec::VassalSpec;
+use crate::spec::{NamesTold, SiteHosts, VassalSpec};
 use crate::template::{Draft, Piece, ReachPieces, VarValue, Word};
 
 /// Raised when the encoding below changes its meaning, or a built-in default becomes another that what
 /// runs can't be told of: each instance is replaced then.
-const ENCODING: u64 = 2;
+const ENCODING: u64 = 3;
 
 /// What holds where nothing is said.
 static UNSAID: LazyLock<Settings> = LazyLock::new(Settings::default);
@@ -33,22 +35,15 @@ pub(super) fn of(spec: &VassalSpec, draft: &Draft) -> Revision {
         settings,
         // What it renders is in the draft.
         recipe: _,
+        told,
         revision: _,
     } = spec;
     let mut encoder = Encoder::default();
     encoder.number(ENCODING);
     encoder.number(site.id.get().cast_unsigned());
-    encoder.text(site.slug.as_str());
     encoder.optional(site.pool.as_deref());
     encoder.number(site.reloads);
-    encoder.text(hosts.canonical.as_str());
-    encoder.list(&hosts.aliases, |encoder, alias| {
-        encoder.text(&alias.pattern.to_string());
-        encoder.text(match alias.kind {
-            AliasKind::Alias => "alias",
-            AliasKind::Redirect => "redirect",
-        });
-    });
+    encoder.names(*told, site, hosts);
     // Only where it changes what runs; what uses it is in the draft.
     if uwsgi_options::are_used(draft) {
         encoder.text(&site.extra_uwsgi_ini);
@@ -119,6 +114,29 @@ impl Encoder {
         for item in items {
             each(self, item);
         }
+    }
+
+    /// The site's names that its workers are told, each under its own, and an empty one after the last.
+    fn names(&mut self, told: NamesTold, site: &Site, hosts: &SiteHosts) {
+        let NamesTold {
+            slug,
+            domain,
+            hosts: all,
+        } = told;
+        if slug {
+            self.text("slug");
+            self.text(site.slug.as_str());
+        }
+        if domain {
+            self.text("domain");
+            self.text(hosts.canonical.as_str());
+        }
+        if all {
+            self.text("hosts");
+            let patterns: Vec<_> = hosts.patterns().collect();
+            self.list(&patterns, |encoder, host| encoder.text(&host.to_string()));
+        }
+        self.text("");
     }
 
     fn piece(&mut self, piece: &Piece) {

@@ -46,6 +46,7 @@ impl Catalog {
             run_as,
             settings,
             recipe: Recipe::new(Arc::clone(prepared)),
+            told: prepared.told_by(&draft),
             revision: Revision::from_bytes([0; 16]),
         };
         let early = Early::new(&spec, &draft, &prepared.engine);

@@ -45,8 +45,8 @@ fn a_new_version_doesn_t_move_it() {
     let set = of_template(&format!("{set}\n{APP}"));
     let revisions = [of_row(""), set].map(|revision| revision.to_string());
     let expected = [
-        "eebc33f21a87c628bdcf11ada1ba0314",
-        "96f1462c52c4cd66b9d97dbd974f878f",
+        "64442e722af69f5619496b450fd20180",
+        "f88b32721e917f0d2504c17e9d7a7d0d",
     ];
     assert_eq!(revisions, expected);
 }
@@ -69,27 +69,15 @@ fn every_field_of_the_row_that_matters_moves_it() {
         ],
         ..input(APP)
     });
-    let alias = |kind| Alias {
-        pattern: "alias.example".parse().unwrap(),
-        kind,
-    };
     let base = site("");
     let changed = |change: fn(&mut Site)| {
         let mut site = base.clone();
         change(&mut site);
         site
     };
-    let with_alias = |kind| Site {
-        aliases: vec![alias(kind)],
-        ..base.clone()
-    };
     let sites = [
         ("nothing", base.clone()),
         ("id", changed(|site| site.id = SiteId::new(13).unwrap())),
-        ("slug", changed(|site| site.slug = "other".parse().unwrap())),
-        ("domain", changed(|site| site.domain = None)),
-        ("alias", with_alias(AliasKind::Alias)),
-        ("kind", with_alias(AliasKind::Redirect)),
         (
             "template",
             changed(|site| site.template = "twin".parse().ok()),
@@ -103,6 +91,98 @@ fn every_field_of_the_row_that_matters_moves_it() {
     ];
     let revisions = sites.map(|(name, site)| (name, revision(&catalog, site)));
     distinct(&revisions);
+}
+
+/// Which changes of a site's names move the revision of a template with this text.
+fn moved_by(text: &str) -> Vec<&'static str> {
+    let catalog = catalog(input(&format!("command = ['x']\n{text}")));
+    moved_by_row(&catalog, "")
+}
+
+fn moved_by_row(catalog: &Catalog, extra_config: &str) -> Vec<&'static str> {
+    let base = site(extra_config);
+    let alias = |kind| Alias {
+        pattern: "alias.example".parse().unwrap(),
+        kind,
+    };
+    let with_alias = |kind| Site {
+        aliases: vec![alias(kind)],
+        ..base.clone()
+    };
+    let slug = "other".parse().unwrap();
+    let changes = [
+        (
+            "slug",
+            Site {
+                slug,
+                ..base.clone()
+            },
+        ),
+        (
+            "domain",
+            Site {
+                domain: "moved.example".parse().ok(),
+                ..base.clone()
+            },
+        ),
+        ("alias", with_alias(AliasKind::Alias)),
+    ];
+    let (redirect, serve) = (AliasKind::Redirect, AliasKind::Alias);
+    let kinds = [redirect, serve].map(|kind| revision(catalog, with_alias(kind)));
+    assert_eq!(kinds[0], kinds[1], "no text can tell the kind of an alias");
+    let before = revision(catalog, base.clone());
+    let moved = changes.map(|(name, site)| (name, revision(catalog, site)));
+    let moved = moved.into_iter().filter(|(_, after)| *after != before);
+    moved.map(|(name, _)| name).collect()
+}
+
+#[test]
+fn the_names_of_a_site_move_it_where_a_text_uses_them() {
+    for (text, expected) in [
+        ("", &[][..]),
+        ("env.A = 'site.domain'", &[]),
+        ("env.A = '{{ site.id }}'", &[]),
+        ("env.A = '{{ site.slug }}'", &["slug"]),
+        ("working_dir = '/srv/{{ site.slug }}'", &["slug"]),
+        ("vars.a = '{{ site.domain }}'", &["domain"]),
+        ("files.a = '{{ site.domain | upper }}'", &["domain"]),
+        ("files.a = '{{ site.hosts[0] }}'", &["domain", "alias"]),
+        (
+            "files.a = '{% for host in site.hosts %}{{ host }} {% endfor %}'",
+            &["domain", "alias"],
+        ),
+        (
+            "files.a = '{% if instance.number > 9 %}{{ site.domain }}{% endif %}'",
+            &["domain"],
+        ),
+        (
+            "files.a = '{% set s = site %}{{ s.domain }}'",
+            &["slug", "domain", "alias"],
+        ),
+        (
+            "env.A = \"{{ site['domain'] }}\"",
+            &["slug", "domain", "alias"],
+        ),
+        ("sandbox.writable = ['/srv/{{ site.domain }}']", &["domain"]),
+    ] {
+        assert_eq!(moved_by(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_row_s_own_text_counts_like_the_template_s() {
+    let catalog = catalog(input("command = ['x']\nvars.a = '{{ site.slug }}'"));
+    for (row, expected) in [
+        ("", &["slug"][..]),
+        ("vars.a = 'x'", &[]),
+        ("vars.a = '{{ site.domain }}'", &["domain"]),
+        (
+            "env.A = '{{ site.hosts[0] }}'",
+            &["slug", "domain", "alias"],
+        ),
+    ] {
+        assert_eq!(moved_by_row(&catalog, row), expected, "{row}");
+    }
 }
 
 fn distinct(revisions: &[(&str, Revision)]) {

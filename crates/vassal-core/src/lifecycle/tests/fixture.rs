@@ -6,7 +6,7 @@ use std::time::Duration;
 use site_model::{Protocol, RejectionReason, Revision, RunAs, Site, SiteId};
 
 use crate::settings::{Instances, Probe, Ready, Recycle, Restart, Settings, Stop, StopSignal};
-use crate::spec::Recipe;
+use crate::spec::{NamesTold, Recipe};
 use crate::{Address, ListenMode, SiteHosts, VassalSpec, Want};
 
 pub(crate) const READY_TIMEOUT: Duration = Duration::from_mins(1);
@@ -47,6 +47,11 @@ pub(crate) fn spec(id: i64, revision: u8, instances: u32) -> Arc<VassalSpec> {
         run_as: RunAs::Auto,
         settings: Arc::new(settings(instances)),
         recipe: Recipe::default(),
+        // Their hosts have the revision in them.
+        told: NamesTold {
+            hosts: true,
+            ..NamesTold::default()
+        },
         revision: Revision::from_bytes([revision; 16]),
     })
 }
@@ -62,6 +67,15 @@ pub(crate) fn sleepy(id: i64, revision: u8, instances: u32) -> Arc<VassalSpec> {
 pub(crate) fn surging(spec: &VassalSpec, max_surge: u32) -> Arc<VassalSpec> {
     let mut spec = spec.clone();
     Arc::make_mut(&mut spec.settings).instances.max_surge = max_surge;
+    Arc::new(spec)
+}
+
+/// The same, reached at this host, of which its workers are told nothing, and asked for a page there.
+pub(crate) fn reached_at(spec: &VassalSpec, host: &str) -> Arc<VassalSpec> {
+    let mut spec = spec.clone();
+    spec.told = NamesTold::default();
+    spec.hosts.canonical = host.parse().unwrap();
+    Arc::make_mut(&mut spec.settings).ready.probe = Settings::default().ready.probe;
     Arc::new(spec)
 }
 

@@ -3,6 +3,7 @@
 mod adoption;
 mod checkup;
 pub(crate) mod fixture;
+mod hosts;
 mod scaling;
 mod simulation;
 mod sleep;

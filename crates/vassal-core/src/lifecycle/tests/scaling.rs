@@ -80,5 +80,12 @@ fn as_many_are_replaced_as_the_load_wants() {
     let done = "clean 1, ask 4 to replace, return 3";
     assert_eq!(story.hear("exit 1"), done);
     let mut story = full(&["load 5 0 0", "want 2 scaled"]);
-    assert_eq!(story.hear("after 60"), "publish 2+3", "one was too many");
+    let one_too_many = "return 3, publish 2+3";
+    assert_eq!(
+        story.hear("after 60"),
+        one_too_many,
+        "and its end comes first"
+    );
+    story.hear_all(&["acked 5", "idle 1"]);
+    assert_eq!(story.hear("exit 1"), "clean 1, ask 4 to replace");
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `want R`, `want R xN`, `disable`, `reject`, `remove`, `reload` | revision `R`, with `N` instances |
 //! | `want R xN surge M` | revision `R`, with `N` instances, `M` more while they are replaced |
+//! | `want R at H`, `want R at H probed` | revision `R`, whose workers aren't told that its host is `H` |
 //! | `want R sleepy` | revision `R`, that sleeps after a minute without a request |
 //! | `want R scaled` | revision `R`, with one instance to three for two requests each |
 //! | `want R recycled xN`, `memory I M` | revision `R`, worn out by 100 requests, 100 MiB, or in an hour |
@@ -26,7 +27,8 @@ use std::time::{Duration, Instant, SystemTime};
 use site_model::{Generation, Incarnation, Service, Unavailable};
 
 use super::fixture::{
-    disabled, probed, recycled, rejected, scaled, site_id, sleepy, spec, surging, watched,
+    disabled, probed, reached_at, recycled, rejected, scaled, site_id, sleepy, spec, surging,
+    watched,
 };
 use crate::lifecycle::{
     Effect, Event, Haste, Inheritance, InheritedInstance, InstanceLoad, Lifecycle, Load, Process,
@@ -187,7 +189,7 @@ impl Story {
                 let revision = &spec.revision.to_string()[..2];
                 format!("spawn {incarnation} as #{number} of {revision}")
             }
-            Effect::Probe { incarnation, .. } => format!("probe {incarnation}"),
+            Effect::Probe { incarnation, spec } => format!("probe {incarnation}{}", at(spec)),
             Effect::Publish(route) => {
                 self.published();
                 format!("publish {}", service(&route.service))
@@ -197,7 +199,7 @@ impl Story {
                 "withdraw".to_owned()
             }
             Effect::AwaitIdle(incarnation) => format!("await idle {incarnation}"),
-            Effect::Check { incarnation, .. } => format!("check {incarnation}"),
+            Effect::Check { incarnation, spec } => format!("check {incarnation}{}", at(spec)),
             Effect::Look(incarnation) => format!("look {incarnation}"),
             Effect::LetGoOn(incarnation) => format!("let {incarnation} go on"),
             Effect::Measure(incarnation) => format!("measure {incarnation}"),
@@ -205,6 +207,13 @@ impl Story {
             Effect::Kill(incarnation) => format!("kill {incarnation}"),
             Effect::Remove(incarnation) => format!("clean {incarnation}"),
         }
+    }
+
+    /// Where the router is told that it is reached.
+    pub(super) fn host(&self) -> String {
+        let route = self.life.as_ref().unwrap().route().unwrap();
+        assert_eq!(route.canonical.to_string(), route.hosts[0].0.to_string());
+        route.canonical.to_string()
     }
 
     fn looked(&mut self, incarnation: Incarnation) -> String {
@@ -222,6 +231,15 @@ impl Story {
         let (life, effects) = life.on(Event::Published(self.generation), self.now);
         assert!(effects.is_empty(), "{effects:?}");
         self.life = Some(life);
+    }
+}
+
+/// The host that a worker is asked for, where it isn't told of it.
+fn at(spec: &VassalSpec) -> String {
+    if spec.told.hosts {
+        String::new()
+    } else {
+        format!(" at {}", spec.hosts.canonical)
     }
 }
 
@@ -316,6 +334,8 @@ fn want(revision: u8, more: &[&str]) -> Event {
     let an_hour = Duration::from_hours(1);
     Event::Wanted(Want::Run(match *more {
         [] => spec(1, revision, 1),
+        ["at", host] => reached_at(&spec(1, revision, 1), host),
+        ["at", host, "probed"] => reached_at(&probed(1, revision, 1), host),
         ["sleepy"] => sleepy(1, revision, 1),
         ["scaled"] => scaled(1, revision, 1),
         ["recycled", number] => recycled(1, revision, count(number), an_hour),

@@ -8,15 +8,18 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{catch_unwind, resume_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use imbl::OrdMap;
 use site_model::{InstanceState, InstanceStatus, Service, SiteId, SiteState};
 
 use self::world::{Motion, State, Trace, World};
-use super::fixture::{disabled, recycled, rejected, scaled, site_id, sleepy, surging, watched};
+use super::fixture::{
+    disabled, reached_at, recycled, rejected, scaled, site_id, sleepy, surging, watched,
+};
 use crate::lifecycle::{Effect, Event, Haste};
-use crate::{Action, ExitReason, Lifecycle, Want, plan};
+use crate::{Action, ExitReason, Lifecycle, VassalSpec, Want, plan};
 
 const SEEDS: u64 = 1_000;
 const STEPS: usize = 120;
@@ -40,6 +43,7 @@ struct House {
     /// When somebody last asked something of a site, or killed one of its processes.
     disturbed: BTreeMap<SiteId, std::time::Instant>,
     next_revision: u8,
+    hosts: fastrand::Rng,
 }
 
 #[test]
@@ -80,6 +84,7 @@ impl House {
             resting: BTreeSet::new(),
             disturbed: BTreeMap::new(),
             next_revision: 0,
+            hosts: fastrand::Rng::with_seed(seed),
         }
     }
 
@@ -124,9 +129,15 @@ impl House {
         Want::Run(match id.get() {
             1 if revision.is_multiple_of(4) => recycled(1, revision, instances, Duration::ZERO),
             1 => watched(1, revision, instances),
-            2 => surging(&scaled(2, revision, instances), MOST_SURGE),
+            2 => self.at_some_host(&surging(&scaled(2, revision, instances), MOST_SURGE)),
             id => surging(&sleepy(id, revision, instances), instances.min(MOST_SURGE)),
         })
+    }
+
+    /// Of which its workers are told nothing.
+    fn at_some_host(&mut self, spec: &VassalSpec) -> Arc<VassalSpec> {
+        let host = self.hosts.choice(["a.example", "b.example"]).unwrap();
+        reached_at(spec, host)
     }
 
     fn visit(&mut self, id: SiteId) {
@@ -303,9 +314,23 @@ impl House {
             self.check_rate(id);
         }
         self.lives.values().for_each(check_view);
+        self.check_hosts();
         for life in self.lives.values() {
             let due = life.deadline().is_some_and(|at| at <= self.world.now);
             assert!(!due, "what is due was done, and is due: {life:?}");
+        }
+    }
+
+    /// Where no worker is told of its hosts, they are those of the row as soon as it is told.
+    fn check_hosts(&self) {
+        for (id, life) in &self.lives {
+            let Some(Want::Run(spec)) = self.told.get(id) else {
+                continue;
+            };
+            if !spec.told.hosts {
+                let route = life.route().unwrap();
+                assert_eq!(route.canonical, spec.hosts.canonical, "{id}: {life:?}");
+            }
         }
     }
 
