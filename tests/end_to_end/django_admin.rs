@@ -3,7 +3,7 @@
 
 use hyper::StatusCode;
 use support::desk::{Application, FIRST, MULTISITE, MULTISITE_PLUS};
-use support::django::ADMIN_PASSWORD;
+use support::django::{ADMIN_PASSWORD, Django};
 use support::processes::Process;
 use support::{Browser, Desk, PATIENCE, eventually};
 
@@ -15,7 +15,7 @@ struct Editor {
 
 impl Editor {
     async fn open(template: &str, applications: &[Application]) -> Self {
-        let desk = Desk::open(template, applications).await;
+        let desk = Desk::open(Django::Newest, template, applications).await;
         desk.house.page(FIRST).await;
         let browser = Browser::open(&desk.house.place).await;
         let editor = Self { desk, browser };

@@ -3,13 +3,25 @@
 
 use serde_json::Value;
 use support::desk::{FIRST, MULTISITE};
+use support::django::Django;
 use support::{Desk, Load, PATIENCE, eventually};
 
 #[tokio::test]
 async fn what_django_s_orm_commits_answers_through_the_router() {
-    let desk = Desk::open("gunicorn", &[MULTISITE]).await;
+    what_the_orm_commits_answers(Django::Newest).await;
+}
+
+#[tokio::test]
+async fn what_the_orm_of_django_4_2_commits_answers_too() {
+    what_the_orm_commits_answers(Django::V4_2).await;
+}
+
+async fn what_the_orm_commits_answers(django: Django) {
+    let desk = Desk::open(django, "gunicorn", &[MULTISITE]).await;
     let house = &desk.house;
-    assert_eq!(house.page(FIRST).await["site_id"], 1);
+    let page = house.page(FIRST).await;
+    assert_eq!(page["site_id"], 1);
+    assert!(django.is(&page["django"]), "{page}");
     let red = desk.instance("red-example").await;
 
     desk.orm("Site.objects.create(domain='green.example', name='green')");
@@ -56,7 +68,7 @@ async fn what_django_s_orm_commits_answers_through_the_router() {
 
 #[tokio::test]
 async fn the_source_is_explained_row_by_row() {
-    let desk = Desk::open("gunicorn", &[MULTISITE]).await;
+    let desk = Desk::open(Django::Newest, "gunicorn", &[MULTISITE]).await;
     desk.orm("Site.objects.create(domain='no host', name='wrong')");
     let outcome = desk
         .house

@@ -2,7 +2,7 @@
 //! page, which no signal of the ORM would tell of.
 
 use serde_json::{Value, json};
-use support::django::Project;
+use support::django::{Django, Project};
 use support::{House, PATIENCE, eventually};
 
 const HOST: &str = "red.example";
@@ -15,9 +15,18 @@ const WATCHES: [&str; 2] = [
 
 #[tokio::test]
 async fn whatever_changes_a_post_purges_its_page_and_a_rollback_purges_none() {
+    changes_purge(Django::Newest).await;
+}
+
+#[tokio::test]
+async fn whatever_changes_a_post_of_django_4_2_purges_its_page_too() {
+    changes_purge(Django::V4_2).await;
+}
+
+async fn changes_purge(django: Django) {
     let house = House::open().await;
     let applications = house.postgres.let_applications_in().await;
-    let project = Project::populate(&house, "django", applications, &[HOST]);
+    let project = Project::populate_with(django, &house, "django", applications, &[HOST]);
     project.run_module("blog.write", "fill");
     for watch in WATCHES {
         house.sql(watch, &[]).await;
@@ -26,7 +35,8 @@ async fn whatever_changes_a_post_purges_its_page_and_a_rollback_purges_none() {
     let until_purged = "UPDATE emperor.sites SET extra_config = extra_config || $2 WHERE id = $1";
     let cache = "\n[cache]\nmode = 'until-purged'\n";
     house.sql(until_purged, &[&site, &cache]).await;
-    house.page(HOST).await;
+    let page = house.page(HOST).await;
+    assert!(django.is(&page["django"]), "{page}");
     for (how, slug, title, labels) in [
         ("roll_back", "one", json!("first"), json!([])),
         ("save", "one", json!("saved"), json!([])),

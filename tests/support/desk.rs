@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::django::Django;
 use crate::house::table;
 use crate::postgres::{APPLICATION_ROLE, DATABASE, Postgres, ROLE};
 use crate::{House, Place, django, program};
@@ -18,6 +19,20 @@ pub struct Desk {
     /// What serves them.
     pub house: House,
     folder: PathBuf,
+    django: Django,
+    applications: String,
+}
+
+/// The project with its tables, and nobody who serves it yet.
+#[derive(Debug)]
+pub struct Unserved {
+    /// The database that the tables are in. It ends before its place.
+    pub postgres: Postgres,
+    /// Where all of it lies.
+    pub place: Place,
+    /// Where the project does.
+    pub folder: PathBuf,
+    django: Django,
     applications: String,
 }
 
@@ -39,9 +54,9 @@ pub const MULTISITE_PLUS: Application = Application {
     table: "django_multisite_plus_site",
 };
 
-impl Desk {
-    /// Makes the tables and [`FIRST`]; every site is run by that template.
-    pub async fn open(template: &str, applications: &[Application]) -> Self {
+impl Unserved {
+    /// Makes the tables, with [`FIRST`] as their only site.
+    pub async fn populate(django: Django, applications: &[Application]) -> Self {
         let place = Place::new();
         let postgres = Postgres::start(&place).await;
         postgres.make_application_database().await;
@@ -55,22 +70,59 @@ impl Desk {
             &["manage.py", "migrate", "--verbosity=0"][..],
             &["-m", "house.populate"],
         ] {
-            run(&folder, &postgres, &names, arguments);
+            run(django, &folder, &postgres, &names, arguments);
         }
-        for read in applications
-            .iter()
-            .map(|app| app.table)
-            .chain(["django_site"])
-        {
+        let tables = applications.iter().map(|app| app.table);
+        for read in tables.chain(["django_site"]) {
             let grant = format!("GRANT SELECT, TRIGGER ON {read} TO {ROLE}");
             admin.batch_execute(&grant).await.unwrap();
         }
-        let more = served(&folder, &postgres, &names, template);
         Self {
-            house: House::open_on(place, postgres, "source = \"django\"", &more).await,
+            postgres,
+            place,
             folder,
+            django,
             applications: names,
         }
+    }
+
+    /// How every site of the project is run by that template, as the end of a configuration.
+    pub fn run_by(&self, template: &str) -> String {
+        let environment = self.environment();
+        let environment: Vec<_> = environment
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let variables = format!("templates.{template}.vars");
+        format!("[vassal]\ntemplate = \"{template}\"\n")
+            + &table("vassal.env", &environment)
+            + &django::served_by(&variables, template, self.django, &self.folder)
+    }
+
+    /// What a worker of the project has to have in its environment, besides its `SITE_ID`.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let mut environment = django::connection(&self.postgres, DATABASE).to_vec();
+        environment.push(("APPLICATIONS", self.applications.clone()));
+        environment
+    }
+
+    /// Has its sites served, with that end of a configuration.
+    pub async fn served(self, more: &str) -> Desk {
+        Desk {
+            house: House::open_on(self.place, self.postgres, "source = \"django\"", more).await,
+            folder: self.folder,
+            django: self.django,
+            applications: self.applications,
+        }
+    }
+}
+
+impl Desk {
+    /// Makes the tables and [`FIRST`]; every site is run by that template.
+    pub async fn open(django: Django, template: &str, applications: &[Application]) -> Self {
+        let project = Unserved::populate(django, applications).await;
+        let more = project.run_by(template);
+        project.served(&more).await
     }
 
     /// Runs statements of Django's ORM.
@@ -81,7 +133,13 @@ impl Desk {
         );
         let arguments = ["manage.py", "shell", "--command", &script];
         let postgres = &self.house.postgres;
-        run(&self.folder, postgres, &self.applications, &arguments);
+        let Self {
+            django,
+            folder,
+            applications,
+            ..
+        } = self;
+        run(*django, folder, postgres, applications, &arguments);
     }
 
     /// The only instance of a site, once it is ready.
@@ -96,22 +154,8 @@ impl Desk {
     }
 }
 
-fn run(folder: &Path, postgres: &Postgres, applications: &str, arguments: &[&str]) {
-    let mut command = django::interpreter(folder, postgres, DATABASE);
+fn run(django: Django, folder: &Path, postgres: &Postgres, applications: &str, arguments: &[&str]) {
+    let mut command = django::interpreter(django, folder, postgres, DATABASE);
     command.args(arguments).env("DOMAINS", FIRST);
     program::run(command.env("APPLICATIONS", applications));
-}
-
-/// How every site of the project is run.
-fn served(folder: &Path, postgres: &Postgres, applications: &str, template: &str) -> String {
-    let connection = django::connection(postgres, DATABASE);
-    let connection = connection.each_ref();
-    let mut environment = connection
-        .map(|(name, value)| (*name, value.as_str()))
-        .to_vec();
-    environment.push(("APPLICATIONS", applications));
-    let variables = format!("templates.{template}.vars");
-    format!("[vassal]\ntemplate = \"{template}\"\n")
-        + &table("vassal.env", &environment)
-        + &django::served_by(&variables, template, folder)
 }

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hyper::StatusCode;
+use serde_json::Value;
 
 use crate::client::form;
 use crate::house::table;
-use crate::place::python;
+use crate::place::{python, python_with_django_4_2};
 use crate::postgres::{APPLICATION_PASSWORD, APPLICATION_ROLE};
 use crate::{Answer, House, Postgres, Row, program};
 
@@ -17,9 +18,35 @@ pub const ADMIN_PASSWORD: &str = "open-sesame";
 /// Where a person without a session is sent.
 const LOGIN: &str = "/admin/login/?next=/admin/";
 
+/// Which Django a project is run with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Django {
+    /// The oldest that is tried.
+    V4_2,
+    /// The one of most tests.
+    Newest,
+}
+
+impl Django {
+    /// The Python that has it, with a gunicorn.
+    pub fn python(self) -> PathBuf {
+        match self {
+            Self::V4_2 => python_with_django_4_2(),
+            Self::Newest => python(),
+        }
+    }
+
+    /// Whether it is the one that a page tells.
+    pub fn is(self, version: &Value) -> bool {
+        let version = version.as_str().unwrap();
+        version.starts_with("4.2.") == (self == Self::V4_2)
+    }
+}
+
 /// A project, with its tables in a database of the house's server.
 #[derive(Debug)]
 pub struct Project<'a> {
+    django: Django,
     house: &'a House,
     folder: PathBuf,
     database: &'static str,
@@ -34,7 +61,19 @@ impl<'a> Project<'a> {
         database: &'static str,
         domains: &[&str],
     ) -> Self {
+        Self::populate_with(Django::Newest, house, fixture, database, domains)
+    }
+
+    /// The same with that Django.
+    pub fn populate_with(
+        django: Django,
+        house: &'a House,
+        fixture: &str,
+        database: &'static str,
+        domains: &[&str],
+    ) -> Self {
         let project = Self {
+            django,
             house,
             folder: house.place.fixture(fixture),
             database,
@@ -51,7 +90,12 @@ impl<'a> Project<'a> {
     }
 
     fn run(&self, arguments: &[&str], domains: &str) {
-        let mut command = interpreter(&self.folder, &self.house.postgres, self.database);
+        let mut command = interpreter(
+            self.django,
+            &self.folder,
+            &self.house.postgres,
+            self.database,
+        );
         program::run(command.args(arguments).env("DOMAINS", domains));
     }
 
@@ -61,7 +105,8 @@ impl<'a> Project<'a> {
         let connection = connection(&self.house.postgres, self.database);
         let connection = connection.each_ref();
         let connection = connection.map(|(name, value)| (*name, value.as_str()));
-        let overlay = served_by("vars", template, &self.folder) + &table("env", &connection);
+        let overlay =
+            served_by("vars", template, self.django, &self.folder) + &table("env", &connection);
         self.house.insert(&Row::new(slug, template, &overlay)).await
     }
 
@@ -97,8 +142,8 @@ impl<'a> Project<'a> {
 }
 
 /// Python in a project's folder, for a command of the project's.
-pub fn interpreter(project: &Path, postgres: &Postgres, database: &str) -> Command {
-    let mut command = program::command(python());
+pub fn interpreter(django: Django, project: &Path, postgres: &Postgres, database: &str) -> Command {
+    let mut command = program::command(django.python());
     command
         .current_dir(project)
         .env("SITE_ID", "1")
@@ -124,8 +169,8 @@ fn hidden_token(page: &str) -> &str {
 }
 
 /// A table with the variables of a template, for a project in that folder.
-pub(crate) fn served_by(name: &str, template: &str, project: &Path) -> String {
-    let python = python();
+pub(crate) fn served_by(name: &str, template: &str, django: Django, project: &Path) -> String {
+    let python = django.python();
     let uwsgi = python.with_file_name("uwsgi");
     let application = "house.wsgi:application";
     let interpreter = ("python", python.to_str().unwrap());

@@ -164,6 +164,11 @@ pub fn python() -> PathBuf {
     provisioned("EMPEROR_TEST_PYTHON")
 }
 
+/// The Python with Django 4.2.
+pub fn python_with_django_4_2() -> PathBuf {
+    provisioned("EMPEROR_TEST_PYTHON_DJANGO_4_2")
+}
+
 /// node.
 pub fn node() -> PathBuf {
     provisioned("EMPEROR_TEST_NODE")

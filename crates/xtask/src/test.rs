@@ -41,6 +41,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), Ta
     }
     test.args(&arguments.cargo_test);
     test.env(provision::PYTHON_VARIABLE, &fixtures.python);
+    test.env(provision::DJANGO_4_2_VARIABLE, &fixtures.django_4_2);
     test.env(provision::NODE_VARIABLE, &fixtures.node);
     Ok(shell::run(&mut test)?)
 }

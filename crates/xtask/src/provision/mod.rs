@@ -19,6 +19,8 @@ pub(crate) use needs::Need;
 
 /// The Python of the test environment, as the tests find it.
 pub(crate) const PYTHON_VARIABLE: &str = "EMPEROR_TEST_PYTHON";
+/// The Python that has Django 4.2, as the tests find it.
+pub(crate) const DJANGO_4_2_VARIABLE: &str = "EMPEROR_TEST_PYTHON_DJANGO_4_2";
 /// The node program, as the tests find it.
 pub(crate) const NODE_VARIABLE: &str = "EMPEROR_TEST_NODE";
 
@@ -56,6 +58,8 @@ pub(crate) enum ProvisionError {
 pub(crate) struct Fixtures {
     /// A Python with gunicorn, uWSGI, uvicorn, granian and Django.
     pub(crate) python: PathBuf,
+    /// A Python with gunicorn and Django 4.2.
+    pub(crate) django_4_2: PathBuf,
     /// node.
     pub(crate) node: PathBuf,
 }
@@ -83,7 +87,8 @@ pub(crate) fn for_tests(workspace: &Workspace) -> Result<Fixtures, ProvisionErro
     ])?;
     for_packages()?;
     Ok(Fixtures {
-        python: python::environment(workspace)?,
+        python: python::environment(workspace, python::NEWEST)?,
+        django_4_2: python::environment(workspace, python::DJANGO_4_2)?,
         node: needs::on_system_path("node").expect("it was required above"),
     })
 }

@@ -1,4 +1,4 @@
-//! The Python environment of the tests: pinned versions, in a folder that workers can enter.
+//! The Python environments of the tests: pinned versions, in folders that workers can enter.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -11,22 +11,46 @@ use crate::progress::say;
 use crate::shell;
 use crate::workspace::Workspace;
 
-const REQUIREMENTS: &str = "tests/fixtures/python/requirements.txt";
+/// One of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Environment {
+    folder: &'static str,
+    requirements: &'static str,
+    holds: &'static str,
+}
+
+/// What most tests use.
+pub(super) const NEWEST: Environment = Environment {
+    folder: "test-python",
+    requirements: "tests/fixtures/python/requirements.txt",
+    holds: "gunicorn, uWSGI, uvicorn, granian, Django and django CMS",
+};
+/// For those that are run with the oldest Django that is tried, too.
+pub(super) const DJANGO_4_2: Environment = Environment {
+    folder: "test-python-django-4.2",
+    requirements: "tests/fixtures/python/requirements-django-4.2.txt",
+    holds: "gunicorn and Django 4.2",
+};
+
 /// Written last, so that an environment that was left half made is made again.
 const STAMP: &str = ".requirements.txt";
 
-/// The interpreter of an environment that holds what `requirements.txt` names.
-pub(super) fn environment(workspace: &Workspace) -> Result<PathBuf, ProvisionError> {
-    let requirements_file = workspace.path(REQUIREMENTS);
+/// The interpreter of an environment that holds what its requirements name.
+pub(super) fn environment(
+    workspace: &Workspace,
+    wanted: Environment,
+) -> Result<PathBuf, ProvisionError> {
+    let requirements_file = workspace.path(wanted.requirements);
     let requirements = read(&requirements_file)?;
-    let folder = place(workspace)?;
+    let folder = place(workspace, wanted.folder)?;
     let python = folder.join("bin/python");
     if fs::read_to_string(folder.join(STAMP)).is_ok_and(|made_from| made_from == requirements) {
         return Ok(python);
     }
-    say(
-        "Making a Python environment with gunicorn, uWSGI, uvicorn, granian, Django and django CMS",
-    );
+    say(&format!(
+        "Making a Python environment with {}",
+        wanted.holds
+    ));
     let mut make = shell::command(SYSTEM_PYTHON);
     shell::run(make.args(["-m", "venv", "--clear"]).arg(&folder))?;
     let mut install = shell::command(&python);
@@ -52,12 +76,12 @@ pub(super) fn is_root() -> Result<bool, ProvisionError> {
 
 /// Below `target`, unless it lies where other users can't enter (root's home, say) and workers will
 /// be other users: then in `/var/tmp`, which survives a reboot.
-fn place(workspace: &Workspace) -> Result<PathBuf, ProvisionError> {
-    let usual = workspace.target.join("test-python");
+fn place(workspace: &Workspace, name: &str) -> Result<PathBuf, ProvisionError> {
+    let usual = workspace.target.join(name);
     if !is_root()? || enterable_by_all(&workspace.target) {
         return Ok(usual);
     }
-    let shared = PathBuf::from("/var/tmp/emperor-test-python");
+    let shared = PathBuf::from(format!("/var/tmp/emperor-{name}"));
     match fs::DirBuilder::new().mode(0o755).create(&shared) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             return Err(file(&shared)(error));
