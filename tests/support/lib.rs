@@ -10,6 +10,7 @@
 //! | [`django`] | Django projects, and what a person does in their admin |
 //! | [`desk`] | a Django project that the emperor reads its sites from |
 //! | [`browser`] | a person at a browser |
+//! | [`density`] | many sites of one Django project, under several supervisors |
 //! | [`paper`] | a site whose pages are rows of a watched table |
 //! | [`machine`] | a machine that a real systemd runs |
 //! | [`load`] | requests that go on while something happens |
@@ -30,6 +31,7 @@
 pub mod browser;
 pub mod chaos;
 pub mod client;
+pub mod density;
 pub mod desk;
 pub mod django;
 pub mod emperor;

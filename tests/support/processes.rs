@@ -161,6 +161,22 @@ impl Process {
         found
     }
 
+    /// It, and everything below it.
+    pub fn tree(self) -> Vec<Self> {
+        let parents: Vec<_> = Self::all()
+            .into_iter()
+            .filter_map(|process| Some((process, process.status_line("PPid:")?)))
+            .collect();
+        let mut tree = vec![self];
+        let mut next = 0;
+        while let Some(parent) = tree.get(next).map(|process| process.0.to_string()) {
+            let children = parents.iter().filter(|(_, above)| *above == parent);
+            tree.extend(children.map(|(process, _)| *process));
+            next += 1;
+        }
+        tree
+    }
+
     /// Sends it a signal; one that is gone is left in peace.
     pub fn signal(self, signal: Signal) {
         let _gone = kill(Pid::from_raw(self.0), signal);

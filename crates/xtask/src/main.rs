@@ -64,6 +64,8 @@ enum TaskError {
     Fuzz(#[from] fuzz::FuzzError),
     #[error(transparent)]
     RouterBench(#[from] bench::RouterBenchError),
+    #[error(transparent)]
+    Document(#[from] bench::DocumentError),
 }
 
 fn main() -> ExitCode {

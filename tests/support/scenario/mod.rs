@@ -61,6 +61,19 @@ pub async fn all_ready(house: &House, count: usize) -> Value {
     .await
 }
 
+/// Waits until that many sites are in a state.
+pub async fn all_in(house: &House, state: &str, count: usize) {
+    eventually(&format!("{count} sites {state}"), MANY, async || {
+        let status = house.emperor.status().await;
+        let sites = status["sites"].as_array().unwrap().iter();
+        let there = sites.filter(|site| site["state"] == state).count();
+        (there == count)
+            .then_some(())
+            .ok_or_else(|| format!("{there} are"))
+    })
+    .await;
+}
+
 fn is_at_rest(site: &Value) -> bool {
     let instances = site["instances"].as_array().unwrap();
     site["state"] == "ready"

@@ -1,16 +1,23 @@
 //! `cargo xtask bench`: measurements, not tests. Each prints a table; none has a bound that fails.
 
+mod density;
 mod document;
 mod purge;
 mod router;
 mod spawn;
 mod supervision;
 
+use std::path::PathBuf;
+use std::process::Command;
+
 use clap::Subcommand;
 
 use crate::TaskError;
-use crate::workspace::Workspace;
+use crate::progress::say;
+use crate::shell::{self, CommandError};
+use crate::workspace::{Profile, Workspace};
 
+pub(crate) use document::DocumentError;
 pub(crate) use router::RouterBenchError;
 
 /// What can be measured.
@@ -29,6 +36,8 @@ pub(crate) enum Arguments {
     Spawn(spawn::Arguments),
     /// From a commit to the next visitor's page, and what watching a table costs the database
     Purge(purge::Arguments),
+    /// Many sites of one Django project: memory, wake-ups, requests, beside uWSGI's emperor
+    Density(density::Arguments),
     /// What happens by the thousands: kills, cold starts, a crash storm, an update of every row
     Supervision(supervision::Arguments),
 }
@@ -42,6 +51,26 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), Ta
         Arguments::HttpCache(arguments) => Ok(router::http_cache::run(workspace, arguments)?),
         Arguments::Spawn(arguments) => spawn::run(workspace, arguments),
         Arguments::Purge(arguments) => purge::run(workspace, arguments),
+        Arguments::Density(arguments) => density::run(workspace, arguments),
         Arguments::Supervision(arguments) => supervision::run(workspace, arguments),
+    }
+}
+
+/// Measurements that are programs of the end-to-end package, which knows how to start a PostgreSQL and
+/// an emperor: built, optimised like the programs that they start.
+#[derive(Debug)]
+struct Measurements(PathBuf);
+
+impl Measurements {
+    fn build(workspace: &Workspace) -> Result<Self, CommandError> {
+        say("Building optimised programs");
+        Ok(Self(workspace.build_all(Profile::Release)?))
+    }
+
+    fn command(&self, name: &str) -> Command {
+        let mut measurement = shell::command(self.0.join(name));
+        // What an operator has; the debug log of ten thousand rows would be measured otherwise.
+        measurement.env("EMPEROR_LOG", "info");
+        measurement
     }
 }

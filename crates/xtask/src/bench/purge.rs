@@ -1,12 +1,10 @@
 //! `cargo xtask bench purge`: how soon a commit is a purge, whether anybody sees an older page, and
 //! what it costs the database.
-//!
-//! The measurement itself is a program of the end-to-end package, as that of `spawn` is.
 
 use clap::Args;
 
-use crate::progress::say;
-use crate::workspace::{Profile, Workspace};
+use super::Measurements;
+use crate::workspace::Workspace;
 use crate::{TaskError, provision, shell};
 
 /// What can be said to it.
@@ -20,8 +18,7 @@ pub(crate) struct Arguments {
 /// Builds and runs it.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), TaskError> {
     provision::for_quickstart()?;
-    say("Building optimised programs");
-    let programs = workspace.build_all(Profile::Release)?;
+    let measurements = Measurements::build(workspace)?;
     // As fast as it goes, at a pace that leaves the processors time, and the price.
     let whole = ["race", "race --rate 200 --pause 2", "cost"];
     let whole = whole.map(|words| words.split(' ').map(str::to_owned).collect());
@@ -32,8 +29,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), Ta
         &given
     };
     for measurement in runs {
-        let mut bench = shell::command(programs.join("bench-purge"));
-        bench.env("EMPEROR_LOG", "info");
+        let mut bench = measurements.command("bench-purge");
         shell::run(bench.args(measurement))?;
     }
     Ok(())

@@ -1,12 +1,9 @@
 //! `cargo xtask bench spawn`: how long a row takes to become a process.
-//!
-//! The measurement itself is a program of the end-to-end package, which knows how to start a
-//! PostgreSQL and an emperor; here it is built, optimised like the programs that it starts.
 
 use clap::Args;
 
-use crate::progress::say;
-use crate::workspace::{Profile, Workspace};
+use super::Measurements;
+use crate::workspace::Workspace;
 use crate::{TaskError, provision, shell};
 
 /// What can be said to it.
@@ -23,12 +20,7 @@ pub(crate) struct Arguments {
 /// Builds and runs it.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), TaskError> {
     provision::for_quickstart()?;
-    say("Building optimised programs");
-    let programs = workspace.build_programs(Profile::Release)?;
-    // The measurement and the worker that it starts.
-    let mut build = workspace.cargo("build");
-    shell::run(build.args(["--release", "-p", "end-to-end", "--bins"]))?;
-    let mut bench = shell::command(programs.join("bench-spawn"));
+    let mut bench = Measurements::build(workspace)?.command("bench-spawn");
     bench.arg(arguments.rows.to_string());
     if let Some(nofile) = arguments.nofile {
         bench.arg(nofile.to_string());

@@ -1,11 +1,9 @@
 //! `cargo xtask bench supervision`: what happens by the thousands, and how soon it is dealt with.
-//!
-//! The measurement itself is a program of the end-to-end package, as that of `spawn` is.
 
 use clap::Args;
 
-use crate::progress::say;
-use crate::workspace::{Profile, Workspace};
+use super::Measurements;
+use crate::workspace::Workspace;
 use crate::{TaskError, provision, shell};
 
 /// What can be said to it.
@@ -24,10 +22,6 @@ pub(crate) struct Arguments {
 /// Builds and runs it.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), TaskError> {
     provision::for_quickstart()?;
-    say("Building optimised programs");
-    let programs = workspace.build_all(Profile::Release)?;
-    let mut bench = shell::command(programs.join("bench-supervision"));
-    // What an operator has; the debug log of ten thousand rows would be measured otherwise.
-    bench.env("EMPEROR_LOG", "info");
+    let mut bench = Measurements::build(workspace)?.command("bench-supervision");
     Ok(shell::run(bench.args(&arguments.measurement))?)
 }

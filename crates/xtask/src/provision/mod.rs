@@ -93,6 +93,19 @@ pub(crate) fn for_tests(workspace: &Workspace) -> Result<Fixtures, ProvisionErro
     })
 }
 
+/// For many sites of one Django project under several supervisors. Returns the Python that has it.
+pub(crate) fn for_density(workspace: &Workspace) -> Result<PathBuf, ProvisionError> {
+    apt::require(&[
+        Need::PostgreSql,
+        Need::Python,
+        Need::PythonVenv,
+        Need::PythonHeaders,
+        Need::CCompiler,
+        Need::UwsgiEmperor,
+    ])?;
+    python::environment(workspace, python::NEWEST)
+}
+
 /// For `cargo deny`.
 pub(crate) fn for_deny() -> Result<(), ProvisionError> {
     cargo_tool::require("deny", "cargo-deny")

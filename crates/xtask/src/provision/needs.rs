@@ -46,6 +46,8 @@ pub(crate) enum Need {
     Systemd,
     /// Chromium and what drives it: editors work in browsers.
     Chromium,
+    /// uWSGI with the emperor that reads PostgreSQL, to compare ours with.
+    UwsgiEmperor,
 }
 
 impl Need {
@@ -75,6 +77,10 @@ impl Need {
             Self::Chromium => ["chromium", "chromedriver"]
                 .iter()
                 .all(|program| on_system_path(program).is_some()),
+            Self::UwsgiEmperor => ["emperor_pg", "http", "python3"].iter().all(|plugin| {
+                let plugin = format!("/usr/lib/uwsgi/plugins/{plugin}_plugin.so");
+                Path::new(&plugin).is_file()
+            }),
         }
     }
 
@@ -98,6 +104,11 @@ impl Need {
             Self::OpenSsl => &["openssl"],
             Self::Systemd => &["systemd-container"],
             Self::Chromium => &["chromium", "chromium-driver"],
+            Self::UwsgiEmperor => &[
+                "uwsgi-core",
+                "uwsgi-plugin-emperor-pg",
+                "uwsgi-plugin-python3",
+            ],
         }
     }
 }
@@ -122,6 +133,7 @@ impl fmt::Display for Need {
             Self::OpenSsl => "the openssl program",
             Self::Systemd => "systemd with systemd-nspawn",
             Self::Chromium => "Chromium with chromedriver",
+            Self::UwsgiEmperor => "uWSGI with emperor_pg",
         })
     }
 }

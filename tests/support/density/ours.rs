@@ -1,0 +1,54 @@
+//! The emperor, with Django's own table as its source.
+
+use super::Mode;
+use crate::desk::Unserved;
+use crate::processes::Process;
+use crate::scenario::all_in;
+use crate::{Client, Desk, Postgres};
+
+/// So long that no site goes to sleep by itself while it is measured.
+const ASLEEP: &str = "[vassal.idle]\nstop_after = \"1h\"\n";
+
+/// A house whose emperor is started and stopped.
+#[derive(Debug)]
+pub(super) struct Ours {
+    desk: Desk,
+    config: String,
+}
+
+impl Ours {
+    /// Every site is run by that template.
+    pub(super) async fn new(project: Unserved, template: &str) -> Self {
+        let config = project.run_by(template);
+        let mut desk = project.served(&config).await;
+        desk.house.emperor.stop();
+        Self { desk, config }
+    }
+
+    pub(super) async fn start(&mut self, mode: Mode, sites: usize) {
+        let (end, state) = match mode {
+            Mode::Awake => ("", "ready"),
+            Mode::Asleep => (ASLEEP, "sleeping"),
+        };
+        let house = &mut self.desk.house;
+        house.configure(&(self.config.clone() + end));
+        house.emperor.start_again().await;
+        all_in(house, state, sites).await;
+    }
+
+    pub(super) fn stop(&mut self) {
+        assert_eq!(self.desk.house.emperor.stop(), 0);
+    }
+
+    pub(super) fn client(&self) -> Client {
+        self.desk.house.client
+    }
+
+    pub(super) fn postgres(&self) -> &Postgres {
+        &self.desk.house.postgres
+    }
+
+    pub(super) fn processes(&self) -> Vec<Process> {
+        self.desk.house.emperor.processes()
+    }
+}
