@@ -146,6 +146,16 @@ pub(crate) enum SpawnFailure {
         /// Its length.
         length: usize,
     },
+    /// There are too few descriptors for another instance.
+    #[error(
+        "the emperor has no descriptors left for another instance: {running} run and it may open {nofile} descriptors; let it open more (LimitNOFILE= of its service), four for each instance"
+    )]
+    Descriptors {
+        /// How many instances it has.
+        running: u64,
+        /// How many descriptors it may open.
+        nofile: u64,
+    },
     /// A folder, a file or a socket could not be made.
     #[error("{0}")]
     Path(#[from] PathFailure),
@@ -196,9 +206,11 @@ impl SpawnFailure {
             | Self::Required(_)
             | Self::Wall(_) => Prospect::Lasting,
             Self::Exec(failure) if is_lasting(failure) => Prospect::Lasting,
-            Self::Path(_) | Self::Helper { .. } | Self::Exec(_) | Self::Deadline(_) => {
-                Prospect::MayPass
-            }
+            Self::Descriptors { .. }
+            | Self::Path(_)
+            | Self::Helper { .. }
+            | Self::Exec(_)
+            | Self::Deadline(_) => Prospect::MayPass,
         }
     }
 }

@@ -31,6 +31,7 @@ use super::priority::Lowered;
 use super::programs::OwnPrograms;
 use super::reclaim;
 use super::record::FastrouterRecord;
+use super::room::Room;
 use super::running::{RunningInstance, RunningProcess};
 use super::session::Sweeper;
 use super::spawning::fastrouter::{self, Invocation};
@@ -82,6 +83,7 @@ pub(super) struct Tools {
     pub(super) incarnations: Incarnations,
     pub(super) logbook: Logbook,
     pub(super) limits: OwnLimits,
+    pub(super) room: Room,
     pub(super) lowered: Option<Lowered>,
     pub(super) cgroups: Cgroups,
     pub(super) sweeper: Arc<Sweeper>,
@@ -304,6 +306,7 @@ impl Tools {
             meeting_place: options.meeting_place,
         };
         let logs = layout.logs();
+        let limits = OwnLimits::read_and_raise();
         let log_limits = LogLimits {
             max_bytes: options.log_max_size_bytes,
             keep: options.logs_kept,
@@ -313,7 +316,8 @@ impl Tools {
             identities: Identities::open(policy, layout.identities())?,
             incarnations: Incarnations::open(layout.incarnations()),
             logbook: Logbook::start(logs.clone(), log_limits).doing("start writing", &logs)?,
-            limits: OwnLimits::read_and_raise(),
+            limits,
+            room: Room::new(limits.descriptors()),
             lowered: Lowered::find(options.nice),
             cgroups: Cgroups::find(&layout.runtime_dir),
             sweeper: Arc::default(),

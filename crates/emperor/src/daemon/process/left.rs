@@ -211,6 +211,7 @@ impl LeftInstance {
             notebook: Arc::clone(&tools.notebook),
             start: None,
             lowered: self.lowered,
+            room: tools.room.take_anyhow(),
         }))
     }
 

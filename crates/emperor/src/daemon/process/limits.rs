@@ -29,6 +29,11 @@ impl OwnLimits {
         own
     }
 
+    /// How many descriptors the emperor may open.
+    pub(super) fn descriptors(self) -> u64 {
+        self.nofile.maximum.unwrap_or(u64::MAX)
+    }
+
     /// For a worker: as the emperor was started, not as it raised itself, since a program that uses
     /// `select` breaks above 1024; and no core file unless it asks for one, since it holds what the
     /// site's visitors sent.

@@ -13,6 +13,7 @@
 //! | `incarnations`, `record`, `memory`, `moment` | what survives the daemon's death |
 //! | `durable`, `notebook`, `stretch` | how it gets to the disk, or doesn't |
 //! | `environment`, `limits`, `order` | what a worker is given |
+//! | `room` | for how many instances there are descriptors |
 //! | `cgroup`, `walls` | what bounds an instance as a whole, and what it is kept from |
 //! | `spawning`, `helper` | from all this to `vassal-exec` and its plan |
 //! | `start` | one start, step by step |
@@ -49,6 +50,7 @@ mod probe;
 mod programs;
 mod reclaim;
 mod record;
+mod room;
 mod running;
 mod session;
 mod spawning;

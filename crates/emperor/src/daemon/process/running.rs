@@ -24,6 +24,7 @@ use super::output::Captured;
 use super::priority::Lowered;
 use super::probe::{ProbeFailure, Prober};
 use super::record::Record;
+use super::room::Taken;
 use super::session::Sweeper;
 use super::start::Start;
 use super::worker_socket::WorkerSocket;
@@ -46,6 +47,7 @@ pub(crate) struct RunningInstance {
     pub(super) start: Option<Start>,
     /// The priority that it is started with, if that isn't the usual one.
     pub(super) lowered: Option<Lowered>,
+    pub(super) room: Taken,
 }
 
 /// A running program with its group and its folder.
@@ -224,6 +226,9 @@ impl RunningInstance {
 
     /// As [`RunningProcess::remove`].
     pub(crate) async fn remove(self) {
+        // Its pipes and its notifications are closed with its end. What is left of it is looked for in
+        // time, and thousands that are replaced are not kept waiting for that.
+        drop(self.room);
         let file = memory::file_of(&self.process.folder);
         self.notebook.forget(&file).await;
         self.process.remove().await;

@@ -20,6 +20,7 @@ use super::super::order::Order;
 use super::super::output::{Origin, Sink};
 use super::super::priority::Lowered;
 use super::super::record::{InstanceRecord, Runs};
+use super::super::room::Taken;
 use super::super::running::RunningInstance;
 use super::super::start::{Start, Step};
 use super::super::walls;
@@ -35,6 +36,7 @@ pub(in super::super) struct PreparedInstance {
     notebook: Arc<Notebook>,
     start: Start,
     lowered: Option<Lowered>,
+    room: Taken,
 }
 
 /// Makes everything an instance needs, and starts its helper. Blocks, and needs a runtime.
@@ -44,6 +46,7 @@ pub(in super::super) fn prepare(
     start: Start,
     render: impl FnOnce(&InstanceContext) -> Result<Launch, RenderError>,
 ) -> Result<PreparedInstance, SpawnFailure> {
+    let room = tools.room.take()?;
     tools.incarnations.claim_ahead();
     let account = tools.identities.of(order.site, &order.run_as)?;
     let whose = order.site.to_string();
@@ -56,7 +59,7 @@ pub(in super::super) fn prepare(
             folder,
             start,
         };
-        making.make(render)
+        making.make(room, render)
     })
 }
 
@@ -77,6 +80,7 @@ impl PreparedInstance {
             notebook: self.notebook,
             start: Some(self.start),
             lowered: self.lowered,
+            room: self.room,
         })
     }
 }
@@ -93,6 +97,7 @@ struct Making<'a> {
 impl Making<'_> {
     fn make(
         self,
+        room: Taken,
         render: impl FnOnce(&InstanceContext) -> Result<Launch, RenderError>,
     ) -> Result<PreparedInstance, SpawnFailure> {
         self.start.enter(Step::Socket);
@@ -122,6 +127,7 @@ impl Making<'_> {
             notebook: Arc::clone(&self.tools.notebook),
             start: self.start,
             lowered: self.tools.lowered,
+            room,
         })
     }
 
