@@ -28,6 +28,8 @@ const LOW: u64 = BLOCK / 2;
 pub(super) struct Incarnations {
     file: PathBuf,
     state: Mutex<State>,
+    /// Held by whoever writes the file.
+    claiming: Mutex<()>,
     failures: Stretch,
 }
 
@@ -54,6 +56,7 @@ impl Incarnations {
         let incarnations = Self {
             file,
             state: Mutex::new(State { next, limit: next }),
+            claiming: Mutex::default(),
             failures: Stretch::default(),
         };
         incarnations.claim_ahead();
@@ -74,11 +77,14 @@ impl Incarnations {
     /// Claims the next block if few numbers are left. Blocks on the disk; a failure is logged, and
     /// tried again at the next call.
     pub(super) fn claim_ahead(&self) {
+        // Somebody else is about it, and nobody waits for a disk.
+        let Ok(_claiming) = self.claiming.try_lock() else {
+            return;
+        };
         let State { next, limit } = *self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if next + LOW < limit {
             return;
         }
-        // Two callers may claim at once; both write numbers that neither has given.
         let limit = next.max(limit) + BLOCK;
         match durable::replace(&self.file, &format!("{limit}\n")) {
             Ok(()) => {
