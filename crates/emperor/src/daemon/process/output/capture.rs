@@ -3,7 +3,7 @@
 //! It does nothing that could wait for anything but them, so a worker is never held up: lines go
 //! into a buffer that has room or drops.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -56,7 +56,6 @@ struct Pipe {
     stream: Stream,
     receiver: Receiver,
     framer: Framer,
-    buffer: Box<[u8]>,
 }
 
 impl Capture {
@@ -131,7 +130,6 @@ impl Pipe {
             stream,
             receiver,
             framer: Framer::default(),
-            buffer: vec![0; READ_BYTES].into_boxed_slice(),
         }
     }
 
@@ -142,30 +140,32 @@ impl Pipe {
         if self.receiver.readable().await.is_err() {
             return false;
         }
-        match self.receiver.try_read(&mut self.buffer) {
-            Ok(0) => false,
-            Ok(length) => {
-                let stream = self.stream;
-                self.framer
-                    .push(&self.buffer[..length], |text| line(stream, text));
-                true
-            }
+        match self.take(line) {
+            Ok(length) => length > 0,
             Err(error) => error.kind() == ErrorKind::WouldBlock,
         }
     }
 
     fn drain(&mut self, line: &impl Fn(Stream, &str)) {
-        let stream = self.stream;
         let mut left = LEFT_BYTES;
-        while let Ok(length @ 1..) = self.receiver.try_read(&mut self.buffer) {
-            self.framer
-                .push(&self.buffer[..length], |text| line(stream, text));
+        while let Ok(length @ 1..) = self.take(line) {
             left = left.saturating_sub(length);
             if left == 0 {
                 break;
             }
         }
+        let stream = self.stream;
         self.framer.finish(|text| line(stream, text));
+    }
+
+    /// Takes what is there. It is read into no buffer of its own: of thousands of processes hardly one
+    /// says something at a time.
+    fn take(&mut self, line: &impl Fn(Stream, &str)) -> io::Result<usize> {
+        let mut part = [0; READ_BYTES];
+        let length = self.receiver.try_read(&mut part)?;
+        let stream = self.stream;
+        self.framer.push(&part[..length], |text| line(stream, text));
+        Ok(length)
     }
 }
 
