@@ -215,8 +215,9 @@ impl Thread {
                 pages,
                 in_force,
             } => {
+                let before = self.current().table.clone();
                 self.put_table_in_force(&table, pages);
-                self.instances.retire(&table);
+                self.instances.retire(before.as_deref(), &table);
                 self.waiting.tell(&table);
                 self.begun.cancel();
                 // Requests of this thread that begin from here on find the new table. Whoever asked

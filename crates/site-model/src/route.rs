@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use imbl::ordmap::DiffItem;
 use imbl::{HashMap, OrdMap};
 use thiserror::Error;
 
@@ -218,6 +219,16 @@ impl RouteTable {
         self.sites.values()
     }
 
+    /// The sites whose routes aren't those of an earlier table. Where this one was made of it, that costs
+    /// as much as has changed, however many sites there are.
+    pub fn changed_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = SiteId> + 'a {
+        before.sites.diff(&self.sites).map(|change| match change {
+            DiffItem::Add(id, _)
+            | DiffItem::Remove(id, _)
+            | DiffItem::Update { new: (id, _), .. } => *id,
+        })
+    }
+
     /// Finds who answers for a host: the exact host, else the longest wildcard, else the default
     /// site.
     pub fn find(&self, host: &Hostname) -> Match<'_> {
@@ -402,6 +413,25 @@ mod tests {
             "site 1",
             "a request keeps the table it began with"
         );
+    }
+
+    #[test]
+    fn what_has_changed_since_an_earlier_table_is_named_and_nothing_else() {
+        let hosts: [(&str, HostRole); 0] = [];
+        let before = table((1..=1000).map(|id| route(id, &hosts)).collect());
+        let mut changed = route(7, &hosts);
+        changed.service = Service::Asleep;
+        let after = before.changed(RouteChange {
+            generation: Generation::new(2),
+            upserts: vec![changed, route(1001, &hosts), route(5, &hosts)],
+            removals: vec![SiteId::new(9).unwrap()],
+        });
+        let after = after.unwrap();
+        let named = |after: &RouteTable, before| -> Vec<_> {
+            after.changed_since(before).map(SiteId::get).collect()
+        };
+        assert_eq!(named(&after, &before), [7, 9, 1001]);
+        assert_eq!(named(&before, &before), []);
     }
 
     #[test]

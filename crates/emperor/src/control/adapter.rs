@@ -1,6 +1,6 @@
 //! The running daemon as the control API sees it: values become documents.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
 use futures_util::stream::BoxStream;
@@ -135,16 +135,15 @@ impl Daemon for Handle {
     }
 }
 
-/// The memory of every process group, by its number; of none where nothing runs that is asked for.
+/// The memory of the process groups that are told of, by their numbers.
 fn memory_of(overview: &Overview) -> HashMap<u32, u64> {
-    let mut instances = overview
-        .sites
-        .iter()
-        .flat_map(|site| &site.status.instances);
-    if instances.all(|instance| instance.pid.is_none()) {
+    let sites = overview.sites.iter();
+    let instances = sites.flat_map(|site| &site.status.instances);
+    let sessions: HashSet<_> = instances.filter_map(|instance| instance.pid).collect();
+    if sessions.is_empty() {
         return HashMap::new();
     }
-    resident_bytes()
+    resident_bytes(&sessions)
 }
 
 fn document(overview: &Overview, memory: &HashMap<u32, u64>) -> StatusDocument {

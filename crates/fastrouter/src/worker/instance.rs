@@ -1,6 +1,7 @@
 //! Instances as one thread knows them: their idle connections and its own count of their requests.
 
 use std::cell::{Cell, RefCell};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::path::PathBuf;
@@ -37,6 +38,9 @@ pub(crate) struct Instances {
     shared: Arc<Shared>,
     deadlines: Rc<Deadlines>,
     known: RefCell<HashMap<Incarnation, Rc<Instance>>>,
+    /// Those among them that are known since the last table: a request may hold an earlier one, which
+    /// led to what this one doesn't.
+    unproven: RefCell<Vec<Incarnation>>,
     /// Those that the table doesn't lead to any more and that still have requests here.
     leaving: RefCell<HashMap<Incarnation, Rc<Instance>>>,
     /// A request at one of these has ended.
@@ -85,6 +89,7 @@ impl Instances {
             sweep: deadlines.alarm(),
             deadlines: Rc::clone(deadlines),
             known: RefCell::default(),
+            unproven: RefCell::default(),
             leaving: RefCell::default(),
             request_ended: Rc::default(),
             tallies: Rc::clone(tallies),
@@ -117,17 +122,35 @@ impl Instances {
         least_busy(others.map(candidate), place)
     }
 
-    /// Lets go of what the table doesn't lead to any more. Requests in flight keep what they need.
-    pub(crate) fn retire(&self, table: &RouteTable) {
-        let gone = |instance: &Instance| !leads_to(table, instance.site, instance.incarnation);
+    /// Lets go of what a table doesn't lead to any more that follows on another one. Requests in flight
+    /// keep what they need.
+    pub(crate) fn retire(&self, before: Option<&RouteTable>, table: &RouteTable) {
         let mut known = self.known.borrow_mut();
         let mut leaving = self.leaving.borrow_mut();
         leaving.retain(|_, instance| self.figures_of(instance).in_flight > 0);
-        for (incarnation, instance) in known.extract_if(|_, instance| gone(instance)) {
-            instance.standing.set(Standing::Retired);
-            instance.idle.borrow_mut().clear();
-            leaving.insert(incarnation, instance);
+        for incarnation in self.doubtful(before, table) {
+            let Entry::Occupied(instance) = known.entry(incarnation) else {
+                continue;
+            };
+            if !leads_to(table, instance.get().site, incarnation) {
+                let instance = instance.remove();
+                instance.standing.set(Standing::Retired);
+                instance.idle.borrow_mut().clear();
+                leaving.insert(incarnation, instance);
+            }
         }
+    }
+
+    /// Whatever may have to go: not all there is, since a table comes with each change of one of
+    /// thousands of sites.
+    fn doubtful(&self, before: Option<&RouteTable>, table: &RouteTable) -> Vec<Incarnation> {
+        let mut doubtful = self.unproven.take();
+        if let Some(before) = before {
+            let changed = table.changed_since(before);
+            let backends = changed.flat_map(|site| backends(before, site));
+            doubtful.extend(backends.map(|backend| backend.incarnation));
+        }
+        doubtful
     }
 
     /// Waits until a request at an instance has ended that the table doesn't lead to any more.
@@ -218,9 +241,10 @@ impl Instances {
 
     fn instance(&self, route: &SiteRoute, backend: &Backend) -> Rc<Instance> {
         let mut known = self.known.borrow_mut();
-        let instance = known
-            .entry(backend.incarnation)
-            .or_insert_with(|| Rc::new(self.make(route.id, backend)));
+        let instance = known.entry(backend.incarnation).or_insert_with(|| {
+            self.unproven.borrow_mut().push(backend.incarnation);
+            Rc::new(self.make(route.id, backend))
+        });
         Rc::clone(instance)
     }
 
@@ -278,11 +302,13 @@ impl Instance {
 
 /// Whether a table sends requests to an instance.
 pub(crate) fn leads_to(table: &RouteTable, site: SiteId, incarnation: Incarnation) -> bool {
+    let mut backends = backends(table, site).iter();
+    backends.any(|backend| backend.incarnation == incarnation)
+}
+
+fn backends(table: &RouteTable, site: SiteId) -> &[Backend] {
     match table.site(site).map(|route| &route.service) {
-        Some(Service::Ready(backends)) => {
-            let mut backends = backends.iter();
-            backends.any(|backend| backend.incarnation == incarnation)
-        }
-        Some(Service::Waiting | Service::Asleep | Service::Unavailable(_)) | None => false,
+        Some(Service::Ready(backends)) => backends,
+        Some(Service::Waiting | Service::Asleep | Service::Unavailable(_)) | None => &[],
     }
 }

@@ -11,10 +11,16 @@ use std::sync::{Mutex, PoisonError};
 
 use nix::unistd::{Pid as AnyPid, SysconfVar, getsid, sysconf};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 /// How often a session is looked through: a process may make another while it is being killed.
 const ROUNDS: usize = 8;
+
+/// So many times as long as a sweep took, there is none: on a machine with ten thousand processes a look
+/// at all of them takes milliseconds, and a rollout over all of its sites ends an instance at each
+/// moment.
+const REST: u32 = 9;
 
 /// The part of `/proc/PID/stat` that matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +36,6 @@ pub(super) struct ProcessStat {
     /// When it began, in clock ticks since the machine did. With the pid it names one process: a
     /// pid is reused, the two together are not.
     pub(super) start_ticks: u64,
-    pub(super) resident_pages: u64,
 }
 
 impl ProcessStat {
@@ -48,31 +53,29 @@ impl ProcessStat {
         // The name in brackets is the program's own choice, and may hold anything.
         let (head, rest) = text.split_at(text.rfind(')')?);
         let fields: Vec<&str> = rest.split_whitespace().collect();
-        let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
         Some(Self {
             pid: Pid::from_raw(head.split(' ').next()?.parse().ok()?)?,
             is_zombie: matches!(*fields.get(1)?, "Z" | "X"),
             is_stopped: *fields.get(1)? == "T",
             parent: fields.get(2)?.parse().ok()?,
             session: fields.get(4)?.parse().ok()?,
-            start_ticks: number(20)?,
-            resident_pages: number(22)?,
+            start_ticks: fields.get(20)?.parse().ok()?,
         })
-    }
-
-    fn all() -> impl Iterator<Item = Self> {
-        all_pids().filter_map(Self::of)
     }
 
     /// All members of these sessions. Whose session it is takes one call; `/proc/PID/stat`, which tells
     /// more, takes three, and many times as long.
     fn of_sessions(sessions: &HashSet<i32>) -> impl Iterator<Item = Self> {
-        let is_member = |pid: &Pid| {
-            let session = getsid(Some(AnyPid::from_raw(pid.as_raw_nonzero().get())));
-            session.is_ok_and(|session| sessions.contains(&session.as_raw()))
-        };
+        let is_member =
+            |pid: &Pid| session_of(*pid).is_some_and(|session| sessions.contains(&session));
         all_pids().filter(is_member).filter_map(Self::of)
     }
+}
+
+/// One that was made outside of this pid namespace is 0.
+fn session_of(pid: Pid) -> Option<i32> {
+    let asked = AnyPid::from_raw(pid.as_raw_nonzero().get());
+    Some(getsid(Some(asked)).ok()?.as_raw())
 }
 
 fn all_pids() -> impl Iterator<Item = Pid> {
@@ -80,15 +83,24 @@ fn all_pids() -> impl Iterator<Item = Pid> {
     entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
 }
 
-/// Resident memory of every session, by its leader's pid: one reading of `/proc` for all of them.
+/// Resident memory of these sessions, by their leaders' pids: one reading of `/proc` for all of them.
 /// Pages that processes share count once for each. Blocks.
-pub(crate) fn resident_bytes() -> HashMap<u32, u64> {
+pub(crate) fn resident_bytes(sessions: &HashSet<u32>) -> HashMap<u32, u64> {
     let page = page_bytes();
     let mut bytes = HashMap::new();
-    for process in ProcessStat::all() {
-        *bytes.entry(process.session.cast_unsigned()).or_default() += process.resident_pages * page;
+    for (pid, session) in all_pids().filter_map(|pid| Some((pid, session_of(pid)?))) {
+        let session = session.cast_unsigned();
+        if sessions.contains(&session) {
+            *bytes.entry(session).or_default() += resident_pages(pid).unwrap_or(0) * page;
+        }
     }
     bytes
+}
+
+/// None of a process that is gone.
+fn resident_pages(pid: Pid) -> Option<u64> {
+    let text = read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    text.split(' ').nth(1)?.parse().ok()
 }
 
 /// Memory of one session by its leader's pid, where a page that `n` processes share counts `1/n` for
@@ -123,12 +135,13 @@ fn page_bytes() -> u64 {
         .unwrap_or(4096)
 }
 
-/// Kills what is left in sessions. Requests that come while `/proc` is being read are answered
-/// together by the next reading, so the end of a thousand instances costs a few readings.
+/// Kills what is left in sessions. Requests that come while `/proc` is being read, or is left alone, are
+/// answered together by the next reading, so the end of a thousand instances costs a few readings.
 #[derive(Debug, Default)]
 pub(super) struct Sweeper {
     waiting: Mutex<HashSet<i32>>,
-    turn: tokio::sync::Mutex<()>,
+    /// Whoever has it may read, once this is over.
+    turn: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl Sweeper {
@@ -137,15 +150,20 @@ impl Sweeper {
     pub(super) async fn sweep(&self, leader: Pid) {
         let leader = leader.as_raw_nonzero().get();
         self.waiting().insert(leader);
-        let _turn = self.turn.lock().await;
-        let batch = std::mem::take(&mut *self.waiting());
-        if !batch.contains(&leader) {
+        let mut rest = self.turn.lock().await;
+        if !self.waiting().contains(&leader) {
             // Whoever had the turn before took it along.
             return;
         }
+        if let Some(over) = *rest {
+            sleep_until(over).await;
+        }
+        let batch = std::mem::take(&mut *self.waiting());
+        let began = Instant::now();
         if let Err(error) = tokio::task::spawn_blocking(move || kill_members(&batch)).await {
             warn!(%error, "looking for left-over processes broke off");
         }
+        *rest = Some(Instant::now() + began.elapsed() * REST);
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, HashSet<i32>> {
@@ -209,7 +227,7 @@ mod tests {
         let stat = ProcessStat::parse(line).unwrap();
         assert_eq!(stat.pid, Pid::from_raw(7).unwrap());
         assert_eq!((stat.session, stat.is_zombie), (9, true));
-        assert_eq!((stat.start_ticks, stat.resident_pages), (12345, 678));
+        assert_eq!(stat.start_ticks, 12345);
     }
 
     #[test]
@@ -220,10 +238,10 @@ mod tests {
     }
 
     #[test]
-    fn own_memory_is_found_under_the_own_session() {
-        // Asked of /proc, not of getsid(2): a session that was made outside of this pid namespace has
-        // the number 0, which is no pid.
-        let own = ProcessStat::of(rustix::process::getpid()).unwrap();
-        assert!(resident_bytes()[&own.session.cast_unsigned()] > 0);
+    fn memory_is_told_of_the_sessions_that_are_asked_for_alone() {
+        // One that was made outside of this pid namespace has the number 0.
+        let own = getsid(None).unwrap().as_raw().cast_unsigned();
+        assert!(resident_bytes(&HashSet::from([own]))[&own] > 0);
+        assert_eq!(resident_bytes(&HashSet::from([u32::MAX])), HashMap::new());
     }
 }

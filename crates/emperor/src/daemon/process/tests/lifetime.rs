@@ -102,16 +102,22 @@ async fn an_instance_that_is_let_go_is_killed_even_if_somebody_awaits_its_end() 
     assert_eq!(within(exited).await.to_string(), "was killed by SIGKILL");
 }
 
+/// None of what has ended, though nobody has waited for it yet.
+fn resident_bytes_of(session: u32) -> u64 {
+    let resident = crate::daemon::process::resident_bytes(&[session].into());
+    resident.get(&session).copied().unwrap_or(0)
+}
+
 #[tokio::test]
 async fn memory_is_counted_for_the_whole_session() {
     let house = House::open().await;
     let script = "sleep 600 & echo up; wait";
     let instance = house.start(house.shell(7, script)).await.unwrap();
     first_line(&house, 7).await;
-    let resident = crate::daemon::process::resident_bytes();
-    assert!(resident[&instance.pid()] > 100 * 1024);
+    assert!(resident_bytes_of(instance.pid()) > 100 * 1024);
+    let session = instance.pid();
     instance.remove().await;
-    assert!(!crate::daemon::process::resident_bytes().contains_key(&0xffff_ffff));
+    assert_eq!(resident_bytes_of(session), 0);
 }
 
 #[tokio::test]
@@ -131,7 +137,7 @@ time.sleep(600)
     assert_eq!(first_line(&house, 7).await, "up");
     let shared = 32 << 20;
     let proportional = crate::daemon::process::pss_bytes(instance.pid()).unwrap();
-    let resident = crate::daemon::process::resident_bytes()[&instance.pid()];
+    let resident = resident_bytes_of(instance.pid());
     assert!(resident >= 4 * shared, "{resident}");
     assert!(
         proportional >= shared && proportional < 2 * shared,
