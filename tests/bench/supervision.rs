@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, getrlimit};
 use support::House;
 use support::open_loop::{Ledger, Verdict};
 use support::processes::Memory;
@@ -46,6 +47,9 @@ enum What {
     Storm {
         #[arg(long, default_value_t = 10_000)]
         rows: usize,
+        /// Lines at the end of the configuration
+        #[arg(long, default_value = "")]
+        config: String,
     },
     /// Very many rows, nearly all asleep
     Asleep {
@@ -69,7 +73,7 @@ async fn main() {
         What::Router { kills } => measure_router(kills).await,
         What::Cold { rows } => measure_cold(rows).await,
         What::Sleep { cycles } => measure_sleep(cycles).await,
-        What::Storm { rows } => measure_storm(rows).await,
+        What::Storm { rows, config } => measure_storm(rows, &config).await,
         What::Asleep { rows, edits } => measure_asleep(rows, edits).await,
         What::Update { rows } => measure_update(rows).await,
     }
@@ -128,8 +132,8 @@ async fn measure_sleep(cycles: usize) {
     }
 }
 
-async fn measure_storm(rows: usize) {
-    let house = House::open_with("").await;
+async fn measure_storm(rows: usize, config: &str) {
+    let house = House::open_with(config).await;
     let storm = storm::rage(&house, rows, Duration::from_secs(20)).await;
     println!("{rows} rows whose workers end at once, beside five sites that serve");
     figure("seconds", format!("{:.1}", storm.over.as_secs_f64()));
@@ -176,6 +180,10 @@ fn held(name: &str, costs: Costs<Memory>, bytes: impl Fn(Memory) -> u64) {
 }
 
 async fn measure_update(rows: usize) {
+    if let Some(fit) = places().filter(|fit| *fit < rows) {
+        println!("{rows} rows need more descriptors than an emperor may open here: {fit} instead");
+        return Box::pin(measure_update(fit)).await;
+    }
     let house = House::open_with("").await;
     let (calm, look) = (Duration::from_secs(20), Duration::from_secs(1));
     let update = update::update_all(&house, rows, calm, look).await;
@@ -185,9 +193,24 @@ async fn measure_update(rows: usize) {
     figure("most processes above one a site", update.most_surplus);
     figure("most being replaced at once", update.most_replacing);
     figure("most waiting for their turn", update.most_waiting);
+    println!("{:<36}{:>9}{:>9}{:>9}", "", "both", "emperor", "router");
+    let proportional = |memory: Memory| memory.proportional;
+    held(
+        "memory before, MB (PSS)",
+        update.memory_before,
+        proportional,
+    );
+    held("memory, MB (PSS)", update.memory, proportional);
     println!("{:<36}{:>9}{:>9}{:>9}", "milliseconds", "p50", "p99", "max");
     ledger("visitors before", &update.calm);
     ledger("visitors meanwhile", &update.meanwhile);
+}
+
+/// How many rows can run here while some of them are replaced: an emperor holds four descriptors of an
+/// instance, and keeps some for everything else.
+fn places() -> Option<usize> {
+    let descriptors = getrlimit(Resource::Nofile).maximum?;
+    usize::try_from(descriptors.saturating_sub(400) / 4).ok()
 }
 
 fn ledger(name: &str, ledger: &Ledger) {

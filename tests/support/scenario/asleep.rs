@@ -169,7 +169,8 @@ fn edited(rows: usize, edit: u32, word: &str) -> (String, String) {
     (format!("asleep-{row}"), format!("{word}-{edit}.example"))
 }
 
-fn processes(house: &House) -> Costs<Process> {
+/// The emperor and its router.
+pub(super) fn processes(house: &House) -> Costs<Process> {
     let emperor = house.emperor.process();
     let mut children = emperor.children().into_iter();
     let router = children.find(|child| child.name() == "fastrouter");
@@ -180,7 +181,7 @@ fn processes(house: &House) -> Costs<Process> {
 }
 
 impl<T: Copy> Costs<T> {
-    fn each<U>(&self, cost: impl Fn(T) -> U) -> Costs<U> {
+    pub(super) fn each<U>(&self, cost: impl Fn(T) -> U) -> Costs<U> {
         Costs {
             emperor: cost(self.emperor),
             router: cost(self.router),

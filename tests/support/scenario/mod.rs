@@ -20,16 +20,20 @@ pub mod sleep;
 pub mod storm;
 pub mod update;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::House;
 use crate::house::vars;
-use crate::wait::eventually;
+use crate::wait::{eventually, undisturbed};
 
 /// How long many rows may take: on two cores, unoptimised, beside other tests.
 const MANY: Duration = Duration::from_mins(10);
+
+/// So many times as long as a look took, there is no other: to tell of thousands of sites is work that
+/// would be measured along with what is looked at.
+const BETWEEN_LOOKS: u32 = 9;
 
 /// Inserts rows `PREFIX-1` to `PREFIX-COUNT` with a domain each, in one statement.
 pub async fn insert_many(house: &House, prefix: &str, count: usize, template: &str, config: &str) {
@@ -50,10 +54,14 @@ pub fn steady_vars(house: &House, marker: &str) -> String {
 /// Waits until so many sites are ready with one instance each and nothing to complain of, and
 /// returns what is told then.
 pub async fn all_ready(house: &House, count: usize) -> Value {
+    let mut took = Duration::ZERO;
     eventually(&format!("{count} ready sites"), MANY, async || {
+        undisturbed(took * BETWEEN_LOOKS).await;
+        let began = Instant::now();
         let status = house.emperor.status().await;
         let sites = status["sites"].as_array().unwrap().iter();
         let ready = sites.filter(|site| is_at_rest(site)).count();
+        took = began.elapsed();
         (ready == count)
             .then_some(status)
             .ok_or_else(|| format!("{ready} are"))

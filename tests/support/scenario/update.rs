@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::asleep::{Costs, processes};
 use super::storm::starting;
-use super::{MANY, all_ready, insert_many, steady_vars};
+use super::{BETWEEN_LOOKS, MANY, all_ready, insert_many, steady_vars};
 use crate::open_loop::Ledger;
+use crate::processes::{Memory, Process};
 use crate::wait::undisturbed;
 use crate::{House, OpenLoop, Traffic};
 
@@ -29,15 +31,21 @@ pub struct Update {
     pub most_replacing: u64,
     /// The most that were said to wait for their turn.
     pub most_waiting: u64,
+    /// What emperor and router held before.
+    pub memory_before: Costs<Memory>,
+    /// What they held afterwards.
+    pub memory: Costs<Memory>,
 }
 
-/// Changes so many rows by one statement, after a calm of that long, and looks that often.
+/// Changes so many rows by one statement, after a calm of that long, and looks that often at most.
 pub async fn update_all(house: &House, rows: usize, calm: Duration, look: Duration) -> Update {
     insert_many(house, "row", rows, "steady", &steady_vars(house, "before")).await;
     let before = all_ready(house, rows).await;
     let load = visit(house, rows);
     undisturbed(calm).await;
     let calm = load.stop().await;
+    let programs = processes(house);
+    let memory_before = programs.each(Process::memory);
     let load = visit(house, rows);
     let began = Instant::now();
     let statement = "UPDATE emperor.sites SET extra_config = $1";
@@ -45,9 +53,10 @@ pub async fn update_all(house: &House, rows: usize, calm: Duration, look: Durati
     let (mut most_at_once, mut most_surplus) = (0, 0);
     let (mut most_replacing, mut most_waiting) = (0, 0);
     loop {
+        let looked = Instant::now();
         let status = house.emperor.status().await;
         most_at_once = most_at_once.max(starting(&status));
-        most_surplus = most_surplus.max(processes(&status).saturating_sub(rows));
+        most_surplus = most_surplus.max(running(&status).saturating_sub(rows));
         let rollout = &status["emperor"]["rollout"];
         let told = |name: &str| rollout[name].as_u64().unwrap_or(0);
         most_replacing = most_replacing.max(told("replacing"));
@@ -60,7 +69,7 @@ pub async fn update_all(house: &House, rows: usize, calm: Duration, look: Durati
             began.elapsed() < MANY,
             "{left} are not there yet: {rollout}"
         );
-        undisturbed(look).await;
+        undisturbed(look.max(looked.elapsed() * BETWEEN_LOOKS)).await;
     }
     Update {
         over: began.elapsed(),
@@ -70,6 +79,8 @@ pub async fn update_all(house: &House, rows: usize, calm: Duration, look: Durati
         most_surplus,
         most_replacing,
         most_waiting,
+        memory_before,
+        memory: programs.each(Process::memory),
     }
 }
 
@@ -82,11 +93,11 @@ fn visit(house: &House, rows: usize) -> OpenLoop {
     })
 }
 
-fn processes(status: &Value) -> usize {
+fn running(status: &Value) -> usize {
     let sites = status["sites"].as_array().unwrap().iter();
     let instances = sites.flat_map(|site| site["instances"].as_array().unwrap());
-    let processes = instances.filter(|instance| !instance["pid"].is_null());
-    processes.count()
+    let running = instances.filter(|instance| !instance["pid"].is_null());
+    running.count()
 }
 
 fn unchanged(before: &Value, now: &Value) -> usize {
