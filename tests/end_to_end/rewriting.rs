@@ -127,3 +127,46 @@ async fn one_host_for_two_sites_is_an_error_of_the_format_or_of_the_second_site(
         told.out
     );
 }
+
+#[tokio::test]
+async fn the_effective_domains_are_written_where_an_operator_asks_for_it() {
+    let desk = Desk::open().await;
+    let admin = desk.postgres.client().await;
+    let domains = async || {
+        let query = "SELECT string_agg(domain, ' ' ORDER BY id) FROM django_site";
+        admin
+            .query_one(query, &[])
+            .await
+            .unwrap()
+            .get::<_, String>(0)
+    };
+    let before = domains().await;
+    let emperor = desk.with("rewrite = true\nrewrite_format = \"{slug}.stage.example\"");
+    assert_eq!(emperor.run(&["db", "migrate"]).await.code, 0);
+    let told = emperor.run(&["db", "rewrite-domains", "--dry-run"]).await;
+    assert_eq!(told.code, 0, "{}", told.err);
+    assert!(told.out.contains("3 rows would be written"), "{}", told.out);
+    assert_eq!(domains().await, before);
+
+    let refused = emperor.run(&["db", "rewrite-domains"]).await;
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.err.contains("nothing was written"),
+        "{}",
+        refused.err
+    );
+    admin
+        .batch_execute("GRANT UPDATE (domain) ON public.django_site TO emperor")
+        .await
+        .unwrap();
+    let written = emperor.run(&["db", "rewrite-domains", "--json"]).await;
+    assert_eq!(written.code, 0, "{}", written.err);
+    let document: Value = serde_json::from_str(&written.out).unwrap();
+    assert_eq!(document["written"], true);
+    assert_eq!(document["changes"][0]["old"], "shop.old.stage");
+    assert_eq!(document["changes"][0]["new"], "shop.stage.example");
+    let after = "shop.stage.example blog.stage.example alone-example.stage.example";
+    assert_eq!(domains().await, after);
+    let again = emperor.run(&["db", "rewrite-domains"]).await;
+    assert_eq!(again.out, "every row has its effective domain already\n");
+}

@@ -15,8 +15,8 @@ use crate::link::{Doing, LinkError, bounded};
 use crate::reading::RowSource;
 use crate::registry::ConfiguredRow;
 
-/// Emperors that start at once write one after the other.
-const LOCK: i64 = 0x656d_7065_726f_7232;
+/// Emperors that start at once, and operators that have domains rewritten, write one after the other.
+pub(crate) const LOCK: i64 = 0x656d_7065_726f_7232;
 
 const FIND: &str = "
 SELECT id FROM emperor.sites

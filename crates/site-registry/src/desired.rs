@@ -114,3 +114,13 @@ impl Row {
         }
     }
 }
+
+/// A row, and its domain as it stands there.
+#[derive(Debug, Clone)]
+pub(crate) struct NamedRow {
+    pub(crate) row: Row,
+    /// As it stands in the column; empty: there is none.
+    pub(crate) domain: String,
+    /// Its slug is made from that.
+    pub(crate) makes_slug: bool,
+}

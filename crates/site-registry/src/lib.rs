@@ -13,7 +13,7 @@
 //! | `ledger` | from reading to reading; the guard against mass removal |
 //! | `reading`, `snapshot` | rows from PostgreSQL, rows from disk |
 //! | `django`, `queried` | the sites that Django keeps, or that a query yields |
-//! | `edit`, `configured`, `board`, `report` | what goes the other way |
+//! | `edit`, `configured`, `rewriting`, `board`, `report` | what goes the other way |
 //! | `link` | URL, TLS, sessions, notifications, causes |
 //! | [`purges`] | what caches have to drop |
 //! | `schema` | migrations and rights |
@@ -59,6 +59,7 @@ mod queried;
 mod reading;
 mod registry;
 mod report;
+mod rewriting;
 mod schema;
 mod snapshot;
 mod task;
@@ -72,6 +73,7 @@ pub use link::{ConnectionState, ConnectionStatus, DatabaseTarget, Doing, LinkErr
 pub use queried::QuerySource;
 pub use reading::{RowSource, RowsRead, read_rows, row_from_text, row_text};
 pub use registry::{ConfiguredRow, Registry, RegistryHandle, RegistryOptions};
+pub use rewriting::{DomainChange, Obstacle, RewriteError, Writing, rewrite_domains};
 pub use schema::{
     DAEMON_GRANTS, EDITOR_GRANTS, Migrated, PURGER_GRANTS, SchemaStatus, WATCHER_GRANTS, migrate,
     schema_status,

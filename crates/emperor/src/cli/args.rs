@@ -338,6 +338,18 @@ pub(crate) enum Db {
     CheckSource(Format),
     /// List the tables whose changes purge or reload, and what a row's change would do
     Watches(Watches),
+    /// Write the domain that `[domains]` makes of each site into its row
+    RewriteDomains(RewriteDomains),
+}
+
+/// `emperor db rewrite-domains`
+#[derive(Debug, Args)]
+pub(crate) struct RewriteDomains {
+    /// Only show what would be written
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) format: Format,
 }
 
 /// `emperor completions`
@@ -412,6 +424,7 @@ mod tests {
             "emperor db migrate",
             "emperor db status --json",
             "emperor db check-source --json",
+            "emperor db rewrite-domains --dry-run --json",
             "emperor import uwsgi /etc/uwsgi/vassals a.ini --disabled --json",
             "emperor completions bash",
             "emperor man",

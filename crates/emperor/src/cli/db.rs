@@ -14,6 +14,7 @@ use super::args::{Db, Format};
 use super::client::Client;
 use super::failure::Failure;
 use super::output;
+use super::rewriting;
 use super::source;
 use super::text::Tone;
 use super::watches;
@@ -29,6 +30,9 @@ pub(super) async fn run(command: &Db, config: &Config, client: &Client) -> Resul
         Db::Status(format) => status(*format, config, client).await,
         Db::CheckSource(format) => {
             source::check(*format, config, &target(config, client).await?).await
+        }
+        Db::RewriteDomains(command) => {
+            rewriting::run(command, config, &target(config, client).await?).await
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use site_registry::{LinkError, TargetError};
+use site_registry::{LinkError, RewriteError, TargetError};
 use thiserror::Error;
 use wire::control::ErrorCode;
 
@@ -91,6 +91,13 @@ pub(crate) enum Failure {
         #[from]
         source: LinkError,
     },
+    /// No domain was rewritten.
+    #[error("{source}{}", rewriting_hint(source))]
+    Rewriting {
+        /// Why.
+        #[from]
+        source: RewriteError,
+    },
     /// `site set` without a column.
     #[error("nothing to change: name a column, see `emperor site set --help`")]
     NothingToChange,
@@ -100,6 +107,15 @@ fn hint(error: &LinkError) -> String {
     match error.hint() {
         "" => String::new(),
         hint => format!("; {hint}"),
+    }
+}
+
+fn rewriting_hint(error: &RewriteError) -> String {
+    match error {
+        RewriteError::Link(error) => hint(error),
+        RewriteError::KeptElsewhere | RewriteError::Impossible(_) | RewriteError::Locked => {
+            String::new()
+        }
     }
 }
 
@@ -154,6 +170,7 @@ impl Failure {
             | Self::NotAllImported
             | Self::Run(_)
             | Self::Quickstart(_)
+            | Self::Rewriting { .. }
             | Self::Link { .. } => Status::Failed,
         }
     }

@@ -20,6 +20,7 @@ mod logs;
 mod orders;
 pub(crate) mod output;
 mod pages;
+mod rewriting;
 mod site;
 mod source;
 mod status;

@@ -112,7 +112,8 @@ fn policy(policy: &model::Policy) -> Result<Policy, UnknownTable> {
     })
 }
 
-fn domains(domains: &model::Domains) -> Result<Domains, FormatError> {
+/// How sites get hosts that they don't have of their own.
+pub(crate) fn domains(domains: &model::Domains) -> Result<Domains, FormatError> {
     let rewrite = if domains.rewrite {
         Rewrite::Every
     } else {

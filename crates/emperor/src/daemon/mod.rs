@@ -37,7 +37,7 @@ mod supervisor;
 mod turns;
 mod vassal;
 
-pub(crate) use catalog::{assemble, shipped};
+pub(crate) use catalog::{AssemblyError, assemble, domains, shipped};
 pub(crate) use command::{Reread, RereadError, Selection, Stopping};
 pub(crate) use foundation::FoundationError;
 pub(crate) use handle::{Handle, Overview, PurgeError, RouterOverview, SiteEntry};

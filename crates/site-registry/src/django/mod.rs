@@ -2,7 +2,8 @@
 //!
 //! `django_site` alone is enough; `django_multisite_plus_site` and `multisite_alias` are joined in
 //! where they exist, and `emperor.django_sites` has what none of them has a column for. Django's
-//! tables are read and never written: all that is added to them are triggers that notify.
+//! tables are read and, but for `emperor db rewrite-domains`, never written: all that is added to them
+//! are triggers that notify.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -26,14 +27,14 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 use site_model::{RejectedSite, RejectionReason, SiteId};
-use tokio_postgres::{Client, IsolationLevel};
+use tokio_postgres::{Client, IsolationLevel, Transaction};
 
 pub(crate) use edit::{check, configure, set};
 pub(crate) use triggers::{follow, put_up};
 
 use self::row::DjangoRow;
 use self::shape::Shape;
-use crate::desired::Row;
+use crate::desired::{NamedRow, Row};
 use crate::link::{Doing, LinkError};
 
 /// Where Django's tables are.
@@ -55,26 +56,69 @@ pub(crate) async fn read(
     client: &mut Client,
     tables: &DjangoTables,
 ) -> Result<DjangoReading, LinkError> {
-    let failed = |error| LinkError::from_postgres(&error, Doing::Reading);
     let snapshot = client
         .build_transaction()
         .isolation_level(IsolationLevel::RepeatableRead)
         .read_only(true);
-    let snapshot = snapshot.start().await.map_err(failed)?;
-    let shape = Shape::look(&snapshot, &tables.schema)
-        .await
-        .map_err(failed)?;
-    let Some(query) = query::text(&tables.schema, &shape) else {
-        return Err(LinkError::NoDjango(tables.schema.clone()));
-    };
-    let rows = snapshot.query(&query, &[]).await.map_err(failed)?;
-    snapshot.commit().await.map_err(failed)?;
-    let rows = rows.iter().map(DjangoRow::from_database);
-    let rows: Vec<_> = rows.collect::<Result<_, _>>().map_err(failed)?;
+    let snapshot = snapshot.start().await.map_err(|error| failed(&error))?;
+    let (shape, rows) = read_in(&snapshot, tables).await?;
+    snapshot.commit().await.map_err(|error| failed(&error))?;
     Ok(DjangoReading {
         rows: parsed(rows),
         silent: shape.silent(),
     })
+}
+
+/// Every row with its `django_site.domain`, as they are in a transaction.
+pub(crate) async fn named_rows(
+    transaction: &Transaction<'_>,
+    tables: &DjangoTables,
+) -> Result<Vec<NamedRow>, LinkError> {
+    let (_, rows) = read_in(transaction, tables).await?;
+    let domains: HashMap<_, _> = rows
+        .iter()
+        .map(|row| (row.id, (row.name.clone(), row.makes_slug())))
+        .collect();
+    let named = |row: Row| {
+        let (domain, makes_slug) = domains.get(&row.id().get()).cloned()?;
+        Some(NamedRow {
+            row,
+            domain,
+            makes_slug,
+        })
+    };
+    let parsed = parsed(rows).into_iter();
+    Ok(parsed.filter_map(|(_, row)| named(row)).collect())
+}
+
+/// `django_site`, with its schema.
+pub(crate) fn site_table(tables: &DjangoTables) -> String {
+    query::table(&tables.schema, shape::SITE)
+}
+
+async fn read_in(
+    transaction: &Transaction<'_>,
+    tables: &DjangoTables,
+) -> Result<(Shape, Vec<DjangoRow>), LinkError> {
+    let shape = Shape::look(transaction, &tables.schema)
+        .await
+        .map_err(|error| failed(&error))?;
+    let Some(query) = query::text(&tables.schema, &shape) else {
+        return Err(LinkError::NoDjango(tables.schema.clone()));
+    };
+    let rows = transaction
+        .query(&query, &[])
+        .await
+        .map_err(|error| failed(&error))?;
+    let rows = rows.iter().map(DjangoRow::from_database);
+    let rows = rows
+        .collect::<Result<_, _>>()
+        .map_err(|error| failed(&error))?;
+    Ok((shape, rows))
+}
+
+fn failed(error: &tokio_postgres::Error) -> LinkError {
+    LinkError::from_postgres(error, Doing::Reading)
 }
 
 /// Parses the rows, of which two may have made one slug of their domains: the lower id keeps it.

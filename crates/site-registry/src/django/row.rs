@@ -8,6 +8,9 @@ use tokio_postgres::{Error, Row as DatabaseRow};
 use crate::desired::Row;
 use crate::reading::{Columns, RawRow, made_slug};
 
+/// The column that a slug is made from where none is given.
+const MADE_FROM: &str = "django_site.domain";
+
 /// What the statement of [`query`](super::query) yields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DjangoRow {
@@ -59,6 +62,11 @@ impl DjangoRow {
         self.slug_and_column().1
     }
 
+    /// Whether another `django_site.domain` would be another slug.
+    pub(super) fn makes_slug(&self) -> bool {
+        self.slug_column() == MADE_FROM
+    }
+
     /// Parses every column.
     pub(super) fn parse(self, id: SiteId) -> Row {
         let columns = Columns {
@@ -101,7 +109,7 @@ impl DjangoRow {
         if let Some(slug) = given(&self.slug) {
             return (slug, "django_multisite_plus_site.slug");
         }
-        (slug_of(&self.name), "django_site.domain")
+        (slug_of(&self.name), MADE_FROM)
     }
 }
 

@@ -12,14 +12,14 @@ use futures_util::TryStreamExt as _;
 use imbl::OrdMap;
 use site_model::SiteId;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Row as DatabaseRow, Statement};
+use tokio_postgres::{Client, Row as DatabaseRow, Statement, Transaction};
 
 #[cfg(test)]
 pub(crate) use row::tests;
 pub(crate) use row::{Columns, RawRow, kind_text, made_slug};
 pub use row::{row_from_text, row_text};
 
-use crate::desired::Row;
+use crate::desired::{NamedRow, Row};
 use crate::django::{self, DjangoTables};
 use crate::link::{DatabaseTarget, Doing, LinkError, Session, bounded, bounded_by};
 use crate::queried::{self, QuerySource};
@@ -168,6 +168,25 @@ async fn read_all(client: &Client) -> Result<OrdMap<SiteId, Row>, tokio_postgres
         parse(&row, &mut parsed)?;
     }
     Ok(parsed)
+}
+
+/// Every row with its domain, as they are in a transaction.
+pub(crate) async fn named_rows(transaction: &Transaction<'_>) -> Result<Vec<NamedRow>, LinkError> {
+    let failed = |error| LinkError::from_postgres(&error, Doing::Reading);
+    let rows = transaction.query(COLUMNS, &[]).await.map_err(failed)?;
+    let mut named = Vec::new();
+    for (_, row) in parse_all(&rows)? {
+        let domain = match &row {
+            Row::Site(site) => site.domain.as_ref().map(ToString::to_string),
+            Row::Rejected(_) => None,
+        };
+        named.push(NamedRow {
+            row,
+            domain: domain.unwrap_or_default(),
+            makes_slug: false,
+        });
+    }
+    Ok(named)
 }
 
 fn parse_all(rows: &[DatabaseRow]) -> Result<OrdMap<SiteId, Row>, LinkError> {

@@ -24,6 +24,8 @@ mod queried;
 #[cfg(test)]
 mod reloads;
 #[cfg(test)]
+mod rewriting;
+#[cfg(test)]
 mod rights;
 #[cfg(test)]
 mod schema;
