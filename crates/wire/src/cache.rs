@@ -120,7 +120,7 @@ pub struct PageFrame {
 /// How the page cache does.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheStats {
-    /// Pages stored, and places that stand for variants or for what can't be kept.
+    /// Pages stored, and markers that stand for variants or for what can't be kept.
     pub entries: u64,
     /// What they weigh.
     pub bytes: u64,

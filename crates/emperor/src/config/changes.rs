@@ -30,17 +30,17 @@ impl Config {
             ),
             ("spawn", self.spawn == before.spawn),
             ("rollout", self.rollout == before.rollout),
-            ("reload", self.reload_settle == before.reload_settle),
             ("logs", *logs == before.logs),
-            (
-                "router.cache.memory",
-                self.keeps_pages() == before.keeps_pages(),
-            ),
-            ("purge", self.purge_targets == before.purge_targets),
             ("site", self.sites == before.sites),
         ];
         let differing = same.into_iter().filter(|(_, is_same)| !is_same);
         differing.map(|(key, _)| key).collect()
+    }
+
+    /// Whether purges are others' to hear than under the configuration `before`: other targets, or somebody
+    /// keeps pages where nobody did.
+    pub(crate) fn keeps_pages_otherwise(&self, before: &Self) -> bool {
+        self.keeps_pages() != before.keeps_pages() || self.purge_targets != before.purge_targets
     }
 }
 
@@ -65,5 +65,6 @@ mod tests {
             &["database", "site"],
         );
         check("[domains]\nrewrite = true\n[vassal.env]\nA = 'b'\n", &[]);
+        check("[reload]\nsettle = '1s'\n[router.cache]\nmemory = '0'\n", &[]);
     }
 }

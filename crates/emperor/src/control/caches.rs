@@ -25,6 +25,7 @@ pub(super) fn whole(router: &RouterOverview) -> Option<CacheStatus> {
     let stats: &CacheStats = &router.stats.as_ref()?.cache;
     Some(CacheStatus {
         suspended: stats.away,
+        pages: stats.sites.iter().map(|site| site.pages).sum(),
         entries: stats.entries,
         bytes: stats.bytes,
         fills: stats.fills,

@@ -52,7 +52,7 @@ pub(super) struct Shared {
     pub(super) rereads: mpsc::Sender<RereadCommand>,
     pub(super) catalog: watch::Receiver<Arc<Catalog>>,
     /// `None`: nobody keeps pages.
-    pub(super) purges: Option<Purges>,
+    pub(super) purges: watch::Receiver<Option<Purges>>,
 }
 
 /// Why a purge is not recorded.
@@ -152,7 +152,7 @@ impl Handle {
             rows: desired.source,
             removals_held: held.flat_map(|held| held.ids.iter().copied()).collect(),
             router,
-            purges: self.shared.purges.clone(),
+            purges: self.shared.purges.borrow().clone(),
             replacing: self.shared.turns.replacing(),
             sites: sites
                 .into_iter()
@@ -169,14 +169,15 @@ impl Handle {
     /// PostgreSQL, the router. What is counted all the time (requests, memory) is no change.
     pub(crate) fn changes(&self) -> BoxStream<'static, ()> {
         let shared = &self.shared;
-        let purges = shared.purges.as_ref();
-        let purges = purges.map(|purges| changes_of(purges.feed.state()));
+        let purges = shared.purges.borrow();
+        let purges = purges.as_ref().map(|purges| changes_of(purges.feed.state()));
         let all = [
             changes_of(shared.statuses.changes()),
             changes_of(shared.registry.desired()),
             changes_of(shared.registry.connection()),
             changes_of(shared.router.clone()),
             changes_of(shared.routes.peer()),
+            changes_of(shared.purges.clone()),
         ];
         stream::select_all(all.into_iter().chain(purges)).boxed()
     }
@@ -247,8 +248,11 @@ impl Handle {
         site: Option<SiteId>,
         what: Purge,
     ) -> Result<EventId, PurgeError> {
-        let purges = self.shared.purges.as_ref();
-        let feed = &purges.ok_or(PurgeError::NothingIsKept)?.feed;
+        let feed = {
+            let purges = self.shared.purges.borrow();
+            let purges = purges.as_ref().ok_or(PurgeError::NothingIsKept)?;
+            purges.feed.clone()
+        };
         Ok(feed.purge(site, what).await?)
     }
 

@@ -20,7 +20,6 @@ use super::handle::{Handle, Shared};
 use super::lock::FolderLock;
 use super::process::{Launcher, Left};
 use super::pulse::{PulseMonitor, pulse};
-use super::purging::Purging;
 use super::router::board::RouteBoard;
 use super::router::settings::settings;
 use super::routes::Routes;
@@ -33,9 +32,11 @@ use crate::config::Config;
 use crate::control;
 
 mod database;
+mod purging;
 mod router_parts;
 
 use database::database;
+use purging::PurgingPart;
 use router_parts::{RouterParts, keeper_options};
 
 /// The database can't be had.
@@ -65,7 +66,7 @@ pub(super) struct House {
     router: RouterParts,
     supervisor: SupervisorPart,
     control: Part,
-    purging: Option<Part>,
+    purging: PurgingPart,
     registry: Registry,
     cluster: Option<PrivateCluster>,
     /// The last to go.
@@ -75,6 +76,7 @@ pub(super) struct House {
 /// The supervisor, and the levels it follows.
 struct SupervisorPart {
     catalog: watch::Sender<Arc<Catalog>>,
+    settle: watch::Sender<Duration>,
     shutdown: watch::Sender<Option<Haste>>,
     settled: watch::Receiver<bool>,
     part: Part,
@@ -132,7 +134,7 @@ impl House {
             commands: orders,
             rereads: reread,
             catalog: supervisor.catalog.subscribe(),
-            purges: purging.as_ref().map(Purging::purges),
+            purges: purging.purges(),
         });
         let house = Self {
             board,
@@ -140,7 +142,7 @@ impl House {
             router,
             supervisor,
             control: Part::start(|stop| serve_control(control, handle, stop)),
-            purging: purging.map(|it| Part::start(|stop| it.run(stop))),
+            purging,
             registry,
             cluster,
             _locks: locks,
@@ -191,7 +193,7 @@ impl House {
             () = self.router.keeper.ended() => "the fastrouter's keeper",
             () = self.router.link.ended() => "the fastrouter's link",
             () = self.control.ended() => "the control API",
-            () = ended(self.purging.as_mut()) => "what follows purges",
+            () = self.purging.ended() => "what follows purges",
         }
     }
 
@@ -200,9 +202,15 @@ impl House {
     }
 
     /// Takes over what a changed configuration says.
-    pub(super) fn reconfigure(&self, catalog: Arc<Catalog>, settings: Settings) {
+    pub(super) fn reconfigure(&self, catalog: Arc<Catalog>, settings: Settings, settle: Duration) {
         self.board.set_settings(settings);
         self.supervisor.catalog.send_replace(catalog);
+        self.supervisor.settle.send_replace(settle);
+    }
+
+    /// Others keep pages than before.
+    pub(super) async fn renew_purging(&mut self, config: &Config) {
+        self.purging.renew(config).await;
     }
 
     /// Returns once everything that the next emperor has to know is written down.
@@ -232,11 +240,9 @@ impl House {
     }
 
     /// Ends what is left, the private cluster last.
-    pub(super) async fn close(self) {
+    pub(super) async fn close(mut self) {
         self.control.end().await;
-        if let Some(purging) = self.purging {
-            purging.end().await;
-        }
+        self.purging.end().await;
         self.registry.shutdown().await;
         if let Some(cluster) = self.cluster
             && let Err(error) = cluster.stop().await
@@ -253,24 +259,27 @@ impl SupervisorPart {
         vassals: vassal::House<Launcher>,
         registry: &RegistryHandle,
         catalog: Arc<Catalog>,
-        (stillness, left): (Duration, Left),
+        (settle, left): (Duration, Left),
     ) -> (Self, mpsc::Sender<Command>, PulseMonitor) {
         let (catalog, catalogs) = watch::channel(catalog);
+        let (settle, settles) = watch::channel(settle);
         let (shutdown, shutdowns) = watch::channel(None);
-        let (settle, settled) = watch::channel(false);
+        let (settling, settled) = watch::channel(false);
         let (commands, obeyed) = mpsc::channel(COMMANDS);
         let (pulse, monitor) = pulse();
         let channels = Channels {
             desired: registry.desired(),
             catalog: catalogs,
+            settle: settles,
             commands: obeyed,
             shutdown: shutdowns,
-            settled: settle,
+            settled: settling,
             pulse,
         };
-        let supervisor = Supervisor::new(Arc::new(vassals), channels, stillness, left);
+        let supervisor = Supervisor::new(Arc::new(vassals), channels, left);
         let part = Self {
             catalog,
+            settle,
             shutdown,
             settled,
             part: Part::start(|_| supervisor.run()),

@@ -142,6 +142,9 @@ impl Daemon {
 
     async fn read_all_again(&mut self) -> Result<Reread, RereadError> {
         let (config, reread) = self.reread()?;
+        if config.keeps_pages_otherwise(&self.config) {
+            self.house.renew_purging(&config).await;
+        }
         self.config = config;
         self.house.renew_router();
         let rows = self.house.registry();
@@ -164,7 +167,8 @@ impl Daemon {
             warn!(keys, "these take effect at the next start only");
         }
         let settings = settings(&config.router, &self.config.state_dir);
-        self.house.reconfigure(Arc::new(catalog), settings);
+        self.house
+            .reconfigure(Arc::new(catalog), settings, config.reload_settle);
         Ok((config, Reread { needs_restart }))
     }
 

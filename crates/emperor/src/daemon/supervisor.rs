@@ -41,6 +41,8 @@ pub(super) struct Channels {
     pub(super) desired: watch::Receiver<Arc<Desired>>,
     /// What rows are resolved against.
     pub(super) catalog: watch::Receiver<Arc<Catalog>>,
+    /// `reload.settle`
+    pub(super) settle: watch::Receiver<Duration>,
     /// What operators ask.
     pub(super) commands: mpsc::Receiver<Command>,
     /// How the emperor ends, once it does.
@@ -74,10 +76,10 @@ impl<S: Spawner> Supervisor<S> {
     pub(super) fn new(
         house: Arc<House<S>>,
         channels: Channels,
-        settle: Duration,
         left: Left,
     ) -> Self {
         let catalog = channels.catalog.borrow().clone();
+        let settle = *channels.settle.borrow();
         Self {
             vassals: Vassals::new(Arc::clone(&house)),
             house,
@@ -106,6 +108,10 @@ impl<S: Spawner> Supervisor<S> {
                 Ok(()) = self.channels.desired.changed() => self.follow().await,
                 () = settling::until(self.settling.due()) => self.follow().await,
                 Ok(()) = self.channels.catalog.changed() => self.change_catalog().await,
+                Ok(()) = self.channels.settle.changed() => {
+                    let settle = *self.channels.settle.borrow_and_update();
+                    self.settling.change(settle);
+                }
                 Some(command) = self.channels.commands.recv() => self.obey(command),
                 Ok(()) = self.channels.pulse.asked() => {}
                 () = demand.called() => self.vassals.wake(demand.take_calls()),

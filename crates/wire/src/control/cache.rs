@@ -71,7 +71,10 @@ pub struct PageDocument {
 pub struct CacheStatus {
     /// Whether it is out of use because purges can't be heard.
     pub suspended: bool,
-    /// Pages, and places that stand for variants or for what can't be kept.
+    /// Pages stored.
+    #[serde(default)]
+    pub pages: u64,
+    /// Pages, and markers that stand for variants or for what can't be kept.
     pub entries: u64,
     /// What they take, in bytes.
     pub bytes: u64,

@@ -13,9 +13,15 @@ pub(super) fn matters(cache: &CacheStatus) -> bool {
     cache.entries > 0 || cache.suspended
 }
 
-/// `345 pages in 12 MiB, 2 being filled`
+/// `345 pages, 12 markers in 12 MiB, 2 being filled`
 pub(super) fn cache(cache: &CacheStatus) -> String {
-    let mut words = counted(usize::try_from(cache.entries).unwrap_or(usize::MAX), "page");
+    let number = |count| usize::try_from(count).unwrap_or(usize::MAX);
+    let mut words = counted(number(cache.pages), "page");
+    // Each takes memory too: that a page has variants, or that one can't be kept.
+    let markers = cache.entries.saturating_sub(cache.pages);
+    if markers > 0 {
+        let _ = write!(words, ", {}", counted(number(markers), "marker"));
+    }
     if cache.bytes > 0 {
         let _ = write!(words, " in {}", bytes(cache.bytes));
     }

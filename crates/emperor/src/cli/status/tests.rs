@@ -245,7 +245,7 @@ fn the_cache_and_the_targets_in_front_are_told() {
         })
     };
     status.router.cache = serde_json::from_value(json!({
-        "suspended": true, "entries": 3, "bytes": 8192, "fills": 1,
+        "suspended": true, "pages": 2, "entries": 3, "bytes": 8192, "fills": 1,
     }))
     .unwrap();
     status.emperor.purges = serde_json::from_value(json!({
@@ -257,7 +257,7 @@ fn the_cache_and_the_targets_in_front_are_told() {
     emperor   0.1.0 on web1, pid 4711, up 4h
     database  connected db:5432/sites, read 12s ago
     router    running, pid 4720, on 127.0.0.1:8080; 1 connection, 3 in flight, 123456 answered
-    cache     3 pages in 8.0 KiB, 1 being filled; out of use while purges can't be heard
+    cache     2 pages, 1 marker in 8.0 KiB, 1 being filled; out of use while purges can't be heard
     purges    not followed: no route to db
     purges    a (varnish): nothing waits
     purges    b (varnish): 2 wait, tried again in 12s: no connection; 1 purge given up, see emperor.purge_dead_letters

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use purge_targets::Limits;
 use site_registry::cluster::{ClusterOptions, Durability, PrivateCluster};
 use site_registry::purges::{LONGEST_LOOK, PurgeOptions};
 use site_registry::{ConfiguredRow, DatabaseTarget, Registry, RegistryOptions};
 
 use super::OpenError;
+use super::purging::PurgingPart;
 use crate::config::Config;
 use crate::config::model::ConfiguredSite;
-use crate::daemon::purging::Purging;
 use crate::daemon::router::board::RouteBoard;
 
 /// Begins to run the private cluster, where no URL is given.
@@ -37,11 +36,9 @@ pub(super) fn follow(
     target: DatabaseTarget,
     cluster: Option<&PrivateCluster>,
     board: &Arc<RouteBoard>,
-) -> (Registry, Option<Purging>) {
+) -> (Registry, PurgingPart) {
     let purges = purge_options(config, target.clone(), cluster);
-    let purging = config
-        .keeps_pages()
-        .then(|| Purging::start(purges, &config.purge_targets, Limits::default(), board));
+    let purging = PurgingPart::start(config, purges, board);
     let registry = Registry::start(registry_options(config, target, cluster));
     (registry, purging)
 }

@@ -65,6 +65,11 @@ impl Settling {
         follow
     }
 
+    /// Another stillness is waited for from now on; what waits already goes on as it began.
+    pub(super) fn change(&mut self, settle: Duration) {
+        self.settle = settle;
+    }
+
     /// When to look again; `None`: nothing waits.
     pub(super) fn due(&self) -> Option<Instant> {
         self.held.values().map(|held| held.due).min()

@@ -17,6 +17,7 @@ struct Test {
     desired: watch::Sender<Arc<Desired>>,
     commands: mpsc::Sender<Command>,
     shutdown: watch::Sender<Option<Haste>>,
+    stillness: watch::Sender<Duration>,
     settled: watch::Receiver<bool>,
     task: AbortOnDropHandle<()>,
 }
@@ -29,16 +30,18 @@ impl Test {
         let (commands, obeyed) = mpsc::channel(1);
         let (shutdown, shutdowns) = watch::channel(None);
         let (settle, settled) = watch::channel(false);
+        let (stillness, stillnesses) = watch::channel(SETTLE);
         let channels = Channels {
             desired: rows,
             catalog: catalogs,
+            settle: stillnesses,
             commands: obeyed,
             shutdown: shutdowns,
             settled: settle,
             pulse: crate::daemon::pulse::pulse().0,
         };
         let supervisor =
-            Supervisor::new(Arc::clone(&scene.house), channels, SETTLE, Left::default());
+            Supervisor::new(Arc::clone(&scene.house), channels, Left::default());
         let task = tokio::spawn(async move {
             let _catalog = catalog;
             supervisor.run().await;
@@ -48,6 +51,7 @@ impl Test {
             desired,
             commands,
             shutdown,
+            stillness,
             settled,
             task: AbortOnDropHandle::new(task),
         }
@@ -326,4 +330,25 @@ async fn a_burst_of_reloads_replaces_a_site_once() {
     test.scene.until(id(1), second).await;
     tokio::time::sleep(SETTLE * 10).await;
     assert_eq!(test.scene.routed(id(1)), Some(vec![2]), "once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_stillness_is_waited_for_once_it_is_told() {
+    let mut test = Test::start(Stage::default());
+    let reloaded = |reloads| {
+        let site = site(1, "a.example");
+        Row::Site(Arc::new(Site { reloads, ..site }))
+    };
+    test.write([reloaded(0)]);
+    test.until(1, SiteState::Ready).await;
+    test.stillness.send_replace(SETTLE * 100);
+    // It is told before the row is.
+    tokio::time::sleep(SETTLE).await;
+    test.write([reloaded(1)]);
+    tokio::time::sleep(SETTLE * 50).await;
+    assert_eq!(test.scene.routed(id(1)), Some(vec![1]), "it waits");
+    let second = |status: Option<&SiteStatus>| {
+        status.is_some_and(|s| s.instances.iter().all(|i| i.incarnation.get() == 2))
+    };
+    test.scene.until(id(1), second).await;
 }

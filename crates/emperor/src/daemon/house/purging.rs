@@ -1,0 +1,73 @@
+//! What follows purges, where somebody keeps pages. It begins anew where a configuration that was read again
+//! has it that others do: whoever reads purges goes on where it was, as under another emperor.
+
+use std::sync::Arc;
+
+use purge_targets::Limits;
+use site_registry::purges::PurgeOptions;
+use tokio::sync::watch;
+
+use super::{Part, ended};
+use crate::config::Config;
+use crate::daemon::purging::{Purges, Purging};
+use crate::daemon::router::board::RouteBoard;
+
+/// What follows purges, if anything does.
+pub(super) struct PurgingPart {
+    options: PurgeOptions,
+    board: Arc<RouteBoard>,
+    purges: watch::Sender<Option<Purges>>,
+    part: Option<Part>,
+}
+
+impl PurgingPart {
+    /// Begins to follow purges, where somebody keeps pages.
+    pub(super) fn start(
+        config: &Config,
+        options: PurgeOptions,
+        board: &Arc<RouteBoard>,
+    ) -> Self {
+        let mut part = Self {
+            options,
+            board: Arc::clone(board),
+            purges: watch::Sender::new(None),
+            part: None,
+        };
+        part.begin(config);
+        part
+    }
+
+    /// Access for others, as it is now.
+    pub(super) fn purges(&self) -> watch::Receiver<Option<Purges>> {
+        self.purges.subscribe()
+    }
+
+    /// Others keep pages from now on. Until purges are followed again, no cache is used.
+    pub(super) async fn renew(&mut self, config: &Config) {
+        self.end().await;
+        self.begin(config);
+    }
+
+    /// Resolves when it has ended by itself; never, where nothing follows purges. Cancel safe.
+    pub(super) async fn ended(&mut self) {
+        ended(self.part.as_mut()).await;
+    }
+
+    pub(super) async fn end(&mut self) {
+        if let Some(part) = self.part.take() {
+            part.end().await;
+            self.board.caches().suspend();
+        }
+    }
+
+    fn begin(&mut self, config: &Config) {
+        let start = || {
+            let (options, limits) = (self.options.clone(), Limits::default());
+            Purging::start(options, &config.purge_targets, limits, &self.board)
+        };
+        let purging = config.keeps_pages().then(start);
+        self.purges
+            .send_replace(purging.as_ref().map(Purging::purges));
+        self.part = purging.map(|it| Part::start(|stop| it.run(stop)));
+    }
+}
