@@ -18,6 +18,7 @@ mod fronts;
 mod health;
 mod hosts;
 mod imports;
+mod interfaces;
 mod isolation;
 mod lifecycle;
 mod many;

@@ -317,3 +317,39 @@ async fn router_pid(paper: &Paper) -> i32 {
         .as_i64()
         .map_or(0, |pid| i32::try_from(pid).unwrap())
 }
+
+#[tokio::test]
+async fn what_is_kept_changes_with_the_row_and_with_the_template_and_nothing_is_restarted() {
+    let paper = Paper::open(1, "").await;
+    paper.watch().await;
+    paper.cached("/1").await;
+    let before = paper.house.emperor.in_state("paper", "ready").await;
+
+    let off =
+        "UPDATE emperor.sites SET extra_config = extra_config || E'\\n[cache]\\nmode = \"off\"\\n'";
+    paper.house.sql(off, &[]).await;
+    not_kept(&paper).await;
+    let as_the_template =
+        "UPDATE emperor.sites SET extra_config = split_part(extra_config, '[cache]', 1)";
+    paper.house.sql(as_the_template, &[]).await;
+    paper.cached("/1").await;
+
+    paper
+        .house
+        .configure("[templates.paper.cache]\nmode = \"off\"\n");
+    let read = paper.house.emperor.run(&["reread"]).await;
+    assert_eq!(read.code, 0, "{}", read.err);
+    not_kept(&paper).await;
+    let after = paper.house.emperor.in_state("paper", "ready").await;
+    assert_eq!(after["instances"][0]["pid"], before["instances"][0]["pid"]);
+    assert_eq!(after["revision"], before["revision"]);
+}
+
+/// Waits until a page that was answered from the cache is the worker's to answer.
+async fn not_kept(paper: &Paper) {
+    eventually("the worker is asked", PATIENCE, async || {
+        let hit = is_hit(paper, "/1").await;
+        (!hit).then_some(()).ok_or_else(|| "it is a hit".to_owned())
+    })
+    .await;
+}

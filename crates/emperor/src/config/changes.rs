@@ -65,6 +65,9 @@ mod tests {
             &["database", "site"],
         );
         check("[domains]\nrewrite = true\n[vassal.env]\nA = 'b'\n", &[]);
-        check("[reload]\nsettle = '1s'\n[router.cache]\nmemory = '0'\n", &[]);
+        check(
+            "[reload]\nsettle = '1s'\n[router.cache]\nmemory = '0'\n",
+            &[],
+        );
     }
 }

@@ -170,7 +170,9 @@ impl Handle {
     pub(crate) fn changes(&self) -> BoxStream<'static, ()> {
         let shared = &self.shared;
         let purges = shared.purges.borrow();
-        let purges = purges.as_ref().map(|purges| changes_of(purges.feed.state()));
+        let purges = purges
+            .as_ref()
+            .map(|purges| changes_of(purges.feed.state()));
         let all = [
             changes_of(shared.statuses.changes()),
             changes_of(shared.registry.desired()),

@@ -63,10 +63,16 @@ impl Routes {
     pub(super) fn withdraw(&self, id: SiteId) -> Generation {
         let mut state = self.lock();
         state.lacking.remove(&id);
-        if let Some(before) = self.board.route(id) {
-            state.release(&before);
+        let before = self.board.route(id);
+        if let Some(before) = &before {
+            state.release(before);
         }
-        self.board.withdraw(id)
+        let generation = self.board.withdraw(id);
+        let lost = self.board.lost_hosts();
+        if let Some(before) = before.filter(|_| lost.are_followed()) {
+            lost.note(&before, None, generation);
+        }
+        generation
     }
 
     /// Learns to whom the rows give hosts now. Who has one that is another's gives it up at once.
@@ -95,10 +101,19 @@ impl Routes {
 
     /// Publishes a route with those of its hosts that are its own.
     fn publish_permitted(&self, state: &mut State, route: Posted) -> Generation {
-        if let Some(before) = self.board.route(route.id()) {
-            state.release(&before);
+        let before = self.board.route(route.id());
+        if let Some(before) = &before {
+            state.release(before);
         }
-        self.board.publish(state.take_hosts(route))
+        let permitted = state.take_hosts(route);
+        let lost = self.board.lost_hosts();
+        let Some(before) = before.filter(|_| lost.are_followed()) else {
+            return self.board.publish(permitted);
+        };
+        let after = permitted.route();
+        let generation = self.board.publish(permitted);
+        lost.note(&before, after.as_deref(), generation);
+        generation
     }
 
     /// Whether a host leads to a site in the table.

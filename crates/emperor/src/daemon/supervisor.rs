@@ -73,11 +73,7 @@ pub(super) struct Supervisor<S: Spawner> {
 
 impl<S: Spawner> Supervisor<S> {
     /// A supervisor that has told nobody anything yet.
-    pub(super) fn new(
-        house: Arc<House<S>>,
-        channels: Channels,
-        left: Left,
-    ) -> Self {
+    pub(super) fn new(house: Arc<House<S>>, channels: Channels, left: Left) -> Self {
         let catalog = channels.catalog.borrow().clone();
         let settle = *channels.settle.borrow();
         Self {

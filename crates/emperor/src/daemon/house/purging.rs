@@ -22,11 +22,7 @@ pub(super) struct PurgingPart {
 
 impl PurgingPart {
     /// Begins to follow purges, where somebody keeps pages.
-    pub(super) fn start(
-        config: &Config,
-        options: PurgeOptions,
-        board: &Arc<RouteBoard>,
-    ) -> Self {
+    pub(super) fn start(config: &Config, options: PurgeOptions, board: &Arc<RouteBoard>) -> Self {
         let mut part = Self {
             options,
             board: Arc::clone(board),

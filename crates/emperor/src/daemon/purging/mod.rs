@@ -13,6 +13,7 @@ mod orders;
 use std::sync::Arc;
 
 use purge_targets::{Limits, Target};
+use site_model::{HostPattern, SiteId};
 use site_registry::purges::{
     Batch, FeedState, Mark, News, PurgeFeed, PurgeHandle, PurgeOptions, Reader,
 };
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::router::board::RouteBoard;
+use super::router::lost_hosts::LostHostsFollower;
 use front::Front;
 pub(crate) use front::FrontView;
 use marks::Marks;
@@ -42,6 +44,8 @@ pub(super) struct Purging {
     /// What the routers have been told and not confirmed yet.
     marks: Marks<Mark>,
     confirmed: watch::Receiver<u64>,
+    /// What the targets are to drop besides; `None`: there are none.
+    lost_hosts: Option<LostHostsFollower>,
 }
 
 impl Purging {
@@ -64,6 +68,7 @@ impl Purging {
             feed,
             marks: Marks::default(),
             confirmed: board.caches().confirmed(),
+            lost_hosts: (!targets.is_empty()).then(|| board.lost_hosts().follow()),
             board: Arc::clone(board),
         }
     }
@@ -95,6 +100,7 @@ impl Purging {
                 biased;
                 () = stop.cancelled() => return,
                 Ok(()) = self.confirmed.changed() => self.acknowledge(),
+                lost = lost(self.lost_hosts.as_mut(), &self.board) => self.drop_hosts(lost).await,
                 news = self.feed.next() => match news {
                     Some(News::Lost(_)) => self.board.caches().suspend(),
                     Some(News::Batch(batch)) => self.obey(batch).await,
@@ -122,6 +128,15 @@ impl Purging {
         }
     }
 
+    /// What caches in front hold of these hosts was the pages of a site that has them no more.
+    async fn drop_hosts(&mut self, lost: Vec<(SiteId, Vec<HostPattern>)>) {
+        for (site, hosts) in lost {
+            for front in &self.fronts {
+                front.drop_hosts(site, hosts.clone()).await;
+            }
+        }
+    }
+
     fn tell_routers(&mut self, batch: &Batch) {
         let caching = || self.board.caching_sites();
         let forget = orders::forget(batch, caching);
@@ -135,6 +150,17 @@ impl Purging {
         if let Some(mark) = self.marks.reached(confirmed) {
             self.feed.handle().acknowledge(Reader::Cache, mark);
         }
+    }
+}
+
+/// Waits until sites have lost hosts, in the table of every router; for ever, where nobody asks. Cancel safe.
+async fn lost(
+    follower: Option<&mut LostHostsFollower>,
+    board: &RouteBoard,
+) -> Vec<(SiteId, Vec<HostPattern>)> {
+    match follower {
+        Some(follower) => follower.next(board).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -18,6 +18,7 @@ use wire::route::{RouterStats, Settings};
 
 use super::caches::CacheBoard;
 use super::demand::DemandBoard;
+use super::lost_hosts::LostHosts;
 use super::posted::Posted;
 #[cfg(test)]
 use super::roster::Standing;
@@ -34,6 +35,7 @@ pub(crate) struct RouteBoard {
     changed: watch::Sender<()>,
     open: watch::Sender<bool>,
     roster: Arc<Roster>,
+    lost_hosts: LostHosts,
 }
 
 #[derive(Debug)]
@@ -107,6 +109,7 @@ impl RouteBoard {
             changed: watch::Sender::default(),
             open: watch::Sender::new(false),
             roster: Arc::new(Roster::new()),
+            lost_hosts: LostHosts::default(),
         }
     }
 
@@ -200,6 +203,11 @@ impl RouteBoard {
     /// What the routers' caches have to forget.
     pub(in crate::daemon) fn caches(&self) -> &CacheBoard {
         self.roster.caches()
+    }
+
+    /// Hosts that sites have lost.
+    pub(in crate::daemon) fn lost_hosts(&self) -> &LostHosts {
+        &self.lost_hosts
     }
 
     /// The hosts that lead to a site now; none where it has no route.

@@ -7,7 +7,7 @@
 //! | [`keeper`] | the process |
 //! | [`settings`] | what the configuration says to it |
 //! | [`board`] | what it is to know: the route table as a level |
-//! | `posted` | a route as it stands there |
+//! | `posted`, `lost_hosts` | a route as it stands there, and what it led by before |
 //! | [`roster`], `questions` | which routers there are, and what they are asked |
 //! | [`caches`] | what its cache has to forget, and whether it may be used |
 //! | [`demand`] | what it tells of requests: load, and sites to wake |
@@ -19,6 +19,7 @@ pub(crate) mod demand;
 pub(crate) mod keeper;
 pub(crate) mod link;
 pub(crate) mod listeners;
+pub(in crate::daemon) mod lost_hosts;
 mod passed;
 pub(in crate::daemon) mod posted;
 mod questions;

@@ -40,8 +40,7 @@ impl Test {
             settled: settle,
             pulse: crate::daemon::pulse::pulse().0,
         };
-        let supervisor =
-            Supervisor::new(Arc::clone(&scene.house), channels, Left::default());
+        let supervisor = Supervisor::new(Arc::clone(&scene.house), channels, Left::default());
         let task = tokio::spawn(async move {
             let _catalog = catalog;
             supervisor.run().await;
