@@ -5,7 +5,7 @@
 //! find it, and making one costs more than the page does.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use memchr::memchr;
+use memchr::{Memchr, memchr, memchr_iter};
 
 /// GET or HEAD of HTTP/1.1 for a path, and nothing in its headers that asks for more than a stored page.
 #[derive(Debug, Clone)]
@@ -16,12 +16,18 @@ pub struct PlainHead<'a> {
     pub target: &'a str,
     /// The `Host` as the client wrote it.
     pub host: &'a str,
+    /// Whether there is a `Cookie` among its lines.
+    pub has_cookies: bool,
     lines: Lines<'a>,
 }
 
 /// Names and values of a head, in their order, without the space around values.
 #[derive(Debug, Clone)]
-pub struct Lines<'a>(&'a [u8]);
+pub struct Lines<'a> {
+    text: &'a [u8],
+    begin: usize,
+    ends: Memchr<'a>,
+}
 
 impl<'a> PlainHead<'a> {
     /// Reads a whole head, with the empty line at its end, that the guard has let through. `None`: it asks
@@ -34,12 +40,13 @@ impl<'a> PlainHead<'a> {
             [b'H', b'E', b'A', b'D', b' ', target @ ..] => (true, target),
             _ => return None,
         };
-        let lines = Lines(&head[line_feed + 1..]);
-        let mut host = None;
+        let lines = Lines::of(&head[line_feed + 1..]);
+        let (mut host, mut has_cookies) = (None, false);
         for (name, value) in lines.clone() {
             match kind(name, value) {
                 Line::Plain => {}
                 Line::Host => host = Some(value),
+                Line::Cookie => has_cookies = true,
                 Line::AsksForMore => return None,
             }
         }
@@ -49,6 +56,7 @@ impl<'a> PlainHead<'a> {
                 .ok()
                 .filter(|target| target.starts_with('/'))?,
             host: visible(host?).filter(|host| !host.is_empty())?,
+            has_cookies,
             lines,
         })
     }
@@ -107,13 +115,23 @@ impl<'a> PlainHead<'a> {
     }
 }
 
+impl<'a> Lines<'a> {
+    fn of(text: &'a [u8]) -> Self {
+        Self {
+            text,
+            begin: 0,
+            ends: memchr_iter(b'\n', text),
+        }
+    }
+}
+
 impl<'a> Iterator for Lines<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let end = memchr(b'\n', self.0)?;
-        let line = self.0[..end].trim_ascii_end();
-        self.0 = &self.0[end + 1..];
+        let end = self.ends.next()?;
+        let line = self.text[self.begin..end].trim_ascii_end();
+        self.begin = end + 1;
         // The empty line at the end has none.
         let colon = line.iter().position(|byte| *byte == b':')?;
         Some((&line[..colon], line[colon + 1..].trim_ascii_start()))
@@ -125,6 +143,7 @@ impl<'a> Iterator for Lines<'a> {
 enum Line {
     Plain,
     Host,
+    Cookie,
     AsksForMore,
 }
 
@@ -133,6 +152,7 @@ fn kind(name: &[u8], value: &[u8]) -> Line {
     let asks_for_more = match name.len() {
         4 if is(b"host") => return Line::Host,
         5 => is(b"range"),
+        6 if is(b"cookie") => return Line::Cookie,
         6 => is(b"expect") || is(b"pragma"),
         7 => is(b"upgrade"),
         10 => is(b"connection") && !value.eq_ignore_ascii_case(b"keep-alive"),
@@ -152,9 +172,9 @@ fn kind(name: &[u8], value: &[u8]) -> Line {
 
 /// A value that is text to everybody.
 fn visible(value: &[u8]) -> Option<&str> {
-    let is_visible = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~');
-    let text = value.iter().all(is_visible).then_some(value)?;
-    std::str::from_utf8(text).ok()
+    let is_visible = |byte: u8| matches!(byte, b'\t' | b' '..=b'~');
+    let all = value.iter().fold(true, |all, byte| all & is_visible(*byte));
+    std::str::from_utf8(value).ok().filter(|_| all)
 }
 
 #[cfg(test)]
@@ -187,6 +207,9 @@ mod tests {
         assert_eq!(plain.text(&header::ACCEPT), "*/*");
         assert_eq!(plain.text(&header::REFERER), "");
         assert_eq!(plain.lines().count(), 4);
+        assert!(!plain.has_cookies);
+        let text = head("GET / HTTP/1.1", &["COOKIE: a=b"]);
+        assert!(PlainHead::read(text.as_bytes()).unwrap().has_cookies);
     }
 
     #[test]

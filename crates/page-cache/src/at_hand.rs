@@ -28,6 +28,8 @@ pub struct Plain<'a> {
     pub path: &'a str,
     /// What follows the `?`, if there is one.
     pub query: Option<&'a str>,
+    /// Whether there is a `Cookie` among its lines.
+    pub has_cookies: bool,
 }
 
 impl PageCache {
@@ -52,8 +54,12 @@ impl PageCache {
         let query = asked
             .query
             .and_then(|query| key::normal_query(policy, query));
-        let cookies = lines().filter(|(name, _)| name.eq_ignore_ascii_case(b"cookie"));
-        let cookies = cookies::that_tell_apart(policy, cookies.map(|(_, value)| value)).ok()?;
+        let cookies = if asked.has_cookies {
+            let cookies = lines().filter(|(name, _)| name.eq_ignore_ascii_case(b"cookie"));
+            cookies::that_tell_apart(policy, cookies.map(|(_, value)| value)).ok()?
+        } else {
+            Vec::new()
+        };
         let (id, query) = (site.id(), query.as_deref());
         key.clear();
         key::push_primary(key, id, asked.scheme, asked.host, &path, query, &cookies);

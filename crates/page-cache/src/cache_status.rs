@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use crate::reason::BypassReason;
 
+/// What most members fit into.
+const TYPICAL_LENGTH: usize = 48;
+
 /// Why a request went on to the worker (§2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forwarded {
@@ -63,7 +66,8 @@ impl CacheStatus {
 
     /// The member, with this cache's name.
     pub fn to_header(self, cache: &str) -> String {
-        let mut text = cache.to_owned();
+        let mut text = String::with_capacity(TYPICAL_LENGTH);
+        text.push_str(cache);
         match self {
             Self::Hit { ttl } => {
                 text.push_str("; hit");

@@ -26,7 +26,8 @@ pub enum Scheme {
 
 /// A path in one spelling: without query and fragment, percent-encoded alike.
 pub fn normal_path(path: &str) -> Cow<'_, str> {
-    let end = path.find(['?', '#']).unwrap_or(path.len());
+    let is_end = |byte: u8| byte == b'?' || byte == b'#';
+    let end = path.bytes().position(is_end).unwrap_or(path.len());
     normal(&path[..end])
 }
 

@@ -155,6 +155,7 @@ impl<'a> Asked<'a> {
             host: &host_said(&self.forwarding, self.head.host, trust),
             path: self.head.path(),
             query: self.head.query(),
+            has_cookies: self.head.has_cookies,
         };
         let SitePages {
             cache,

@@ -1,6 +1,6 @@
 //! One request head, line by line as it arrives.
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use super::{Following, HeadLimits, HeadRefusal, MAX_HEADERS};
 use crate::upstream::parse_length;
@@ -50,8 +50,9 @@ impl HeadScanner {
         bytes: &[u8],
         limits: &HeadLimits,
     ) -> Result<Option<(usize, Following)>, HeadRefusal> {
-        while let Some(found) = memchr(b'\n', &bytes[self.searched..]) {
-            let line_feed = self.searched + found;
+        let searched = self.searched;
+        for found in memchr_iter(b'\n', &bytes[searched..]) {
+            let line_feed = searched + found;
             let Some(line) = bytes[self.line_start..line_feed].strip_suffix(b"\r") else {
                 return Err(HeadRefusal::BareLineFeed);
             };
@@ -242,12 +243,14 @@ fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|byte| TOKEN[usize::from(*byte)])
 }
 
-/// Anything but control characters, of which the tab is forgiven. Eight bytes are looked at together:
-/// this is most of what there is to read in a head.
+/// Anything but control characters, of which the tab is forgiven. Eight bytes are looked at together, the
+/// last of them twice where they don't make a word: this is most of what there is to read in a head.
 fn is_value(text: &[u8]) -> bool {
-    let (words, rest) = text.as_chunks();
-    let good = |bytes: &[u8]| bytes.iter().all(|byte| is_value_byte(*byte));
-    words.iter().all(|word| is_plain_word(*word) || good(word)) && good(rest)
+    let is_plain = text.last_chunk().is_some_and(|last| {
+        let (words, _) = text.as_chunks();
+        words.iter().chain([last]).all(|word| is_plain_word(*word))
+    });
+    is_plain || text.iter().all(|byte| is_value_byte(*byte))
 }
 
 fn is_value_byte(byte: u8) -> bool {

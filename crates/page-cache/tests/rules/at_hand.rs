@@ -14,6 +14,7 @@ fn at_hand(house: &House, client: &Client) -> Option<(String, Vec<u8>)> {
         host: asked.host,
         path: asked.path,
         query: asked.query,
+        has_cookies: client.headers.contains_key("cookie"),
     };
     let lines = || {
         let lines = client.headers.iter();

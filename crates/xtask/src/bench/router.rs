@@ -22,6 +22,7 @@ mod contender;
 mod cpu;
 mod emperor;
 mod figures;
+mod flat;
 pub(super) mod http_cache;
 mod load;
 mod process;

@@ -1,5 +1,5 @@
-//! `cargo xtask bench cache`: what a page out of the cache costs, beside nginx's and Varnish's, and whether
-//! a purge holds up anybody.
+//! `cargo xtask bench cache`: what a page out of the cache costs, beside nginx's and Varnish's, whether a
+//! purge holds up anybody, and whether many stored pages make a hit dearer.
 //!
 //! What the cache costs by itself, with up to a million pages, is measured by
 //! `cargo run --release -p page-cache --example overhead`.
@@ -17,7 +17,9 @@ use serde_json::{Value, json};
 use super::backend::{BODY_BYTES, TAG};
 use super::contender::{Contender, Plan};
 use super::figures::Series;
+use super::flat::{self, Stored};
 use super::load::ANONYMOUS;
+use super::process::pin_this_thread;
 use super::stage::{Stage, file};
 use super::{RouterBenchError, document, emperor, report};
 use crate::progress::say;
@@ -69,11 +71,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), Ro
     )?;
     let fastrouter = workspace.programs(Profile::Release).join("fastrouter");
     let stage = Stage::of_kept_pages()?;
-    let plans = [
-        Plan::NginxCache,
-        Plan::Varnish,
-        Plan::FastrouterCache(fastrouter),
-    ];
+    let full = Plan::FastrouterCache(fastrouter);
+    let plans = [Plan::NginxCache, Plan::Varnish, full.clone()];
     let mut contenders = plans
         .iter()
         .map(|plan| Contender::start(plan, &stage))
@@ -84,11 +83,16 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), Ro
         connections: arguments.connections,
     };
     let series = super::measure(&stage, &contenders, effort)?;
+    // What this program asks from here on must not take time from the router.
+    pin_this_thread(stage.load_core).map_err(file(Path::new("/proc/self")))?;
     let purges = match contenders.last_mut() {
         Some(router) => purges(router).map_err(file(Path::new("127.0.0.1")))?,
         None => Vec::new(),
     };
-    let text = text(&series, &purges, effort);
+    drop(contenders);
+    let router = Contender::start(&full, &stage)?;
+    let stored = flat::measure(&stage, &router, effort)?;
+    let text = text(&series, &purges, &stored, effort);
     let printed = io::stdout().write_all(text.as_bytes());
     printed.map_err(file(Path::new("/dev/stdout")))?;
     if arguments.write {
@@ -97,7 +101,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), Ro
     Ok(())
 }
 
-fn text(series: &[Series], purges: &[Purged], effort: super::Effort) -> String {
+fn text(series: &[Series], purges: &[Purged], stored: &[Stored], effort: super::Effort) -> String {
     let mut text = report::of_hits(series, effort);
     text.push_str(
         "\n| purge | pages | until it is in force | longest answer to others meanwhile |\n",
@@ -112,6 +116,11 @@ fn text(series: &[Series], purges: &[Purged], effort: super::Effort) -> String {
         } = purge;
         let (took, longest) = (took.as_micros(), longest.as_micros());
         let row = writeln!(text, "| {what} | {entries} | {took} µs | {longest} µs |");
+        row.expect("a String takes everything");
+    }
+    text.push_str("\n| stored pages, asked for by lot | CPU µs/request |\n|---|---|\n");
+    for Stored { pages, cpu_us } in stored {
+        let row = writeln!(text, "| {pages} | {cpu_us:.1} |");
         row.expect("a String takes everything");
     }
     text
@@ -196,13 +205,13 @@ fn is_forgotten(address: SocketAddr, purge: &Value) -> io::Result<()> {
     Err(io::Error::other(format!("after {purge} it says {head:?}")))
 }
 
-struct Client {
+pub(super) struct Client {
     stream: TcpStream,
     received: Vec<u8>,
 }
 
 impl Client {
-    fn connect(address: SocketAddr) -> io::Result<Self> {
+    pub(super) fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         Ok(Self {
@@ -212,7 +221,7 @@ impl Client {
     }
 
     /// Asks for a page, and returns the head of the answer.
-    fn ask(&mut self, target: &str) -> io::Result<String> {
+    pub(super) fn ask(&mut self, target: &str) -> io::Result<String> {
         let lines = ANONYMOUS.join("\r\n");
         let request = format!("GET {target} HTTP/1.1\r\n{lines}\r\n\r\n");
         self.stream.write_all(request.as_bytes())?;

@@ -40,7 +40,7 @@ impl Kept {
     pub(super) fn of_any_host(mode: &'static str) -> Self {
         Self {
             mode,
-            memory_bytes: 256 << 20,
+            memory_bytes: 2 << 30,
             any_host: true,
         }
     }

@@ -57,7 +57,30 @@ pub(super) fn run(
     connections: u32,
     seconds: u32,
 ) -> Result<Load, RouterBenchError> {
-    let script = stage.write("figures.lua", FIGURES_LUA)?;
+    run_script(stage, contender, FIGURES_LUA, connections, seconds)
+}
+
+/// The same for pages that are picked by lot, `/many/0` and so many.
+pub(super) fn run_over_pages(
+    stage: &Stage,
+    contender: &Contender,
+    pages: u32,
+    connections: u32,
+    seconds: u32,
+) -> Result<Load, RouterBenchError> {
+    let pick = format!("return wrk.format(nil, '/many/' .. math.random(0, {pages} - 1))");
+    let script = format!("{FIGURES_LUA}\nrequest = function() {pick} end\n");
+    run_script(stage, contender, &script, connections, seconds)
+}
+
+fn run_script(
+    stage: &Stage,
+    contender: &Contender,
+    script: &str,
+    connections: u32,
+    seconds: u32,
+) -> Result<Load, RouterBenchError> {
+    let script = stage.write("figures.lua", script)?;
     let mut wrk = pinned(stage.load_core, "wrk");
     wrk.arg("--threads=1");
     wrk.arg(format!("--connections={connections}"));

@@ -1,11 +1,13 @@
 //! Processes that end with their owner: also after an error, and when this program is killed.
 
 use std::ffi::OsStr;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::shell::{self, CommandError};
 
@@ -95,6 +97,13 @@ pub(super) fn pinned_with_socket(
     command.env("LISTEN_FDNAMES", "listen");
     command.stdin(socket.into());
     command
+}
+
+/// Has this thread, and those that it starts from now on, run on one core.
+pub(super) fn pin_this_thread(core: usize) -> io::Result<()> {
+    let mut cores = CpuSet::new();
+    cores.set(core);
+    Ok(sched_setaffinity(None, &cores)?)
 }
 
 #[cfg(test)]
