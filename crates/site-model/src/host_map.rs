@@ -40,9 +40,14 @@ impl<V: Clone> HostMap<V> {
         self.entries.remove(&self.hashed(host));
     }
 
+    /// What hosts are in order of.
+    pub(crate) fn place_of(&self, host: &Hostname) -> u64 {
+        self.hasher.hash_one(host)
+    }
+
     fn hashed(&self, host: &Hostname) -> Hashed {
         Hashed {
-            hash: self.hasher.hash_one(host),
+            hash: self.place_of(host),
             host: host.clone(),
         }
     }

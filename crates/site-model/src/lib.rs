@@ -9,6 +9,7 @@ mod cache;
 mod counters;
 mod host_map;
 mod hostname;
+mod packing;
 mod revision;
 mod route;
 mod site;
@@ -18,6 +19,7 @@ mod status;
 pub use cache::{CacheMode, CacheSettings};
 pub use counters::{Generation, Incarnation, InstanceNumber, NotPositive, SiteId};
 pub use hostname::{HostPattern, Hostname, HostnameError};
+pub use packing::every_second_first;
 pub use revision::{Revision, RevisionError};
 pub use route::{
     Backend, HostConflict, HostRole, Match, Protocol, QueueBounds, RouteChange, RouteTable,

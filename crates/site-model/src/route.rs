@@ -16,6 +16,7 @@ use thiserror::Error;
 use crate::host_map::HostMap;
 use crate::{
     CacheSettings, Generation, HostPattern, Hostname, Incarnation, InstanceNumber, SiteId, Slug,
+    every_second_first,
 };
 
 /// Every route of one generation.
@@ -186,9 +187,14 @@ impl RouteTable {
             generation,
             ..Self::default()
         };
-        for route in routes {
-            table.insert(route)?;
+        let sites = routes.into_iter().map(|route| (route.id, Arc::new(route)));
+        let sites: Vec<_> = sites.collect();
+        let mut by_host: Vec<_> = sites.iter().map(|(_, route)| route).collect();
+        by_host.sort_by_cached_key(|route| table.exact.place_of(&route.canonical));
+        for route in every_second_first(by_host) {
+            table.lead_to(route)?;
         }
+        table.sites = every_second_first(sites).collect();
         Ok(table)
     }
 
@@ -270,6 +276,16 @@ impl RouteTable {
     }
 
     fn insert(&mut self, route: SiteRoute) -> Result<(), HostConflict> {
+        self.lead_to(&route)?;
+        if self.default_site.as_ref() == Some(&route.slug) {
+            self.default_id = Some(route.id);
+        }
+        self.sites.insert(route.id, Arc::new(route));
+        Ok(())
+    }
+
+    /// Its hosts lead to a site from now on.
+    fn lead_to(&mut self, route: &SiteRoute) -> Result<(), HostConflict> {
         for (pattern, role) in &route.hosts {
             let entry = HostEntry {
                 site: route.id,
@@ -286,10 +302,6 @@ impl RouteTable {
                 Some(_) | None => {}
             }
         }
-        if self.default_site.as_ref() == Some(&route.slug) {
-            self.default_id = Some(route.id);
-        }
-        self.sites.insert(route.id, Arc::new(route));
         Ok(())
     }
 

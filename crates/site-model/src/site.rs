@@ -29,7 +29,7 @@ pub struct Site {
     /// The site's own overlay, in TOML.
     pub extra_config: String,
     /// Lines for uWSGI's ini, where Django keeps some for it.
-    pub extra_uwsgi_ini: String,
+    pub extra_uwsgi_ini: Box<str>,
     /// The user it runs as; `None` where the row has `''`.
     pub run_as: Option<RunAs>,
     /// Name of the pool it shares a vassal with, if any.
@@ -63,7 +63,7 @@ pub enum RunAs {
     /// A uid and gid of the site's own, out of `policy.uid_range`, needing no account.
     Auto,
     /// An account of the system, by name.
-    User(String),
+    User(Arc<str>),
 }
 
 /// Name of a template: the stem of its file, in the characters of a file name that needs no care.
@@ -144,7 +144,7 @@ impl RunAs {
     pub fn parse(text: &str) -> Result<Self, BlankName> {
         match text {
             "auto" => Ok(Self::Auto),
-            name => checked_name(name).map(Self::User),
+            name => checked_name(name).map(|name| Self::User(name.into())),
         }
     }
 }

@@ -3,16 +3,19 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
+use smol_str::SmolStr;
 use thiserror::Error;
 
 /// The most bytes a DNS label may have.
 const MAX_LENGTH: usize = 63;
 
 /// Name of a site that people type: 1 to 63 of `a-z`, `0-9` and `-`, no hyphen at either end.
+///
+/// A short one, as nearly all are, stands where it is named and has no place of its own in memory: each site
+/// has one, and there may be very many.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Slug(Arc<str>);
+pub struct Slug(SmolStr);
 
 /// Why a string is no slug.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -225,6 +225,7 @@ impl RegistryHandle {
     }
 
     async fn edit(&self, edit: Edit) -> Result<Vec<SiteId>, EditError> {
+        let edit = Box::new(edit);
         self.ask(|answer| Command::Edit(edit, answer)).await?
     }
 

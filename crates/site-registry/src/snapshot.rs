@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize, Serializer};
-use site_model::{RejectedSite, RejectionReason, SiteId};
+use site_model::{RejectedSite, RejectionReason, SiteId, every_second_first};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -136,7 +136,7 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, SnapshotError> {
         });
     }
     let rows = document.rows.into_iter().filter_map(Entry::into_row);
-    let (mut rows, mut read_at) = (rows.collect(), document.read_at);
+    let (mut rows, mut read_at) = (every_second_first(rows).collect(), document.read_at);
     for step in changes::read(&changes_beside(path)?, document.edition) {
         read_at = step.read_at;
         step.apply(&mut rows);

@@ -46,7 +46,7 @@ pub(crate) enum Command {
     /// Say that the loop came round.
     Turn(oneshot::Sender<()>),
     /// Change rows.
-    Edit(Edit, oneshot::Sender<Result<Vec<SiteId>, EditError>>),
+    Edit(Box<Edit>, oneshot::Sender<Result<Vec<SiteId>, EditError>>),
 }
 
 /// The task's ends of the channels to the handles.

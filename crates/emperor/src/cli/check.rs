@@ -241,7 +241,7 @@ mod tests {
             template: Some("mine".parse().unwrap()),
             extra_config: extra_config.to_owned(),
             run_as: None,
-            extra_uwsgi_ini: String::new(),
+            extra_uwsgi_ini: Box::default(),
             pool: None,
             reloads: 0,
         }))

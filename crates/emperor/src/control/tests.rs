@@ -103,7 +103,7 @@ impl Daemon for Paper {
             template: new.template,
             extra_config: new.extra_config,
             run_as: new.run_as,
-            extra_uwsgi_ini: String::new(),
+            extra_uwsgi_ini: Box::default(),
             pool: new.pool,
             reloads: 0,
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
-use site_model::{RejectionReason, RunAs, SiteId};
+use site_model::{RejectionReason, RunAs, SiteId, every_second_first};
 use site_registry::{Desired, Row};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -32,7 +32,7 @@ const ROWS_AT_ONCE: usize = 64;
 
 /// Why sites can't run as users of the system, by name: asked once for all sites that are told of
 /// together.
-type Users = BTreeMap<String, Option<String>>;
+type Users = BTreeMap<Arc<str>, Option<String>>;
 
 /// What the supervisor is connected to.
 #[derive(Debug)]
@@ -150,7 +150,7 @@ impl<S: Spawner> Supervisor<S> {
 
     async fn resolve(&mut self, rows: &OrdMap<SiteId, Row>) {
         let before = std::mem::replace(&mut self.rows, rows.clone());
-        for (count, change) in before.diff(rows).enumerate() {
+        for (count, change) in every_second_first(before.diff(rows)).enumerate() {
             match change {
                 DiffItem::Add(_, row) | DiffItem::Update { new: (_, row), .. } => match row {
                     Row::Site(site) => self.resolution.set_site(site),
@@ -185,7 +185,7 @@ impl<S: Spawner> Supervisor<S> {
         self.announce(&actions).await;
         self.told = wants;
         let mut users = Users::new();
-        for (count, (id, action)) in actions.into_iter().enumerate() {
+        for (count, (id, action)) in every_second_first(actions).enumerate() {
             match action {
                 Action::Start(want) | Action::Update(want) => {
                     let want = self.admitted(id, want, &mut users).await;
@@ -242,7 +242,7 @@ impl<S: Spawner> Supervisor<S> {
             return known.clone();
         }
         let refusal = spawner.refusal(id, &spec.run_as).await;
-        users.insert(name.clone(), refusal.clone());
+        users.insert(Arc::clone(name), refusal.clone());
         refusal
     }
 

@@ -184,7 +184,7 @@ mod tests {
         assert_eq!((site.id.get(), site.slug.as_str()), (7, "my-site"));
         assert_eq!(site.template.unwrap().as_str(), "uwsgi");
         assert_eq!(site.run_as.unwrap().to_string(), "www");
-        assert_eq!(site.extra_uwsgi_ini, "[uwsgi]\nworkers = 3");
+        assert_eq!(&*site.extra_uwsgi_ini, "[uwsgi]\nworkers = 3");
         assert!(site.enabled && site.domain.is_none());
     }
 

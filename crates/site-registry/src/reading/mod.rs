@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use futures_util::TryStreamExt as _;
 use imbl::OrdMap;
-use site_model::SiteId;
+use site_model::{SiteId, every_second_first};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row as DatabaseRow, Statement, Transaction};
 
@@ -135,7 +135,7 @@ impl Reader {
         let usage = client.query_one("SELECT pg_notification_queue_usage()", &[]);
         let usage = bounded(Doing::Reading, usage).await?;
         Ok(FullReading {
-            rows,
+            rows: every_second_first(rows).collect(),
             silent,
             notification_queue_usage: usage.get(0),
         })

@@ -120,7 +120,7 @@ async fn what_the_packages_keep_is_joined_in() {
     let mut running = running(&database).await;
     let live = running.site(2).unwrap();
     assert_eq!(live.slug.as_str(), "live");
-    assert_eq!(live.extra_uwsgi_ini, "workers = 5");
+    assert_eq!(&*live.extra_uwsgi_ini, "workers = 5");
     let aliases = live.aliases.iter();
     let aliases: Vec<_> = aliases
         .map(|alias| (alias.pattern.to_string(), alias.kind))

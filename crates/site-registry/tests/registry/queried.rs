@@ -53,7 +53,7 @@ async fn a_query_of_emperor_pg_is_taken_as_it_is() {
     let three = running.site(3).unwrap();
     assert_eq!(three.slug.as_str(), "three-example");
     assert_eq!(three.template.as_ref().unwrap().as_str(), "uwsgi");
-    assert_eq!(three.extra_uwsgi_ini, "[uwsgi]\nworkers = 2");
+    assert_eq!(&*three.extra_uwsgi_ini, "[uwsgi]\nworkers = 2");
     assert_eq!(running.desired.borrow().rows.len(), 2);
     running.registry.shutdown().await;
 }

@@ -1,6 +1,8 @@
 //! Who a site's workers may run as. Whether such a user exists is found out where users are looked
 //! up; this is policy alone.
 
+use std::sync::Arc;
+
 use site_model::RunAs;
 use thiserror::Error;
 
@@ -35,13 +37,13 @@ pub(super) fn decide(
 ) -> Result<RunAs, RunAsError> {
     match (privilege, wanted) {
         (Privilege::Root, None) => Ok(RunAs::Auto),
-        (Privilege::Root, Some(RunAs::User(name))) if name == "root" && !allow_root => {
+        (Privilege::Root, Some(RunAs::User(name))) if &**name == "root" && !allow_root => {
             Err(RunAsError::Root)
         }
         (Privilege::Root, Some(wanted)) => Ok(wanted.clone()),
-        (Privilege::User(own), None) => Ok(RunAs::User(own.clone())),
-        (Privilege::User(own), Some(RunAs::User(name))) if name == own => {
-            Ok(RunAs::User(own.clone()))
+        (Privilege::User(own), None) => Ok(RunAs::User(own.as_str().into())),
+        (Privilege::User(own), Some(RunAs::User(name))) if **name == **own => {
+            Ok(RunAs::User(Arc::clone(name)))
         }
         (Privilege::User(own), Some(wanted)) => Err(RunAsError::Unprivileged {
             own: own.clone(),

@@ -134,7 +134,7 @@ fn the_lines_that_django_keeps_end_the_ini_of_uwsgi_and_mean_nothing_to_others()
     let resolved = |template: &str, lines: &str| {
         let mut site = site("[vars]\napp_dir = '/srv'\n");
         site.template = Some(template.parse().unwrap());
-        site.extra_uwsgi_ini = lines.to_owned();
+        site.extra_uwsgi_ini = lines.into();
         shipped().resolve(&Arc::new(site))
     };
     let spec = resolved("uwsgi", "[uwsgi]\r\nworkers = 5\n\n; more\nharakiri = 30\n").unwrap();

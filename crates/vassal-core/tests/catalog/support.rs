@@ -59,7 +59,7 @@ pub(crate) fn site(extra_config: &str) -> Site {
         template: None,
         extra_config: extra_config.to_owned(),
         run_as: None,
-        extra_uwsgi_ini: String::new(),
+        extra_uwsgi_ini: Box::default(),
         pool: None,
         reloads: 0,
     }

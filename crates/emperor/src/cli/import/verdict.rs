@@ -50,7 +50,7 @@ fn site(row: &Row) -> Result<Site, String> {
         enabled: true,
         template: row.template.parse().ok(),
         extra_config: row.extra_config.clone(),
-        extra_uwsgi_ini: String::new(),
+        extra_uwsgi_ini: Box::default(),
         run_as,
         pool: None,
         reloads: 0,

@@ -128,7 +128,7 @@ mod tests {
             enabled: true,
             template: None,
             extra_config: String::new(),
-            extra_uwsgi_ini: String::new(),
+            extra_uwsgi_ini: Box::default(),
             run_as: None,
             pool: None,
             reloads,

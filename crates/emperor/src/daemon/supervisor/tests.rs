@@ -111,7 +111,7 @@ fn site(site: i64, domain: &str) -> Site {
         template: Some("test".parse().unwrap()),
         extra_config: String::new(),
         run_as: None,
-        extra_uwsgi_ini: String::new(),
+        extra_uwsgi_ini: Box::default(),
         pool: None,
         reloads: 0,
     }

@@ -41,7 +41,7 @@ fn want(slug: &str, edition: u32) -> Want {
         template: Some("test".parse().unwrap()),
         extra_config: format!("vars.edition = {edition}"),
         run_as: Some(RunAs::Auto),
-        extra_uwsgi_ini: String::new(),
+        extra_uwsgi_ini: Box::default(),
         pool: None,
         reloads: 0,
     };

@@ -31,7 +31,7 @@ pub(crate) fn spec(id: i64, revision: u8, instances: u32) -> Arc<VassalSpec> {
         template: None,
         extra_config: String::new(),
         run_as: None,
-        extra_uwsgi_ini: String::new(),
+        extra_uwsgi_ini: Box::default(),
         pool: None,
         reloads: 0,
     };

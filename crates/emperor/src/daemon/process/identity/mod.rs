@@ -145,7 +145,7 @@ fn router(
     if own.identity.uid != 0 {
         return match &policy.router_run_as {
             Some(RunAs::User(name)) if !accounts::is(own, name) => Err(IdentityError::NotRoot {
-                wanted: name.clone(),
+                wanted: name.to_string(),
                 own: own.name.clone(),
             }),
             Some(_) | None => Ok(own.clone()),
@@ -205,7 +205,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let identities = identities(&folder, false);
         let own = identities.own.clone();
-        let run_as = RunAs::User(own.name.clone());
+        let run_as = RunAs::User(own.name.as_str().into());
         assert_eq!(identities.of(site(1), &run_as).unwrap(), own);
         assert_eq!(identities.router(), &own);
         for wanted in [RunAs::Auto, RunAs::User("root".into())] {

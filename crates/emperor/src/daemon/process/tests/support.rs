@@ -123,7 +123,7 @@ impl House {
         if is_root() {
             RunAs::Auto
         } else {
-            RunAs::User(self.launcher.router_identity().uid.to_string())
+            RunAs::User(self.launcher.router_identity().uid.to_string().into())
         }
     }
 
