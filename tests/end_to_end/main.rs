@@ -25,6 +25,7 @@ mod many;
 mod masses;
 mod mistakes;
 mod posts;
+mod preloading;
 mod private_cluster;
 mod purges;
 mod quickstart;

@@ -14,6 +14,8 @@ pub struct Settings {
     pub ready: Ready,
     /// `[health]`
     pub health: Health,
+    /// `[preload]`
+    pub preload: Preload,
     /// `[instances]`
     pub instances: Instances,
     /// `[idle]`
@@ -84,6 +86,17 @@ impl Health {
     pub fn is_on(&self) -> bool {
         !self.interval.is_zero() || !self.watchdog.is_zero()
     }
+}
+
+/// Workers that are forked from a process which has loaded what they need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preload {
+    /// `command` starts a preloader, from which each instance is forked.
+    pub enabled: bool,
+    /// How long a preloader may take to load.
+    pub timeout: Duration,
+    /// How long it stays after its last worker has gone.
+    pub keep: Duration,
 }
 
 /// How many instances.

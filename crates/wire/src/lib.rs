@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`frame`] | the length-prefixed framing of the next two; `codec` fits it to tokio's streams |
 //! | [`exec`] | emperor → `vassal-exec` |
+//! | [`preload`] | emperor ↔ a preloader, and the workers forked from it |
 //! | [`route`], [`cache`] | emperor ↔ fastrouter |
 //! | [`control`] | emperor ↔ command line and other clients of `control.sock` |
 //! | `log` | a program of ours → whoever keeps its log: the emperor, the journal |
@@ -21,4 +22,5 @@ pub mod exec;
 pub mod frame;
 #[cfg(feature = "log")]
 pub mod log;
+pub mod preload;
 pub mod route;

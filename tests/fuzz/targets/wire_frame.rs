@@ -7,6 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use site_model::SiteRoute;
 use wire::exec::ExecPlan;
 use wire::frame::decode;
+use wire::preload::{PreloaderWord, WorkerWord};
 use wire::route::{FromRouter, RouteFrame, ToRouter};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -16,6 +17,8 @@ fuzz_target!(|bytes: &[u8]| {
     }
     drain::<FromRouter>(bytes);
     drain::<ExecPlan>(bytes);
+    drain::<PreloaderWord>(bytes);
+    drain::<WorkerWord>(bytes);
     assert_eq!(messages(bytes, bytes.len().max(1)), messages(bytes, 1));
 });
 

@@ -249,6 +249,7 @@ impl House {
         {
             error!(%error, "the private PostgreSQL did not end in order");
         }
+        self.launcher.end_preloaders().await;
         self.launcher.settled().await;
         info!("ended");
     }

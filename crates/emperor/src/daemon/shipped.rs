@@ -11,7 +11,7 @@ macro_rules! shipped {
 }
 
 shipped!(
-    "command", "demo", "granian", "gunicorn", "node", "uvicorn", "uwsgi"
+    "command", "demo", "django", "granian", "gunicorn", "node", "uvicorn", "uwsgi"
 );
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 use crate::diagnostic::nearest;
-use crate::template::schema;
+use crate::template::tables;
 
 /// `[policy]`, as far as it concerns what a row becomes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl SiteTables {
 
     /// Takes the names of `policy.site_may_set`.
     pub fn parse<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, UnknownTable> {
-        let known = schema::tables();
+        let known = tables();
         let find = |name: &str| {
             let found = known.iter().copied().find(|table| *table == name);
             found.ok_or_else(|| UnknownTable {

@@ -9,7 +9,8 @@ use site_model::{QueueBounds, Revision, RunAs, Site};
 
 use super::uwsgi_options;
 use crate::settings::{
-    Health, Idle, Instances, Limits, Probe, Ready, Recycle, Restart, Sandbox, Settings, Stop,
+    Health, Idle, Instances, Limits, Preload, Probe, Ready, Recycle, Restart, Sandbox, Settings,
+    Stop,
 };
 use crate::spec::{NamesTold, SiteHosts, VassalSpec};
 use crate::template::{Draft, Piece, ReachPieces, VarValue, Word};
@@ -202,6 +203,7 @@ impl Encoder {
                     timeout,
                 },
             health,
+            preload,
             instances,
             idle,
             queue:
@@ -221,6 +223,7 @@ impl Encoder {
         self.paths("ready.warm", warm, &unsaid.ready.warm);
         self.span("ready.timeout", *timeout, unsaid.ready.timeout);
         self.health(health, &unsaid.health);
+        self.preload(preload, &unsaid.preload);
         self.instances(instances, &unsaid.instances);
         self.idle(idle, &unsaid.idle);
         self.whole("queue.depth", *depth, unsaid.queue.depth);
@@ -265,6 +268,17 @@ impl Encoder {
         self.whole("health.failures", *failures, unsaid.failures);
         self.whole("health.successes", *successes, unsaid.successes);
         self.span("health.watchdog", *watchdog, unsaid.watchdog);
+    }
+
+    fn preload(&mut self, preload: &Preload, unsaid: &Preload) {
+        let Preload {
+            enabled,
+            timeout,
+            keep,
+        } = preload;
+        self.whole("preload.enabled", *enabled, unsaid.enabled);
+        self.span("preload.timeout", *timeout, unsaid.timeout);
+        self.span("preload.keep", *keep, unsaid.keep);
     }
 
     fn instances(&mut self, instances: &Instances, unsaid: &Instances) {

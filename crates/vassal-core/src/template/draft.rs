@@ -14,8 +14,8 @@ use super::vars::{Assignment, VarEntry, Variable};
 use super::words::ProbeKind;
 use crate::diagnostic::{Diagnostic, Diagnostics, Source, nearest};
 use crate::settings::{
-    CacheSettings, Health, Idle, Instances, Limits, Probe, Ready, Recycle, Restart, Sandbox,
-    Settings, Stop, StopSignal,
+    CacheSettings, Health, Idle, Instances, Limits, Preload, Probe, Ready, Recycle, Restart,
+    Sandbox, Settings, Stop, StopSignal,
 };
 
 /// Every setting, still apart from what it will mean together. Made from the built-in defaults and
@@ -42,6 +42,9 @@ pub(crate) struct Draft {
     pub(crate) health_failures: u32,
     pub(crate) health_successes: u32,
     pub(crate) health_watchdog: Duration,
+    pub(crate) preload_enabled: bool,
+    pub(crate) preload_timeout: Duration,
+    pub(crate) preload_keep: Duration,
     pub(crate) instances_min: u32,
     pub(crate) instances_max: u32,
     pub(crate) instances_concurrency: u32,
@@ -162,6 +165,11 @@ impl Draft {
                 failures: self.health_failures,
                 successes: self.health_successes,
                 watchdog: self.health_watchdog,
+            },
+            preload: Preload {
+                enabled: self.preload_enabled,
+                timeout: self.preload_timeout,
+                keep: self.preload_keep,
             },
             instances: Instances {
                 min: self.instances_min,

@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::kind::{Assign, Written};
+use super::lookup;
 use super::names::MapTable;
 use super::piece::{LayerKind, Named, Origin, Piece};
 use super::schema::{self, Key};
@@ -93,7 +94,7 @@ impl Reader<'_> {
     fn top(&mut self, document: &DeTable<'_>) {
         for (name, value) in document {
             let table = name.get_ref().as_ref();
-            let known = schema::tables();
+            let known = lookup::tables();
             if !known.contains(&table) {
                 let known = known.into_iter().filter(|table| self.permits(table));
                 let known = known.chain(self.kind.keys_read_elsewhere().iter().copied());
@@ -104,7 +105,7 @@ impl Reader<'_> {
                 self.found.push(refused(self.place(name), table));
             } else if let Some(map) = MapTable::from_name(table) {
                 self.map(map, table, value);
-            } else if let Some(key) = schema::key(table) {
+            } else if let Some(key) = lookup::key(table) {
                 self.setting(key, value);
             } else {
                 self.table(table, value);
@@ -126,7 +127,7 @@ impl Reader<'_> {
         };
         for (name, value) in entries {
             let path = format!("{table}.{}", name.get_ref());
-            match schema::key(&path) {
+            match lookup::key(&path) {
                 Some(key) => self.setting(key, value),
                 None => self.unknown_key(table, &path, name),
             }

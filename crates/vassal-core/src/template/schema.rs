@@ -13,19 +13,6 @@ pub const MAPS: &[(&str, &str)] = &[
     ("files", "texts rendered into the instance's private folder"),
 ];
 
-/// What `policy.site_may_set` can name: every table, and every key outside of one.
-pub fn tables() -> Vec<&'static str> {
-    let mut tables: Vec<_> = KEYS.iter().map(Key::table).collect();
-    tables.dedup();
-    tables.extend(MAPS.iter().map(|(name, _)| *name));
-    tables
-}
-
-/// Finds a key by its path.
-pub(crate) fn key(path: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.path == path)
-}
-
 /// All of them, tables together.
 pub const KEYS: &[Key] = &[
     new(
@@ -123,6 +110,24 @@ pub const KEYS: &[Key] = &[
         Kind::Duration(Zero::Allowed, |draft| &mut draft.health_watchdog),
         "\"0s\"",
         "how long a ready instance may be without `WATCHDOG=1` on `NOTIFY_SOCKET` before that counts as a failure, at least a second; 0: it need not say so",
+    ),
+    new(
+        "preload.enabled",
+        Kind::Switch(|draft| &mut draft.preload_enabled),
+        "false",
+        "`true`: `command` starts a preloader, one for all sites for which it would be started alike, and each instance is forked from it",
+    ),
+    new(
+        "preload.timeout",
+        Kind::Duration(Zero::Refused, |draft| &mut draft.preload_timeout),
+        "\"60s\"",
+        "how long a preloader may take until it can be forked",
+    ),
+    new(
+        "preload.keep",
+        Kind::Duration(Zero::Allowed, |draft| &mut draft.preload_keep),
+        "\"1h\"",
+        "how long a preloader stays after the last instance of it has gone, for sites that sleep",
     ),
     new(
         "instances.min",
@@ -385,21 +390,3 @@ pub const KEYS: &[Key] = &[
         "the largest page that is kept",
     ),
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_of_one_table_stand_together_and_once() {
-        let mut seen = tables();
-        let count = seen.len();
-        seen.sort_unstable();
-        seen.dedup();
-        assert_eq!(seen.len(), count, "a table's keys are scattered");
-        let mut paths: Vec<_> = KEYS.iter().map(Key::path).collect();
-        paths.sort_unstable();
-        paths.dedup();
-        assert_eq!(paths.len(), KEYS.len());
-    }
-}

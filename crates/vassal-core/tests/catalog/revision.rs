@@ -213,6 +213,9 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("health.failures", "4"),
     ("health.successes", "4"),
     ("health.watchdog", "'61s'"),
+    ("preload.enabled", "true"),
+    ("preload.timeout", "'61s'"),
+    ("preload.keep", "'61s'"),
     ("instances.min", "2"),
     ("instances.max", "2"),
     ("instances.concurrency", "2"),
@@ -261,7 +264,7 @@ fn every_setting_moves_it() {
     let untold = untold.filter(|path| !path.starts_with("cache."));
     let untold = untold.filter(|path| !OTHER_VALUES.iter().any(|(key, _)| key == path));
     assert_eq!(untold.collect::<Vec<_>>(), ["description"]);
-    let all = vassal_core::template::schema::tables();
+    let all = vassal_core::template::tables();
     let catalog = catalog(CatalogInput {
         policy: Policy {
             site_may_set: vassal_core::overlay::SiteTables::parse(all).unwrap(),

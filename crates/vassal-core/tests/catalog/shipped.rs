@@ -37,7 +37,7 @@ fn all_are_there_and_none_is_broken() {
         .map(|info| info.name.to_string())
         .collect();
     let expected = [
-        "command", "demo", "granian", "gunicorn", "node", "uvicorn", "uwsgi",
+        "command", "demo", "django", "granian", "gunicorn", "node", "uvicorn", "uwsgi",
     ];
     assert_eq!(names, expected);
     for info in catalog.templates() {

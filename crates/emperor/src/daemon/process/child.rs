@@ -1,5 +1,5 @@
-//! One process that the emperor answers for, with its process group: a child of its own, or one that
-//! an earlier emperor started and that the kernel has given to `init`.
+//! One process that the emperor answers for, with its process group: a child of its own, one that an
+//! earlier emperor started and that the kernel has given to `init`, or one that a preloader forked.
 //!
 //! A pid names a process only until it is reaped; afterwards the kernel may give it to another.
 //! Everything here that goes by pid or group therefore happens before the reaping, under one lock,
@@ -10,6 +10,9 @@
 //! be asked, and its number may be another's as soon as it ended. What is left of it is found by
 //! session and user. (Being a subreaper, `PR_SET_CHILD_SUBREAPER`, helps a parent that lives and
 //! nobody that comes after it.)
+//!
+//! A process that was forked is its preloader's child: that is asked how it ended, once it has. What
+//! is left of it is found as if it was adopted, since a preloader may end at any moment.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,13 +21,14 @@ use std::time::Duration;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 use tokio::task::spawn_blocking;
 use tracing::{error, warn};
 use vassal_core::ExitReason;
 use vassal_core::settings::StopSignal;
 
 use super::pidfd::Pidfd;
+use super::preloading::Preloader;
 use super::record::Record;
 use super::session::{ProcessStat, Sweeper, kill_orphans};
 
@@ -44,12 +48,18 @@ pub(super) struct Child {
 }
 
 /// Whose child it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Kinship {
     Own,
     /// Not this emperor's.
     Adopted {
         uid: u32,
+    },
+    /// A preloader's.
+    Forked {
+        uid: u32,
+        preloader: Arc<Preloader>,
+        told: OnceCell<ExitReason>,
     },
 }
 
@@ -83,12 +93,13 @@ impl Child {
         // Held first and compared then: what was compared is what is held.
         let found = record.found()?;
         let own = rustix::process::getpid().as_raw_nonzero().get();
-        let kinship = if found.parent == own {
+        let is_own = found.parent == own;
+        let kinship = if is_own {
             Kinship::Own
         } else {
             Kinship::Adopted { uid: record.uid() }
         };
-        let is_there = kinship == Kinship::Own || !found.is_zombie;
+        let is_there = is_own || !found.is_zombie;
         is_there.then_some(Self {
             pid,
             held,
@@ -96,6 +107,31 @@ impl Child {
             fate: Mutex::new(Fate::Running),
             halted: Notify::new(),
         })
+    }
+
+    /// Takes a process that says that it was forked by this preloader; `None`: it was not.
+    pub(super) fn forked(
+        pid: Pid,
+        uid: u32,
+        preloader: &Arc<Preloader>,
+    ) -> io::Result<Option<Self>> {
+        let held = Pidfd::open(pid)?;
+        // Held first and compared then: what was compared is what is held.
+        let is_meant = ProcessStat::of(pid).is_some_and(|found| {
+            found.parent == preloader.pid().as_raw_nonzero().get()
+                && found.session == pid.as_raw_nonzero().get()
+        });
+        Ok(is_meant.then(|| Self {
+            pid,
+            held,
+            kinship: Kinship::Forked {
+                uid,
+                preloader: Arc::clone(preloader),
+                told: OnceCell::new(),
+            },
+            fate: Mutex::new(Fate::Running),
+            halted: Notify::new(),
+        }))
     }
 
     pub(super) fn pid(&self) -> Pid {
@@ -110,6 +146,15 @@ impl Child {
     ///
     /// Cancel safe, and may be asked by several at once.
     pub(super) async fn exited(self: Arc<Self>) -> ExitReason {
+        if let Kinship::Forked {
+            preloader, told, ..
+        } = &self.kinship
+        {
+            self.held.ended().await;
+            let reason = *told.get_or_init(|| preloader.how_ended(self.pid)).await;
+            *self.fate() = Fate::Reaped(reason);
+            return reason;
+        }
         self.held.ended_as(|| self.notice_exit()).await
     }
 
@@ -134,7 +179,7 @@ impl Child {
     /// for that.
     pub(super) fn ask_whether_halted(&self) {
         let fate = self.fate();
-        if *fate != Fate::Running || self.is_adopted() {
+        if *fate != Fate::Running || !self.is_own() {
             return;
         }
         let halts = WaitIdOptions::STOPPED | WaitIdOptions::CONTINUED | WaitIdOptions::NOHANG;
@@ -172,8 +217,11 @@ impl Child {
 
     /// Kills whatever it left in its session, then gives its pid back. Call it after the exit.
     pub(super) async fn reap(&self, sweeper: &Sweeper) {
-        if let Kinship::Adopted { uid } = self.kinship {
-            return self.end_orphans(uid).await;
+        match self.kinship {
+            Kinship::Own => {}
+            Kinship::Adopted { uid } | Kinship::Forked { uid, .. } => {
+                return self.end_orphans(uid).await;
+            }
         }
         if !matches!(*self.fate(), Fate::Reaped(_)) {
             sweeper.sweep(self.pid).await;
@@ -189,8 +237,8 @@ impl Child {
         }
     }
 
-    fn is_adopted(&self) -> bool {
-        matches!(self.kinship, Kinship::Adopted { .. })
+    fn is_own(&self) -> bool {
+        matches!(self.kinship, Kinship::Own)
     }
 
     fn fate(&self) -> MutexGuard<'_, Fate> {
@@ -218,7 +266,7 @@ impl Child {
         let mut fate = self.fate();
         match *fate {
             Fate::Ended(reason) | Fate::Reaped(reason) => Some(reason),
-            Fate::Running if self.is_adopted() => {
+            Fate::Running if !self.is_own() => {
                 *fate = Fate::Reaped(ExitReason::Unknown);
                 Some(ExitReason::Unknown)
             }
@@ -235,7 +283,7 @@ impl Child {
     fn let_go(&self) {
         let mut fate = self.fate();
         if matches!(*fate, Fate::Running | Fate::Ended(_))
-            && !self.is_adopted()
+            && self.is_own()
             && let Some(reason) = self.wait(WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
         {
             *fate = Fate::Reaped(reason);
@@ -257,7 +305,10 @@ impl Drop for Child {
         }
         self.kill_unreaped(fate);
         self.let_go();
-        if self.is_adopted() || matches!(*self.fate(), Fate::Reaped(_)) {
+        if let Kinship::Forked { preloader, .. } = &self.kinship {
+            preloader.forget(self.pid);
+        }
+        if !self.is_own() || matches!(*self.fate(), Fate::Reaped(_)) {
             return;
         }
         // Killed but not gone yet. A moment of a thread's time, where there is nobody to await it.

@@ -51,12 +51,25 @@ impl Environment {
         self.set("EMPEROR_INSTANCE", &order.number.to_string());
         self.set("NOTIFY_SOCKET", &notify.display().to_string());
         // Told of by vassal-exec, which knows the pid; a second one would be ambiguous.
-        self.0
-            .retain(|(name, _)| !name.starts_with("LISTEN_") && !name.starts_with("WATCHDOG_"));
+        self.drop_reserved();
         if !order.watchdog.is_zero() {
             self.set("WATCHDOG_USEC", &order.watchdog.as_micros().to_string());
         }
         self
+    }
+
+    /// What a preloader gets: nothing of any site, and what those want that share it.
+    pub(super) fn of_preloader(mut self, wanted: &[(String, String)]) -> Self {
+        for (name, value) in wanted {
+            self.set(name, value);
+        }
+        self.drop_reserved();
+        self
+    }
+
+    fn drop_reserved(&mut self) {
+        self.0
+            .retain(|(name, _)| !name.starts_with("LISTEN_") && !name.starts_with("WATCHDOG_"));
     }
 
     pub(super) fn into_variables(self) -> Vec<(String, String)> {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
+use vassal_core::ExitReason;
 use vassal_core::lifecycle::Prospect;
 use vassal_core::spec::RenderError;
 use vassal_core::units::Humane;
@@ -126,6 +127,78 @@ pub(crate) enum IdentityError {
     NotWritten(#[source] PathFailure),
 }
 
+/// Why a worker could not be forked.
+#[derive(Debug, Clone, Error)]
+pub(crate) enum PreloadFailure {
+    /// Nobody can bind a socket for it.
+    #[error("preload.enabled takes `listen = \"fd\"`: a forked worker inherits its socket")]
+    Listen,
+    /// The preloader could not be started.
+    #[error("its preloader could not be started: {text}")]
+    NotStarted {
+        /// Why.
+        text: String,
+        /// Whether trying again may help.
+        prospect: Prospect,
+    },
+    /// It ended instead of being ready.
+    #[error("its preloader {reason} before it was ready{}", last_words(said))]
+    Ended {
+        /// How.
+        reason: ExitReason,
+        /// The last lines of its standard error.
+        said: Vec<String>,
+    },
+    /// It took too long.
+    #[error("its preloader was not ready within {} (preload.timeout){}", Humane(*after), last_words(said))]
+    TimedOut {
+        /// So long.
+        after: Duration,
+        /// The last lines of its standard error.
+        said: Vec<String>,
+    },
+    /// It ended or hung while it was to fork.
+    #[error(
+        "its preloader ended or did not answer when it was to fork; the next try begins with a new one"
+    )]
+    Gone,
+    /// Another process than the one that was asked for.
+    #[error(
+        "its preloader handed over a process that is no child of its own: the program has to speak as wire::preload has it"
+    )]
+    Foreign,
+    /// The worker did not come to be.
+    #[error("the forked worker could not begin: {0}")]
+    Worker(String),
+}
+
+/// Most lines of a preloader's that a status shows.
+const LAST_WORDS: usize = 6;
+
+fn last_words(said: &[String]) -> String {
+    let lines = said.iter().map(|line| line.trim_end());
+    let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
+    match &lines[lines.len().saturating_sub(LAST_WORDS)..] {
+        [] => String::new(),
+        last => format!(": {}", last.join(" / ")),
+    }
+}
+
+impl PreloadFailure {
+    /// Whether trying the same again may help.
+    fn prospect(&self) -> Prospect {
+        match self {
+            Self::Listen => Prospect::Lasting,
+            Self::NotStarted { prospect, .. } => *prospect,
+            Self::Ended { .. }
+            | Self::TimedOut { .. }
+            | Self::Gone
+            | Self::Foreign
+            | Self::Worker(_) => Prospect::MayPass,
+        }
+    }
+}
+
 /// Why a spawn failed.
 #[derive(Debug, Error)]
 pub(crate) enum SpawnFailure {
@@ -176,6 +249,9 @@ pub(crate) enum SpawnFailure {
     /// `vassal-exec` could not carry out a step of its plan.
     #[error("{0}")]
     Exec(ExecFailure),
+    /// It can't be forked from a preloader.
+    #[error("{0}")]
+    Preload(#[from] PreloadFailure),
     /// `vassal-exec` neither failed nor became the program.
     #[error("the program was not executed within {}: its folder may lie on a file system that does not answer", Humane(*.0))]
     Deadline(Duration),
@@ -200,6 +276,7 @@ impl SpawnFailure {
     pub(crate) fn prospect(&self) -> Prospect {
         match self {
             Self::Identity(error) => error.prospect(),
+            Self::Preload(error) => error.prospect(),
             Self::Render(_)
             | Self::FileName(_)
             | Self::SocketPath { .. }

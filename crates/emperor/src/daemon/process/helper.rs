@@ -12,7 +12,8 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::Pid;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use serde::Serialize;
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 use wire::exec::{ExecFailure, ExecPlan, ExecReport};
@@ -69,7 +70,7 @@ impl Helper {
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<Vec<ExecFailure>, SpawnFailure> {
         let carried_out = async {
-            self.send(plan, descriptors)
+            send(&self.link, plan, descriptors)
                 .await
                 .map_err(failed("send its plan to"))?;
             self.answer().await
@@ -77,17 +78,6 @@ impl Helper {
         timeout(DEADLINE, carried_out)
             .await
             .unwrap_or(Err(SpawnFailure::Deadline(DEADLINE)))
-    }
-
-    async fn send(&mut self, plan: &ExecPlan, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let mut bytes = BytesMut::new();
-        frame::encode(plan, &mut bytes).map_err(io::Error::other)?;
-        let link = &self.link;
-        let sent = link
-            .async_io(Interest::WRITABLE, || send_with(link, &bytes, fds))
-            .await?;
-        bytes.advance(sent);
-        self.link.write_all(&bytes).await
     }
 
     async fn answer(&mut self) -> Result<Vec<ExecFailure>, SpawnFailure> {
@@ -115,6 +105,25 @@ impl Helper {
 fn asynchronous(stream: StdUnixStream) -> io::Result<UnixStream> {
     stream.set_nonblocking(true)?;
     UnixStream::from_std(stream)
+}
+
+/// Sends a message, and descriptors with its first byte.
+pub(super) async fn send(
+    link: &UnixStream,
+    message: &impl Serialize,
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let mut bytes = BytesMut::new();
+    frame::encode(message, &mut bytes).map_err(io::Error::other)?;
+    let mut with = descriptors;
+    while !bytes.is_empty() {
+        let length = link
+            .async_io(Interest::WRITABLE, || send_with(link, &bytes, with))
+            .await?;
+        bytes.advance(length);
+        with = &[];
+    }
+    Ok(())
 }
 
 /// Sends the first bytes, and with them all descriptors.

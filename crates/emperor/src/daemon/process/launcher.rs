@@ -27,6 +27,7 @@ use super::memory::{self, SiteMemory};
 use super::notebook::Notebook;
 use super::order::Order;
 use super::output::{LogLimits, Logbook};
+use super::preloading::{Charter, Forked, Preloaders, Render};
 use super::priority::Lowered;
 use super::programs::OwnPrograms;
 use super::reclaim;
@@ -36,7 +37,7 @@ use super::running::{RunningInstance, RunningProcess};
 use super::session::Sweeper;
 use super::spawning::fastrouter::{self, Invocation};
 use super::spawning::instance;
-use super::start::Start;
+use super::start::{Start, Step};
 
 /// What the launcher is told at its start.
 #[derive(Debug, Clone)]
@@ -89,6 +90,7 @@ pub(super) struct Tools {
     pub(super) sweeper: Arc<Sweeper>,
     pub(super) notebook: Arc<Notebook>,
     pub(super) halts: Arc<Halts>,
+    pub(super) preloaders: Arc<Preloaders>,
 }
 
 /// What the fastrouter is started with.
@@ -205,6 +207,11 @@ impl Launcher {
         self.tools.notebook.write_all().await;
     }
 
+    /// Ends the preloaders. To be awaited once no instance is wanted any more.
+    pub(crate) async fn end_preloaders(&self) {
+        self.tools.preloaders.end().await;
+    }
+
     /// Has it written down how a site fares, for an emperor that comes after a death.
     pub(crate) fn remember_site(&self, site: SiteId, memory: &SiteMemory) {
         let file = self.tools.layout.sites().join(format!("{site}.json"));
@@ -253,8 +260,39 @@ impl Launcher {
     ) -> Result<RunningInstance, SpawnFailure> {
         let spec = Arc::clone(spec);
         let order = Order::of(&spec, number, incarnation);
+        if spec.settings.preload.enabled {
+            return self.fork(&spec, order, start).await;
+        }
         let render = move |context: &InstanceContext| spec.render(context);
         self.spawn_order(order, start, render).await
+    }
+
+    /// As [`spawn`](Self::spawn), from a preloader.
+    async fn fork(
+        &self,
+        spec: &Arc<VassalSpec>,
+        order: Order,
+        start: Start,
+    ) -> Result<RunningInstance, SpawnFailure> {
+        let tools = &self.tools;
+        let render = Render::new(spec);
+        let charter = {
+            let (tools, spec, render) = (Arc::clone(tools), Arc::clone(spec), render.clone());
+            off_the_loop(move || Charter::of(&tools, &spec, &render)).await?
+        };
+        start.enter(Step::Preload);
+        let env = charter.launch.env.clone();
+        let preloaders = &tools.preloaders;
+        let preloader = preloaders.get(tools, order.site, charter, render).await?;
+        let forked = Forked::fork(&preloader).await?;
+        let tools = Arc::clone(tools);
+        let prepare = move || instance::prepare_fork(&tools, &order, start, forked, env);
+        off_the_loop(prepare).await?.begin().await
+    }
+
+    /// Whatever instances of this site are forked from later is to be loaded anew.
+    pub(crate) fn renew(&self, site: SiteId) {
+        self.tools.preloaders.renew(site);
     }
 
     /// As [`spawn`](Self::spawn), with any way to render.
@@ -322,6 +360,7 @@ impl Tools {
             cgroups: Cgroups::find(&layout.runtime_dir),
             sweeper: Arc::default(),
             halts: Arc::default(),
+            preloaders: Arc::default(),
             notebook: Arc::default(),
             layout,
         })

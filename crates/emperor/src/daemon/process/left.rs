@@ -127,7 +127,7 @@ impl Left {
                     made,
                 });
             }
-            Some(Runs::Fastrouter(_)) | None => self.unknown.push(folder),
+            Some(Runs::Fastrouter(_) | Runs::Preloader) | None => self.unknown.push(folder),
         }
     }
 }

@@ -16,6 +16,7 @@
 //! | `room` | for how many instances there are descriptors |
 //! | `cgroup`, `walls` | what bounds an instance as a whole, and what it is kept from |
 //! | `spawning`, `helper` | from all this to `vassal-exec` and its plan |
+//! | `preloading` | processes that workers are forked from |
 //! | `start` | one start, step by step |
 //! | `pidfd`, `child`, `session`, `running` | exits, signals, groups, what is left over |
 //! | `halts` | processes that are stopped, or go on |
@@ -45,6 +46,7 @@ mod notify;
 mod order;
 mod output;
 mod pidfd;
+mod preloading;
 mod priority;
 mod probe;
 mod programs;

@@ -51,6 +51,8 @@ pub(super) enum Runs {
     Instance(InstanceRecord),
     /// The router.
     Fastrouter(FastrouterRecord),
+    /// What workers are forked from. It ends with the emperor, and they live on.
+    Preloader,
 }
 
 /// What has to be known of an instance to go on with it.

@@ -17,6 +17,8 @@ pub(crate) enum Step {
     Turn,
     /// Finding out whom it runs as.
     User,
+    /// Waiting for its preloader, and forking it.
+    Preload,
     /// Making its folder.
     Folder,
     /// Binding its socket, or making the place where it binds one.
@@ -47,6 +49,7 @@ impl Step {
         match self {
             Self::Turn => "turn",
             Self::User => "user",
+            Self::Preload => "preload",
             Self::Folder => "folder",
             Self::Socket => "socket",
             Self::Files => "files",

@@ -67,6 +67,9 @@ impl<S: Spawner> Vassals<S> {
 
     /// This is wanted from now on.
     pub(super) fn want(&mut self, id: SiteId, want: Want) {
+        if self.is_reload(id, &want) {
+            self.house.spawner.renew(id);
+        }
         match self.known.get(&id) {
             Some(Vassal::Acting(orders)) => {
                 orders.send_modify(|order| order.wish = Wish::Want(want));
@@ -80,6 +83,23 @@ impl<S: Spawner> Vassals<S> {
                 None => self.begin(id, want, 0),
             },
         }
+    }
+
+    /// Whether its row says, other than before, that it is to be made anew.
+    fn is_reload(&self, id: SiteId, want: &Want) -> bool {
+        let reloads = |want: &Want| match want {
+            Want::Run(spec) => Some(spec.site.reloads),
+            Want::Disabled(_) | Want::Rejected { .. } => None,
+        };
+        let before = match self.known.get(&id) {
+            Some(Vassal::Acting(orders)) => match &orders.borrow().wish {
+                Wish::Want(want) => reloads(want),
+                Wish::Removed | Wish::Shutdown(_) => None,
+            },
+            Some(Vassal::Resting(resting)) => reloads(&resting.want),
+            None => return false,
+        };
+        before.is_some() && reloads(want).is_some_and(|now| before != Some(now))
     }
 
     /// Its row is gone.
@@ -97,6 +117,7 @@ impl<S: Spawner> Vassals<S> {
 
     /// An operator wants new instances although nothing changed. What rests has none.
     pub(super) fn reload(&self, id: SiteId) {
+        self.house.spawner.renew(id);
         match self.known.get(&id) {
             Some(Vassal::Acting(orders)) => orders.send_modify(|order| order.reloads += 1),
             Some(Vassal::Resting(_)) | None => {}

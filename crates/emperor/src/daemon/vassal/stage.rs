@@ -140,6 +140,8 @@ impl Spawner for Stage {
     async fn end_left(&self, _: LeftInstance) {}
 
     fn remember(&self, _: SiteId, _: &SiteMemory) {}
+
+    fn renew(&self, _: SiteId) {}
 }
 
 fn timed_out() -> ProbeFailure {

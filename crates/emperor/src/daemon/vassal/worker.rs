@@ -50,6 +50,10 @@ pub(in crate::daemon) trait Spawner: fmt::Debug + Send + Sync + 'static {
 
     /// Has it written down how a site fares, for an emperor that comes after a death.
     fn remember(&self, site: SiteId, memory: &SiteMemory);
+
+    /// New instances of a site were asked for although nothing of it changed: what they are made of may
+    /// have. Nothing that was loaded before is to be in them.
+    fn renew(&self, site: SiteId);
 }
 
 /// A running worker. Dropped, it is killed.
@@ -153,6 +157,10 @@ impl Spawner for Launcher {
 
     fn remember(&self, site: SiteId, memory: &SiteMemory) {
         self.remember_site(site, memory);
+    }
+
+    fn renew(&self, site: SiteId) {
+        Self::renew(self, site);
     }
 }
 

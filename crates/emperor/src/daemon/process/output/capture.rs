@@ -7,10 +7,11 @@ use std::io::{self, ErrorKind};
 use std::pin::pin;
 use std::sync::Arc;
 
+use site_model::Incarnation;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::error;
+use tracing::{error, info};
 
 use super::super::child::Child;
 use super::super::folder::PIPE_BYTES;
@@ -33,6 +34,8 @@ pub(crate) enum Sink {
     Site(SiteLog, Origin),
     /// Into the emperor's own log, under this name.
     Emperor(&'static str),
+    /// Into the emperor's own log, as what a preloader says.
+    Preloader(Incarnation),
 }
 
 /// What is read.
@@ -177,13 +180,17 @@ impl Sink {
         match self {
             Self::Site(log, origin) => log.append(*origin, stream, text),
             Self::Emperor(program) => relay::tell(program, stream, text),
+            Self::Preloader(incarnation) => {
+                // A field, so that it can't look like a line of the emperor's.
+                info!(target: "preloader", %incarnation, stream = stream.as_str(), said = text);
+            }
         }
     }
 
     async fn settled(&self) {
         match self {
             Self::Site(log, _) => log.settled().await,
-            Self::Emperor(_) => {}
+            Self::Emperor(_) | Self::Preloader(_) => {}
         }
     }
 }

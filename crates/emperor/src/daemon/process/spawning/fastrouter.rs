@@ -15,7 +15,9 @@ use super::super::launcher::{FastrouterOrder, Tools};
 use super::super::output::Sink;
 use super::super::record::{FastrouterRecord, Runs};
 use super::super::running::RunningProcess;
-use super::{LISTEN, Prepared, Program, UMASK, identity_to_take, in_new_folder, router_walls};
+use super::{
+    LISTEN, Maker, Prepared, Program, UMASK, identity_to_take, in_new_folder, router_walls,
+};
 
 /// The name under which it finds its log.
 const ACCESS_LOG: &str = "access-log";
@@ -90,6 +92,7 @@ pub(in super::super) fn prepare(
             runs: Runs::Fastrouter(invocation.record),
             plan,
             admission: Admission::default(),
+            maker: Maker::VassalExec,
         };
         program.start(tools, folder)
     })

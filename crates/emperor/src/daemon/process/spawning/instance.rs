@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustix::fs::{Gid, Uid};
 use vassal_core::spec::RenderError;
-use vassal_core::{InstanceContext, Launch, ListenMode};
+use vassal_core::{InstanceContext, Launch, ListenMode, Reach};
 use wire::exec::ExecPlan;
 
 use super::super::cgroup::Admission;
@@ -18,6 +18,7 @@ use super::super::listen;
 use super::super::notebook::Notebook;
 use super::super::order::Order;
 use super::super::output::{Origin, Sink};
+use super::super::preloading::Forked;
 use super::super::priority::Lowered;
 use super::super::record::{InstanceRecord, Runs};
 use super::super::room::Taken;
@@ -25,7 +26,7 @@ use super::super::running::RunningInstance;
 use super::super::start::{Start, Step};
 use super::super::walls;
 use super::super::worker_socket::WorkerSocket;
-use super::{LISTEN, Prepared, Program, UMASK, identity_to_take, in_new_folder};
+use super::{LISTEN, Maker, Prepared, Program, UMASK, identity_to_take, in_new_folder};
 
 /// An instance whose helper waits for its plan.
 #[derive(Debug)]
@@ -46,6 +47,36 @@ pub(in super::super) fn prepare(
     start: Start,
     render: impl FnOnce(&InstanceContext) -> Result<Launch, RenderError>,
 ) -> Result<PreparedInstance, SpawnFailure> {
+    prepare_with(tools, order, start, Maker::VassalExec, render)
+}
+
+/// As [`prepare`], for a worker that was forked already.
+pub(in super::super) fn prepare_fork(
+    tools: &Tools,
+    order: &Order,
+    start: Start,
+    forked: Forked,
+    env: Vec<(String, String)>,
+) -> Result<PreparedInstance, SpawnFailure> {
+    // Everything else is as its preloader has it.
+    let launch = Launch {
+        argv: Vec::new(),
+        working_dir: None,
+        env,
+        files: Vec::new(),
+        reach: Reach::default(),
+    };
+    let maker = Maker::Forked(forked);
+    prepare_with(tools, order, start, maker, |_| Ok(launch))
+}
+
+fn prepare_with(
+    tools: &Tools,
+    order: &Order,
+    start: Start,
+    maker: Maker,
+    render: impl FnOnce(&InstanceContext) -> Result<Launch, RenderError>,
+) -> Result<PreparedInstance, SpawnFailure> {
     let room = tools.room.take()?;
     tools.incarnations.claim_ahead();
     let account = tools.identities.of(order.site, &order.run_as)?;
@@ -59,7 +90,7 @@ pub(in super::super) fn prepare(
             folder,
             start,
         };
-        making.make(room, render)
+        making.make((maker, room), render)
     })
 }
 
@@ -97,7 +128,7 @@ struct Making<'a> {
 impl Making<'_> {
     fn make(
         self,
-        room: Taken,
+        (maker, room): (Maker, Taken),
         render: impl FnOnce(&InstanceContext) -> Result<Launch, RenderError>,
     ) -> Result<PreparedInstance, SpawnFailure> {
         self.start.enter(Step::Socket);
@@ -118,7 +149,8 @@ impl Making<'_> {
             notify: Some(self.make_notify_socket()?),
             runs: Runs::Instance(self.record()),
             plan: self.plan(launch),
-            admission: self.admission()?,
+            admission: self.admission(&maker)?,
+            maker,
         };
         Ok(PreparedInstance {
             prepared: program.start(self.tools, self.folder)?,
@@ -161,9 +193,13 @@ impl Making<'_> {
         listen::notify_socket(&self.folder.notify(), uid, gid)
     }
 
-    fn admission(&self) -> Result<Admission, SpawnFailure> {
+    fn admission(&self, maker: &Maker) -> Result<Admission, SpawnFailure> {
         let name = self.folder.name();
-        let admission = self.tools.cgroups.admit(&name, &self.order.limits);
+        let mut admission = self.tools.cgroups.admit(&name, &self.order.limits);
+        match maker {
+            Maker::VassalExec => {}
+            Maker::Forked(forked) => admission.missing.extend_from_slice(forked.missing()),
+        }
         if self.order.sandbox.required && !admission.missing.is_empty() {
             return Err(SpawnFailure::Required(admission.missing));
         }

@@ -6,6 +6,7 @@
 
 pub(super) mod fastrouter;
 pub(super) mod instance;
+pub(super) mod preloader;
 mod router_walls;
 
 use std::fs::remove_dir_all;
@@ -29,6 +30,7 @@ use super::identity::Account;
 use super::launcher::Tools;
 use super::notify::{Notified, NotifySocket, Sender};
 use super::output::{Capture, Sink};
+use super::preloading::Forked;
 use super::record::{InstanceRecord, Record, Runs};
 use super::running::{Leash, RunningProcess};
 
@@ -47,12 +49,30 @@ struct Program<'a> {
     runs: Runs,
     plan: ExecPlan,
     admission: Admission,
+    maker: Maker,
 }
 
-/// A helper that waits for its plan, with everything it takes in place.
+/// How a process comes to be.
+#[derive(Debug)]
+enum Maker {
+    /// `vassal-exec` becomes it.
+    VassalExec,
+    /// It was forked already.
+    Forked(Forked),
+}
+
+/// A process that waits for its plan.
+#[derive(Debug)]
+enum Waiting {
+    Helper(Helper),
+    /// With its standard output and standard error.
+    Forked(Forked, [OwnedFd; 2]),
+}
+
+/// A process that waits for its plan, with everything it takes in place.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    helper: Helper,
+    waiting: Waiting,
     process: RunningProcess,
     notified: watch::Receiver<Notified>,
     plan: ExecPlan,
@@ -62,9 +82,20 @@ impl Program<'_> {
     /// Starts the helper with its output captured, and writes down that it runs.
     fn start(self, tools: &Tools, folder: &InstanceFolder) -> Result<Prepared, SpawnFailure> {
         let [out, err] = folder.make_pipes(self.user)?;
-        let program = &tools.programs.vassal_exec;
-        let helper = Helper::start(program, out.process_end, err.process_end)?;
-        let pid = helper.child.pid();
+        let (waiting, child) = match self.maker {
+            Maker::VassalExec => {
+                let program = &tools.programs.vassal_exec;
+                let helper = Helper::start(program, out.process_end, err.process_end)?;
+                let child = Arc::clone(&helper.child);
+                (Waiting::Helper(helper), child)
+            }
+            Maker::Forked(forked) => {
+                let child = Arc::clone(&forked.child);
+                let outputs = [out.process_end, err.process_end];
+                (Waiting::Forked(forked, outputs), child)
+            }
+        };
+        let pid = child.pid();
         if let Runs::Instance(InstanceRecord { lowered, .. }) = &self.runs
             && let Some(lowered) = lowered
         {
@@ -75,7 +106,7 @@ impl Program<'_> {
             return Err(SpawnFailure::Required(admission.missing));
         }
         let leash = Leash {
-            child: Arc::clone(&helper.child),
+            child,
             cgroup: admission.cgroup,
         };
         tools.halts.add(&leash.child);
@@ -100,7 +131,7 @@ impl Program<'_> {
             missing: admission.missing,
         };
         Ok(Prepared {
-            helper,
+            waiting,
             process,
             notified,
             plan: self.plan,
@@ -116,7 +147,14 @@ impl Prepared {
         descriptors: &[BorrowedFd<'_>],
         tell: impl Fn(&ExecFailure, &Walls) -> String,
     ) -> Result<RunningProcess, SpawnFailure> {
-        match self.helper.carry_out(&self.plan, descriptors).await {
+        let carried_out = match self.waiting {
+            Waiting::Helper(helper) => helper.carry_out(&self.plan, descriptors).await,
+            Waiting::Forked(forked, outputs) => {
+                let carried_out = forked.carry_out(&self.plan, outputs, descriptors).await;
+                carried_out.map(|()| Vec::new()).map_err(Into::into)
+            }
+        };
+        match carried_out {
             Ok(missing) if missing.is_empty() => Ok(self.process),
             Ok(missing) => {
                 let told = missing.iter();
