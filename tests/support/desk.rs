@@ -86,15 +86,16 @@ impl Unserved {
         }
     }
 
-    /// How every site of the project is run by that template, as the end of a configuration.
-    pub fn run_by(&self, template: &str) -> String {
+    /// How every site of the project is run by that template, as the end of a configuration; with
+    /// further keys of `[vassal]`.
+    pub fn run_by(&self, template: &str, keys: &str) -> String {
         let environment = self.environment();
         let environment: Vec<_> = environment
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
         let variables = format!("templates.{template}.vars");
-        format!("[vassal]\ntemplate = \"{template}\"\n")
+        format!("[vassal]\ntemplate = \"{template}\"\n{keys}\n")
             + &table("vassal.env", &environment)
             + &django::served_by(&variables, template, self.django, &self.folder)
     }
@@ -121,7 +122,7 @@ impl Desk {
     /// Makes the tables and [`FIRST`]; every site is run by that template.
     pub async fn open(django: Django, template: &str, applications: &[Application]) -> Self {
         let project = Unserved::populate(django, applications).await;
-        let more = project.run_by(template);
+        let more = project.run_by(template, "");
         project.served(&more).await
     }
 

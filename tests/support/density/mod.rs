@@ -37,11 +37,13 @@ pub enum Contender {
     Uwsgi,
     /// A gunicorn for each site.
     Gunicorn,
+    /// A worker for each site, forked from one that has loaded the project.
+    Django,
 }
 
 impl Contender {
     /// All of them, in the order in which they are measured.
-    pub const ALL: [Self; 3] = [Self::EmperorPg, Self::Uwsgi, Self::Gunicorn];
+    pub const ALL: [Self; 4] = [Self::EmperorPg, Self::Uwsgi, Self::Gunicorn, Self::Django];
 
     /// What it is called on a command line.
     pub fn name(self) -> &'static str {
@@ -49,6 +51,7 @@ impl Contender {
             Self::EmperorPg => "emperor_pg",
             Self::Uwsgi => "uwsgi",
             Self::Gunicorn => "gunicorn",
+            Self::Django => "django",
         }
     }
 
@@ -58,6 +61,7 @@ impl Contender {
             Self::EmperorPg => "uWSGI's emperor, `emperor_pg`",
             Self::Uwsgi => "template `uwsgi`",
             Self::Gunicorn => "template `gunicorn`",
+            Self::Django => "template `django`",
         }
     }
 }
@@ -101,6 +105,9 @@ enum Mode {
     Asleep,
 }
 
+/// Only sites of one user share what was loaded.
+const ONE_USER: &str = "run_as = \"nobody\"";
+
 /// What runs the sites.
 #[derive(Debug)]
 enum Supervisor {
@@ -112,8 +119,9 @@ impl Supervisor {
     async fn new(contender: Contender, project: Unserved) -> Self {
         match contender {
             Contender::EmperorPg => Self::EmperorPg(EmperorPg::new(project)),
-            Contender::Uwsgi => Self::Ours(Ours::new(project, "uwsgi").await),
-            Contender::Gunicorn => Self::Ours(Ours::new(project, "gunicorn").await),
+            Contender::Uwsgi => Self::Ours(Ours::new(project, "uwsgi", "").await),
+            Contender::Gunicorn => Self::Ours(Ours::new(project, "gunicorn", "").await),
+            Contender::Django => Self::Ours(Ours::new(project, "django", ONE_USER).await),
         }
     }
 

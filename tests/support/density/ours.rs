@@ -17,9 +17,9 @@ pub(super) struct Ours {
 }
 
 impl Ours {
-    /// Every site is run by that template.
-    pub(super) async fn new(project: Unserved, template: &str) -> Self {
-        let config = project.run_by(template);
+    /// Every site is run by that template, with further keys of `[vassal]`.
+    pub(super) async fn new(project: Unserved, template: &str, keys: &str) -> Self {
+        let config = project.run_by(template, keys);
         let mut desk = project.served(&config).await;
         desk.house.emperor.stop();
         Self { desk, config }
