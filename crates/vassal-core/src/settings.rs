@@ -95,7 +95,7 @@ pub struct Preload {
     pub enabled: bool,
     /// How long a preloader may take to load.
     pub timeout: Duration,
-    /// How long it stays after its last worker has gone.
+    /// How long it stays once no site is to be forked from it. Zero: none is kept for sites that sleep.
     pub keep: Duration,
 }
 

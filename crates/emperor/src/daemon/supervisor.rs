@@ -20,9 +20,11 @@ use super::command::{Command, Selection};
 use super::process::Left;
 use super::pulse::Pulse;
 use super::vassal::{House, Spawner, Wish};
+use ahead::Ahead;
 use settling::Settling;
 use vassals::Vassals;
 
+mod ahead;
 mod inheritance;
 mod settling;
 mod vassals;
@@ -67,6 +69,7 @@ pub(super) struct Supervisor<S: Spawner> {
     /// Those that were told something else, since their user can't be had on this machine.
     refused: BTreeSet<SiteId>,
     vassals: Vassals<S>,
+    ahead: Ahead<S>,
     /// What an earlier emperor left, until the rows are known.
     left: Left,
 }
@@ -78,6 +81,7 @@ impl<S: Spawner> Supervisor<S> {
         let settle = *channels.settle.borrow();
         Self {
             vassals: Vassals::new(Arc::clone(&house)),
+            ahead: Ahead::new(Arc::clone(&house)),
             house,
             channels,
             rows: OrdMap::new(),
@@ -174,6 +178,9 @@ impl<S: Spawner> Supervisor<S> {
             self.told.remove(&id);
         }
         self.tell().await;
+        let admitted = self.told.iter();
+        let admitted = admitted.filter(|(id, _)| !self.refused.contains(id));
+        self.ahead.recount(admitted.map(|(_, want)| want));
     }
 
     /// Tells the vassals what differs from what they were told.
@@ -183,18 +190,24 @@ impl<S: Spawner> Supervisor<S> {
         // Whoever gains or loses a host does so before anybody who is told of it publishes a route.
         self.house.routes.assign(self.resolution.hosts());
         self.announce(&actions).await;
-        self.told = wants;
-        let mut users = Users::new();
+        let before = std::mem::replace(&mut self.told, wants);
+        let (mut users, since) = (Users::new(), Instant::now());
         for (count, (id, action)) in every_second_first(actions).enumerate() {
+            let was = before.get(&id).filter(|_| !self.refused.contains(&id));
             match action {
                 Action::Start(want) | Action::Update(want) => {
                     let want = self.admitted(id, want, &mut users).await;
+                    self.ahead.change(was, Some(&want), since);
                     self.vassals.want(id, want);
                 }
-                Action::Remove => self.vassals.remove(id),
+                Action::Remove => {
+                    self.ahead.change(was, None, since);
+                    self.vassals.remove(id);
+                }
             }
             pause_after(count).await;
         }
+        self.ahead.begin();
     }
 
     async fn announce(&self, actions: &[(SiteId, Action)]) {
@@ -263,8 +276,12 @@ impl<S: Spawner> Supervisor<S> {
         };
         let runs = |id: &SiteId| matches!(self.told.get(id), Some(Want::Run(_)));
         let reloaded: Vec<_> = selected.into_iter().filter(runs).collect();
+        let since = Instant::now();
         for id in &reloaded {
             self.vassals.reload(*id);
+            if let Some(want) = self.told.get(id) {
+                self.ahead.renew(want, since);
+            }
         }
         reloaded
     }
@@ -280,6 +297,7 @@ impl<S: Spawner> Supervisor<S> {
             ?haste,
             "the vassals are told to end"
         );
+        self.ahead.clear();
         self.vassals.shut_down(haste);
         self.inherit();
         self.vassals.begin_left(&Wish::Shutdown(haste));

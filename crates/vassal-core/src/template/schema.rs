@@ -127,7 +127,7 @@ pub const KEYS: &[Key] = &[
         "preload.keep",
         Kind::Duration(Zero::Allowed, |draft| &mut draft.preload_keep),
         "\"1h\"",
-        "how long a preloader stays after the last instance of it has gone, for sites that sleep",
+        "how long a preloader stays once no site is to be forked from it; 0: none is kept for sites that sleep",
     ),
     new(
         "instances.min",

@@ -27,7 +27,7 @@ use super::memory::{self, SiteMemory};
 use super::notebook::Notebook;
 use super::order::Order;
 use super::output::{LogLimits, Logbook};
-use super::preloading::{Charter, Forked, Preloaders, Render};
+use super::preloading::{Forked, Preloaders, Whom};
 use super::priority::Lowered;
 use super::programs::OwnPrograms;
 use super::reclaim;
@@ -275,15 +275,11 @@ impl Launcher {
         start: Start,
     ) -> Result<RunningInstance, SpawnFailure> {
         let tools = &self.tools;
-        let render = Render::new(spec);
-        let charter = {
-            let (tools, spec, render) = (Arc::clone(tools), Arc::clone(spec), render.clone());
-            off_the_loop(move || Charter::of(&tools, &spec, &render)).await?
-        };
+        let (charter, render) = self.charter(spec).await?;
         start.enter(Step::Preload);
         let env = charter.launch.env.clone();
-        let preloaders = &tools.preloaders;
-        let preloader = preloaders.get(tools, order.site, charter, render).await?;
+        let (preloaders, whom) = (&tools.preloaders, Whom::Site(order.site));
+        let preloader = preloaders.get(tools, whom, charter, render).await?;
         let forked = Forked::fork(&preloader).await?;
         let tools = Arc::clone(tools);
         let prepare = move || instance::prepare_fork(&tools, &order, start, forked, env);

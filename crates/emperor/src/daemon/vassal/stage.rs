@@ -4,15 +4,17 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::SystemTime;
 
+use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{BoxStream, StreamExt, unfold};
 use imbl::OrdMap;
 use site_model::{
     Hostname, Incarnation, InstanceNumber, Protocol, RunAs, Service, SiteId, SiteStatus,
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use vassal_core::lifecycle::{InstanceMemory, Sight};
 use vassal_core::settings::{Health, Ready, StopSignal};
 use vassal_core::{ExitReason, StatusTold, VassalSpec};
@@ -36,6 +38,11 @@ pub(in crate::daemon) struct Stage {
     workers: Mutex<BTreeMap<u64, Arc<Part>>>,
     /// Users that this machine lacks.
     missing_user: Option<RunAs>,
+    /// How often something was preloaded, and what ends the last that succeeded.
+    pub(in crate::daemon) preloads: watch::Sender<u64>,
+    pub(in crate::daemon) preloaded: Mutex<Option<Weak<Notify>>>,
+    /// So many preloads fail.
+    pub(in crate::daemon) failing_preloads: AtomicU64,
 }
 
 /// What a worker did and was told.
@@ -130,6 +137,26 @@ impl Spawner for Stage {
             part,
             socket: format!("/run/{incarnation}").into(),
         })
+    }
+
+    async fn preload(
+        &self,
+        _: &Arc<VassalSpec>,
+        _: Option<Instant>,
+    ) -> Result<BoxFuture<'static, ()>, SpawnFailure> {
+        self.preloads.send_modify(|count| *count += 1);
+        let failing = &self.failing_preloads;
+        if failing.load(Ordering::Relaxed) > 0 {
+            failing.fetch_sub(1, Ordering::Relaxed);
+            return Err(SpawnFailure::FileName("a/b".into()));
+        }
+        let end = Arc::new(Notify::new());
+        *self.preloaded.lock().unwrap() = Some(Arc::downgrade(&end));
+        Ok(async move { end.notified().await }.boxed())
+    }
+
+    fn is_one_user(&self, run_as: &RunAs) -> bool {
+        matches!(run_as, RunAs::User(_))
     }
 
     /// What is played ends with its stage.

@@ -6,8 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use site_model::{Hostname, Incarnation, InstanceNumber, Protocol, RunAs, SiteId};
+use tokio::time::Instant;
 use vassal_core::lifecycle::{InstanceMemory, Prospect, Sight};
 use vassal_core::settings::{Health, Ready, StopSignal};
 use vassal_core::{ExitReason, VassalSpec};
@@ -40,6 +42,17 @@ pub(in crate::daemon) trait Spawner: fmt::Debug + Send + Sync + 'static {
         incarnation: Incarnation,
         start: Start,
     ) -> impl Future<Output = Result<Self::Worker, SpawnFailure>> + Send;
+
+    /// Has loaded what instances of a specification are forked from, no earlier than then. It is kept
+    /// until what is returned is dropped, which resolves once another is needed.
+    fn preload(
+        &self,
+        spec: &Arc<VassalSpec>,
+        since: Option<Instant>,
+    ) -> impl Future<Output = Result<BoxFuture<'static, ()>, SpawnFailure>> + Send;
+
+    /// Whether all sites which run as this are of one user.
+    fn is_one_user(&self, run_as: &RunAs) -> bool;
 
     /// Takes over an instance that an earlier emperor started.
     fn take_over(&self, left: LeftInstance)
@@ -145,6 +158,18 @@ impl Spawner for Launcher {
         start: Start,
     ) -> Result<RunningInstance, SpawnFailure> {
         Self::spawn(self, spec, number, incarnation, start).await
+    }
+
+    async fn preload(
+        &self,
+        spec: &Arc<VassalSpec>,
+        since: Option<Instant>,
+    ) -> Result<BoxFuture<'static, ()>, SpawnFailure> {
+        Self::preload(self, spec, since).await
+    }
+
+    fn is_one_user(&self, run_as: &RunAs) -> bool {
+        Self::is_one_user(self, run_as)
     }
 
     async fn take_over(&self, left: LeftInstance) -> TakenOver<RunningInstance> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::process::Pid;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 use vassal_core::ExitReason;
 
 use super::super::failure::PreloadFailure;
@@ -26,6 +27,8 @@ pub(in super::super) struct Preloader {
     asks: mpsc::Sender<Ask>,
     state: watch::Receiver<State>,
     began: Instant,
+    /// Another has taken its place, or nobody finds it any more.
+    unlisted: CancellationToken,
 }
 
 /// What is known of one that runs.
@@ -51,6 +54,8 @@ pub(super) enum Ask {
     Fork(OwnedFd),
     /// How a worker has ended; nobody may want to know.
     Ended(Pid, Option<oneshot::Sender<ExitReason>>),
+    /// Nothing: it was wanted until now.
+    LetGo,
 }
 
 impl Preloader {
@@ -61,6 +66,7 @@ impl Preloader {
             asks,
             state,
             began: Instant::now(),
+            unlisted: CancellationToken::new(),
         }
     }
 
@@ -87,6 +93,18 @@ impl Preloader {
 
     pub(super) fn began(&self) -> Instant {
         self.began
+    }
+
+    pub(super) fn unlisted(&self) -> &CancellationToken {
+        &self.unlisted
+    }
+
+    /// Resolves once nothing more will be forked from it. Cancel safe.
+    pub(super) async fn outdated(&self) {
+        tokio::select! {
+            () = self.unlisted.cancelled() => {}
+            () = self.asks.closed() => {}
+        }
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -131,6 +149,12 @@ impl Preloader {
         // A preloader that is gone, or doesn't answer, tells nothing.
         let answer = timeout(ANSWER_PATIENCE, answer).await.ok().flatten();
         answer.unwrap_or(ExitReason::Unknown)
+    }
+
+    /// From now on its time runs, unless others want it.
+    pub(super) fn let_go(&self) {
+        // Where there is no room, it is wanted.
+        let _ = self.asks.try_send(Ask::LetGo);
     }
 
     /// Nobody asks for that worker any more.

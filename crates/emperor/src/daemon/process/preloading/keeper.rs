@@ -203,6 +203,7 @@ impl Talk {
                 }
                 helper::send(&self.link, &PreloaderOrder::Ended { pid }, &[]).await
             }
+            Ask::LetGo => Ok(()),
         }
     }
 

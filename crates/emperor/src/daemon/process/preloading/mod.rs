@@ -1,8 +1,8 @@
 //! Preloaders: processes that have loaded a code base, and from which workers are forked.
 //!
 //! One for all instances for which it would be started alike: the same user, program, environment,
-//! folder, files, limits and walls. It ends with the last that holds it, and with the emperor; its
-//! workers live on in both cases.
+//! folder, files, limits and walls. It ends with the last that holds it, an instance or the supervisor
+//! for sites that sleep, and with the emperor; its workers live on in both cases.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -10,7 +10,9 @@
 //! | `keeper` | the task that owns one |
 //! | `handle` | what can be asked of one |
 //! | `forked` | a worker that waits for its plan |
+//! | `ahead` | one that is wanted before any instance is |
 
+mod ahead;
 mod charter;
 mod forked;
 mod handle;
@@ -23,6 +25,7 @@ use std::time::Duration;
 use site_model::SiteId;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 
 use super::failure::PreloadFailure;
@@ -59,6 +62,17 @@ struct Known {
 struct Entry {
     charter: Arc<Charter>,
     preloader: Arc<Preloader>,
+    /// Tells who holds it that nothing will be forked from it any more.
+    _listed: DropGuard,
+}
+
+/// What it was asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Whom {
+    /// An instance of a site.
+    Site(SiteId),
+    /// Whatever instances there will be, loaded no earlier than then.
+    Anyone(Option<Instant>),
 }
 
 impl Preloaders {
@@ -67,20 +81,20 @@ impl Preloaders {
         self.known().renewed.insert(site, Instant::now());
     }
 
-    /// A preloader for an instance of a site, started if need be; resolves once it can be forked.
+    /// A preloader, started if need be; resolves once it can be forked.
     ///
     /// Cancel safe: one that is being started goes on, for the next that asks.
     pub(super) async fn get(
         self: &Arc<Self>,
         tools: &Arc<Tools>,
-        site: SiteId,
+        whom: Whom,
         charter: Charter,
         render: Render,
     ) -> Result<Arc<Preloader>, PreloadFailure> {
         let preloader = {
             let mut known = self.known();
             known.running.retain(|entry| !entry.preloader.is_gone());
-            match known.find(site, &charter) {
+            match known.find(whom, &charter) {
                 Some(preloader) => preloader,
                 None => self.start(&mut known, tools, charter, render),
             }
@@ -109,6 +123,7 @@ impl Preloaders {
         let (asks, asked) = mpsc::channel(ASKED_AT_ONCE);
         let (told, state) = watch::channel(State::Loading);
         let preloader = Arc::new(Preloader::new(charter.account.identity.uid, asks, state));
+        let listed = preloader.unlisted().clone().drop_guard();
         let keeper = Keeper {
             tools: Arc::clone(tools),
             charter: Arc::clone(&charter),
@@ -121,6 +136,7 @@ impl Preloaders {
         known.running.push(Entry {
             charter,
             preloader: Arc::clone(&preloader),
+            _listed: listed,
         });
         preloader
     }
@@ -146,10 +162,13 @@ impl Preloaders {
 
 impl Known {
     /// The newest that is ready, else the newest that is on its way.
-    fn find(&self, site: SiteId, charter: &Charter) -> Option<Arc<Preloader>> {
-        let since = self.renewed.get(&site);
+    fn find(&self, whom: Whom, charter: &Charter) -> Option<Arc<Preloader>> {
+        let since = match whom {
+            Whom::Site(site) => self.renewed.get(&site).copied(),
+            Whom::Anyone(since) => since,
+        };
         let fitting = self.running.iter().rev().filter(|entry| {
-            let is_new_enough = since.is_none_or(|since| entry.preloader.began() >= *since);
+            let is_new_enough = since.is_none_or(|since| entry.preloader.began() >= since);
             is_new_enough && *entry.charter == *charter
         });
         let fitting: Vec<_> = fitting.map(|entry| &entry.preloader).collect();
@@ -228,6 +247,7 @@ mod tests {
             self.running.push(Entry {
                 charter: Arc::new(charter),
                 preloader: Arc::clone(&preloader),
+                _listed: preloader.unlisted().clone().drop_guard(),
             });
             Played {
                 preloader,
@@ -237,7 +257,7 @@ mod tests {
         }
 
         fn finds(&self, site: i64, charter: &Charter) -> Option<*const Preloader> {
-            let found = self.find(SiteId::new(site).unwrap(), charter);
+            let found = self.find(Whom::Site(SiteId::new(site).unwrap()), charter);
             found.map(|found| Arc::as_ptr(&found))
         }
     }
@@ -277,6 +297,8 @@ mod tests {
         new.state.send_replace(State::Ready);
         known.supersede(&new.preloader);
         assert_eq!(known.finds(8, &wanted), Some(this(&new)));
+        assert!(old.preloader.unlisted().is_cancelled());
+        assert!(!new.preloader.unlisted().is_cancelled());
         assert_eq!(
             Arc::strong_count(&old.preloader),
             1,
