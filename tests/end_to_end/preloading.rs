@@ -2,10 +2,12 @@
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use support::django::Project;
+use support::django::{Project, connection};
+use support::house::{table, vars};
+use support::place::python;
 use support::postgres::APPLICATION_DATABASE;
 use support::processes::Process;
-use support::{House, Load, PATIENCE, eventually};
+use support::{House, Load, PATIENCE, Row, eventually};
 
 const DOMAINS: [&str; 3] = ["red.example", "green.example", "blue.example"];
 
@@ -29,6 +31,23 @@ async fn serve<'a>(house: &'a House, domains: &[&str]) -> Project<'a> {
         project.serve(domain, "django").await;
     }
     project
+}
+
+/// Inserts a row for a project that was populated, with these variables.
+async fn insert(house: &House, domain: &str, variables: &[(&str, &str)]) {
+    let app_dir = house.place.join("django");
+    let python = python();
+    let mut all = vec![
+        ("app_dir", app_dir.to_str().unwrap()),
+        ("python", python.to_str().unwrap()),
+    ];
+    all.extend(variables);
+    let database = connection(&house.postgres, APPLICATION_DATABASE);
+    let database = database.each_ref();
+    let database = database.map(|(name, value)| (*name, value.as_str()));
+    let overlay = vars(&all) + &table("env", &database);
+    let slug = domain.strip_suffix(".example").unwrap();
+    house.insert(&Row::new(slug, "django", &overlay)).await;
 }
 
 fn worker(page: &Value) -> Process {
@@ -87,6 +106,63 @@ async fn a_sleeping_site_is_woken_by_a_fork() {
 }
 
 #[tokio::test]
+async fn the_first_wake_of_a_site_that_begins_asleep_is_a_fork() {
+    let house = open("[vassal.idle]\nstop_after = \"1h\"\n").await;
+    serve(&house, &DOMAINS).await;
+    for slug in ["red", "green", "blue"] {
+        house.emperor.in_state(slug, "sleeping").await;
+    }
+    loaded(&house, 1).await;
+    let preloader = the_preloader(&house).await;
+    for domain in DOMAINS {
+        assert_eq!(parent(&house.page(domain).await), preloader);
+    }
+
+    // As if it had run out of memory while nobody forks.
+    Process::new(preloader.parse().unwrap()).signal(Signal::SIGKILL);
+    loaded(&house, 2).await;
+    assert_ne!(the_preloader(&house).await, preloader);
+}
+
+#[tokio::test]
+async fn asgi_workers_are_forked_and_hold_web_sockets_of_their_own_site() {
+    let house = open("").await;
+    let two = &DOMAINS[..2];
+    Project::populate(&house, "django", APPLICATION_DATABASE, two);
+    let variables = [("module", "house.asgi:application"), ("interface", "asgi")];
+    for domain in two {
+        insert(&house, domain, &variables).await;
+    }
+    let mut pages = Vec::new();
+    for (number, domain) in (1..).zip(two) {
+        let page = house.page(domain).await;
+        assert_eq!(page["site_id"], number);
+        assert_eq!(page["domain"], *domain);
+        let said = house.client.websocket_echo(domain, "hello").await;
+        assert_eq!(said, format!("site {number}: hello"));
+        pages.push(page);
+    }
+    assert_eq!(parent(&pages[0]), parent(&pages[1]));
+    assert_ne!(pages[0]["pid"], pages[1]["pid"]);
+}
+
+#[tokio::test]
+async fn a_forked_worker_has_its_limits_and_is_recycled_by_a_fork() {
+    let more = "[templates.django]\nlimits.nofile = 200\nrecycle.max_requests = 5\n";
+    let house = open(more).await;
+    serve(&house, &DOMAINS[..1]).await;
+    let first = house.page(DOMAINS[0]).await;
+    assert_eq!(most_open_files(worker(&first)), ["200", "200"]);
+    let second = house
+        .page_where(DOMAINS[0], |page| page["pid"] != first["pid"])
+        .await;
+    assert_eq!(parent(&second), parent(&first));
+    assert_eq!(most_open_files(worker(&second)), ["200", "200"]);
+    let site = house.emperor.in_state("red", "ready").await;
+    assert_eq!(site["restarts"], 0, "it did not crash");
+}
+
+#[tokio::test]
 async fn workers_outlive_the_emperor_and_their_preloader_and_are_taken_over() {
     let mut house = open("").await;
     let two = &DOMAINS[..2];
@@ -105,6 +181,8 @@ async fn workers_outlive_the_emperor_and_their_preloader_and_are_taken_over() {
     })
     .await;
     house.emperor.start_again().await;
+    // For the workers to come, of which none is wanted yet.
+    the_preloader(&house).await;
     for (slug, (domain, before)) in ["red", "green"].into_iter().zip(two.iter().zip(&pages)) {
         let site = house.emperor.in_state(slug, "ready").await;
         assert_eq!(site["restarts"], 0);
@@ -217,6 +295,28 @@ async fn the_preloader(house: &House) -> String {
         }
     })
     .await
+}
+
+/// Waits until so many preloaders have been ready for forks.
+async fn loaded(house: &House, count: usize) {
+    eventually("preloaders", PATIENCE, async || {
+        let log = house.emperor.log_text();
+        let found = log.matches("a preloader can be forked").count();
+        (found == count)
+            .then_some(())
+            .ok_or_else(|| found.to_string())
+    })
+    .await;
+}
+
+/// How many files a process may have open, soft and hard.
+fn most_open_files(process: Process) -> Vec<String> {
+    let limits = std::fs::read_to_string(process.path("limits")).unwrap();
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
+    let words = line.unwrap().split_whitespace().take(2);
+    words.map(str::to_owned).collect()
 }
 
 /// Waits until what is told of a site has these words.
