@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use site_model::{SiteId, SiteStatus};
 use site_registry::purges::{EventId, Purge};
-use site_registry::{ConnectionStatus, EditError, LinkError, RegistryHandle, Row, Source};
+use site_registry::{ConnectionStatus, EditError, LinkError, RegistryHandle, Source};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use vassal_core::Catalog;
@@ -142,7 +142,11 @@ impl Handle {
         story_of: impl Fn(SiteId) -> StoryTold,
     ) -> Overview {
         let desired = self.shared.registry.desired().borrow().clone();
-        let slug_of = |id| desired.rows.get(&id).map(Row::slug).unwrap_or_default();
+        // One whose row is gone may be stopping still.
+        let slug_of = |id| match desired.rows.get(&id) {
+            Some(row) => row.slug().to_owned(),
+            None => self.shared.statuses.slug(id).unwrap_or_default(),
+        };
         let held = desired.held_removals.iter();
         let database = self.shared.registry.connection().borrow().clone();
         Overview {
@@ -157,7 +161,7 @@ impl Handle {
             sites: sites
                 .into_iter()
                 .map(|status| SiteEntry {
-                    slug: slug_of(status.id).to_owned(),
+                    slug: slug_of(status.id),
                     story: story_of(status.id),
                     status,
                 })

@@ -106,6 +106,8 @@ pub(crate) struct Exit {
 /// What is kept of a site that has run.
 #[derive(Debug, Default)]
 struct Story {
+    /// What the site is called, for as long as something of it is left after its row.
+    slug: String,
     /// The latest last, [`HISTORY`] at most.
     happened: VecDeque<Happened>,
     next_try_at: Option<SystemTime>,
@@ -183,6 +185,20 @@ impl StatusBoard {
     pub(crate) fn exited(&self, site: SiteId, mut exit: Exit) {
         exit.stderr.drain(..exit.stderr.len().saturating_sub(LINES));
         self.stories().entry(site).or_default().last_exit = Some(exit);
+    }
+
+    /// A site that has run is called so.
+    pub(crate) fn call(&self, site: SiteId, slug: &str) {
+        if let Some(story) = self.stories().get_mut(&site)
+            && story.slug != slug
+        {
+            slug.clone_into(&mut story.slug);
+        }
+    }
+
+    /// What a site that has run is called, or was before its row went.
+    pub(crate) fn slug(&self, site: SiteId) -> Option<String> {
+        Some(self.stories().get(&site)?.slug.clone())
     }
 
     /// What is known of a site besides its status; nothing, where it has not run.
@@ -344,6 +360,22 @@ mod tests {
         assert_eq!(happened[0].cause.incarnation, Some(Incarnation::new(10)));
         board.forget(id);
         assert_eq!(board.story(id), StoryTold::default());
+    }
+
+    #[test]
+    fn what_has_run_is_called_as_it_was_until_it_is_forgotten() {
+        let board = StatusBoard::new(Nowhere);
+        let id = SiteId::new(1).unwrap();
+        board.call(id, "one");
+        assert_eq!(board.slug(id), None, "it has not run");
+        let ready = status(SiteState::Ready, "", vec![instance()]);
+        board.report(ready, Cause::of("acknowledged"));
+        for slug in ["one", "two"] {
+            board.call(id, slug);
+            assert_eq!(board.slug(id).as_deref(), Some(slug));
+        }
+        board.forget(id);
+        assert_eq!(board.slug(id), None);
     }
 
     #[test]

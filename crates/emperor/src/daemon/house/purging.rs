@@ -2,15 +2,22 @@
 //! has it that others do: whoever reads purges goes on where it was, as under another emperor.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use purge_targets::Limits;
-use site_registry::purges::PurgeOptions;
+use site_registry::purges::{FeedState, PurgeOptions};
 use tokio::sync::watch;
+use tokio::time::timeout;
+use tracing::warn;
 
 use super::{Part, ended};
 use crate::config::Config;
 use crate::daemon::purging::{Purges, Purging};
 use crate::daemon::router::board::RouteBoard;
+
+/// How long the database may take to be asked where each reader was, before whoever had the configuration
+/// read again is answered all the same.
+const FOLLOWED_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What follows purges, if anything does.
 pub(super) struct PurgingPart {
@@ -38,10 +45,18 @@ impl PurgingPart {
         self.purges.subscribe()
     }
 
-    /// Others keep pages from now on. Until purges are followed again, no cache is used.
+    /// Others keep pages from now on. Until purges are followed again, no cache is used. Returns once they
+    /// are: a new target begins with the present, and what is purged after this is to reach it.
     pub(super) async fn renew(&mut self, config: &Config) {
         self.end().await;
         self.begin(config);
+        let Some(mut state) = self.purges.borrow().as_ref().map(|it| it.feed.state()) else {
+            return;
+        };
+        let followed = state.wait_for(|state| matches!(state, FeedState::Following));
+        if timeout(FOLLOWED_PATIENCE, followed).await.is_err() {
+            warn!("purges are not followed yet; a new target misses what is purged until they are");
+        }
     }
 
     /// Resolves when it has ended by itself; never, where nothing follows purges. Cancel safe.

@@ -104,7 +104,9 @@ impl Witness {
         if self.told.as_ref() != Some(&status) {
             ready = self.tell_instances(life, &status, cause);
             tell_site(&status, &self.slug, self.told.as_ref(), cause);
+            let site = status.id;
             board.report(status.clone(), cause);
+            board.call(site, &self.slug);
             self.told = Some(status);
         }
         for exit in self.exited.drain(..) {
