@@ -24,6 +24,7 @@ mod lifecycle;
 mod many;
 mod masses;
 mod mistakes;
+mod pools;
 mod posts;
 mod preloading;
 mod private_cluster;

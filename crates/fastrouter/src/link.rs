@@ -225,7 +225,8 @@ impl Follower {
                 site_id,
                 incarnation,
             } => {
-                let (site, incarnation) = (SiteId::new(site_id)?, Incarnation::new(incarnation));
+                let (site, incarnation) =
+                    (SiteId::of_vassal(site_id)?, Incarnation::new(incarnation));
                 self.await_idle(site, incarnation, answers);
                 Ok(None)
             }
@@ -390,6 +391,7 @@ fn hello(purged: u64) -> FromRouter {
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         purged: Some(purged),
+        knows_pools: true,
     }
 }
 

@@ -97,6 +97,7 @@ fn is_written_here(name: &HeaderName) -> bool {
             | "x-forwarded-proto"
             | "x-forwarded-host"
             | "x-request-id"
+            | "x-site-id"
     )
 }
 
@@ -215,6 +216,7 @@ mod tests {
             ("x-forwarded-port", "443"),
             ("x-real-ip", "10.0.0.1"),
             ("forwarded", "for=10.0.0.1"),
+            ("x-site-id", "7"),
             ("accept", "*/*"),
         ];
         assert_eq!(passing(&lines, Trust::Stranger), ["accept"]);

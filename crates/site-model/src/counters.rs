@@ -1,6 +1,7 @@
 //! Identifiers and counters: each its own type, so that none can stand where another is due.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -11,6 +12,9 @@ use thiserror::Error;
 pub struct NotPositive(pub i64);
 
 /// Identity of a site: the primary key of its row, handed to the worker as `SITE_ID`.
+///
+/// A pool of sites, which shares one vassal, has an identity of the same kind below zero, where no row
+/// has one: whatever is kept of a vassal is kept of a pool's in the same way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SiteId(i64);
 
@@ -22,6 +26,25 @@ impl SiteId {
         } else {
             Err(NotPositive(value))
         }
+    }
+
+    /// The identity of the pool with this number.
+    pub const fn of_pool(number: NonZeroU32) -> Self {
+        Self(-(number.get() as i64))
+    }
+
+    /// Takes the identity of a vassal as a part of Emperor wrote it down: of a site, or of a pool.
+    pub const fn of_vassal(value: i64) -> Result<Self, NotPositive> {
+        if value == 0 {
+            Err(NotPositive(value))
+        } else {
+            Ok(Self(value))
+        }
+    }
+
+    /// Whether it is a pool's, and no row has it.
+    pub const fn is_pool(self) -> bool {
+        self.0 < 0
     }
 
     /// The key as PostgreSQL holds it.
@@ -102,6 +125,16 @@ counter! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pool_has_an_identity_that_no_row_can_have() {
+        let pool = SiteId::of_pool(NonZeroU32::MAX);
+        assert!(pool.is_pool() && pool.to_string().parse::<SiteId>().is_err());
+        assert_eq!(SiteId::of_vassal(pool.get()), Ok(pool));
+        assert_eq!(SiteId::new(pool.get()), Err(NotPositive(pool.get())));
+        assert!(SiteId::of_vassal(7).is_ok_and(|site| !site.is_pool()));
+        assert!(SiteId::of_vassal(0).is_err());
+    }
 
     #[test]
     fn site_ids_are_positive_decimal_numbers_in_one_spelling() {

@@ -77,6 +77,8 @@ pub enum Service {
     Waiting,
     /// None, on purpose: the first request wakes the site, and waits for it.
     Asleep,
+    /// What answers for this pool, by its own route.
+    Pooled(SiteId),
     /// None, and waiting would be in vain.
     Unavailable(Unavailable),
 }
@@ -233,6 +235,20 @@ impl RouteTable {
             | DiffItem::Remove(id, _)
             | DiffItem::Update { new: (id, _), .. } => *id,
         })
+    }
+
+    /// The route of whatever answers for a site: its own, or that of its pool. A table that comes in
+    /// steps may not have the pool's yet, or not any more.
+    pub fn vassal_of<'table>(
+        &'table self,
+        route: &'table Arc<SiteRoute>,
+    ) -> Option<&'table Arc<SiteRoute>> {
+        match route.service {
+            Service::Pooled(pool) => self.sites.get(&pool),
+            Service::Ready(_) | Service::Waiting | Service::Asleep | Service::Unavailable(_) => {
+                Some(route)
+            }
+        }
     }
 
     /// Finds who answers for a host: the exact host, else the longest wildcard, else the default

@@ -34,7 +34,28 @@ pub enum SlugError {
     OuterHyphen,
 }
 
+/// What a pool's name has before it: with the dot it is no site's slug.
+const POOL: &str = "pool.";
+
 impl Slug {
+    /// What stands where a slug is due for the vassal of a pool: `pool.NAME`, which no site can be
+    /// called. The name is itself made like a slug.
+    pub fn of_pool(name: &str) -> Result<Self, SlugError> {
+        let name: Self = name.parse()?;
+        Ok(Self(format!("{POOL}{name}").into()))
+    }
+
+    /// The name of the pool that this stands for; `None`: it is a site's slug.
+    pub fn pool(&self) -> Option<&str> {
+        self.0.strip_prefix(POOL)
+    }
+
+    /// A site's slug, or what stands for a pool, as a part of Emperor wrote it down.
+    pub fn of_vassal(text: &str) -> Result<Self, SlugError> {
+        text.strip_prefix(POOL)
+            .map_or_else(|| text.parse(), Self::of_pool)
+    }
+
     /// The slug's text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -73,6 +94,19 @@ impl fmt::Display for Slug {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pool_is_called_what_no_site_can_be() {
+        let pool = Slug::of_pool("small").unwrap();
+        assert_eq!((pool.as_str(), pool.pool()), ("pool.small", Some("small")));
+        assert_eq!(
+            pool.as_str().parse::<Slug>(),
+            Err(SlugError::Character('.'))
+        );
+        assert_eq!(Slug::of_vassal(pool.as_str()), Ok(pool));
+        assert_eq!(Slug::of_vassal("pool-small").unwrap().pool(), None);
+        assert!(Slug::of_pool("a.b").is_err() && Slug::of_pool("").is_err());
+    }
 
     #[test]
     fn a_slug_is_a_lower_case_dns_label() {

@@ -28,10 +28,11 @@ pub use exit::ExitReason;
 pub use lifecycle::{Lifecycle, Resting, StatusTold};
 pub use overlay::Policy;
 pub use plan::{Action, Plan, plan};
-pub use resolve::{Catalog, CatalogInput, Resolution};
+pub use resolve::{Catalog, CatalogInput, Pooling, Resolution};
 pub use settings::Settings;
 pub use spec::{
-    InstanceContext, Launch, ListenMode, NamesTold, Reach, RenderedFile, SiteHosts, VassalSpec,
+    Asked, InstanceContext, Launch, ListenMode, NamesTold, Reach, RenderedFile, SiteHosts,
+    VassalSpec,
 };
 pub use template::TemplateSource;
-pub use want::{Address, Want};
+pub use want::{Address, Membership, Want};

@@ -4,7 +4,7 @@ use std::ops::BitOr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use site_model::{Alias, Hostname, Protocol, Revision, RunAs, Site, TemplateName};
+use site_model::{Alias, Hostname, Protocol, Revision, RunAs, Site, SiteId, TemplateName};
 
 use crate::Settings;
 pub use crate::resolve::{Recipe, RenderError};
@@ -33,6 +33,9 @@ pub struct VassalSpec {
     pub recipe: Recipe,
     /// Which of the site's names its workers are told by that.
     pub told: NamesTold,
+    /// As which of its sites a pool's worker is asked whether it is ready; `None`: it serves one site
+    /// alone.
+    pub asked_as: Option<SiteId>,
     /// The hash of all that makes a worker another one.
     pub revision: Revision,
 }
@@ -49,7 +52,31 @@ pub struct NamesTold {
     pub hosts: bool,
 }
 
+/// Whose page an instance is asked for, to find out how it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The host.
+    pub host: Hostname,
+    /// What a worker of several sites is told besides.
+    pub site: Option<SiteId>,
+}
+
+impl From<Hostname> for Asked {
+    /// Of one that serves one site.
+    fn from(host: Hostname) -> Self {
+        Self { host, site: None }
+    }
+}
+
 impl VassalSpec {
+    /// Whose page its instances are asked for.
+    pub fn asked(&self) -> Asked {
+        Asked {
+            host: self.hosts.canonical.clone(),
+            site: self.asked_as,
+        }
+    }
+
     /// Whether it runs only when a request wants it to.
     pub fn begins_asleep(&self) -> bool {
         !self.settings.idle.stop_after.is_zero()
@@ -66,11 +93,13 @@ impl VassalSpec {
             domain,
             hosts,
         } = self.told;
-        if domain || hosts || self.hosts == wanted.hosts {
+        let is_asked_so = self.hosts == wanted.hosts && self.asked_as == wanted.asked_as;
+        if domain || hosts || is_asked_so {
             return self;
         }
         Arc::new(Self {
             hosts: wanted.hosts.clone(),
+            asked_as: wanted.asked_as,
             ..Self::clone(&self)
         })
     }

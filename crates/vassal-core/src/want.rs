@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use site_model::{AliasKind, HostPattern, HostRole, Hostname, QueueBounds, RejectionReason, Slug};
+use site_model::{
+    AliasKind, CacheSettings, HostPattern, HostRole, Hostname, QueueBounds, RejectionReason,
+    SiteId, Slug,
+};
 
 use crate::{SiteHosts, VassalSpec};
 
@@ -13,6 +16,8 @@ pub enum Want {
     Run(Arc<VassalSpec>),
     /// It is known and not to run.
     Disabled(Arc<Address>),
+    /// A pool is to answer for it.
+    Pooled(Arc<Membership>),
     /// It can't be run.
     Rejected {
         /// Why. Boxed, so that the many who are none of these pay nothing for it.
@@ -35,12 +40,26 @@ pub struct Address {
     pub queue: QueueBounds,
 }
 
+/// A site as one of those that a pool answers for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// The vassal of the pool.
+    pub pool: SiteId,
+    /// Where the site is reached.
+    pub address: Arc<Address>,
+    /// Paths that are no reason to wake the pool.
+    pub check_paths: Arc<[String]>,
+    /// What is kept of its pages; `None`: nothing.
+    pub cache: Option<Arc<CacheSettings>>,
+}
+
 impl Want {
     /// The slug of its site; `None`: its row could not be read that far.
     pub fn slug(&self) -> Option<&Slug> {
         match self {
             Self::Run(spec) => Some(&spec.site.slug),
             Self::Disabled(address) => Some(&address.slug),
+            Self::Pooled(membership) => Some(&membership.address.slug),
             Self::Rejected { address, .. } => address.as_deref().map(|address| &address.slug),
         }
     }
@@ -49,8 +68,10 @@ impl Want {
     pub fn hosts(&self) -> Vec<HostPattern> {
         let of = |address: &Address| address.hosts.iter().map(|(host, _)| host.clone()).collect();
         match self {
+            Self::Run(spec) if spec.site.id.is_pool() => Vec::new(),
             Self::Run(spec) => spec.hosts.patterns().collect(),
             Self::Disabled(address) => of(address),
+            Self::Pooled(membership) => of(&membership.address),
             Self::Rejected { address, .. } => address.as_deref().map(of).unwrap_or_default(),
         }
     }
@@ -66,8 +87,10 @@ impl PartialEq for Want {
                     && a.site.slug == b.site.slug
                     && a.hosts == b.hosts
                     && a.settings.cache == b.settings.cache
+                    && a.asked_as == b.asked_as
             }
             (Self::Disabled(a), Self::Disabled(b)) => a == b,
+            (Self::Pooled(a), Self::Pooled(b)) => a == b,
             (
                 Self::Rejected { reason, address },
                 Self::Rejected {
@@ -75,7 +98,9 @@ impl PartialEq for Want {
                     address: other_address,
                 },
             ) => reason == other_reason && address == other_address,
-            (Self::Run(_) | Self::Disabled(_) | Self::Rejected { .. }, _) => false,
+            (Self::Run(_) | Self::Disabled(_) | Self::Pooled(_) | Self::Rejected { .. }, _) => {
+                false
+            }
         }
     }
 }
@@ -104,6 +129,13 @@ impl Address {
 
 impl From<&VassalSpec> for Address {
     fn from(spec: &VassalSpec) -> Self {
-        Self::new(spec.site.slug.clone(), &spec.hosts, spec.settings.queue)
+        let slug = spec.site.slug.clone();
+        let address = Self::new(slug, &spec.hosts, spec.settings.queue);
+        if spec.site.id.is_pool() {
+            // Its sites have the hosts.
+            let hosts = Vec::new();
+            return Self { hosts, ..address };
+        }
+        address
     }
 }

@@ -90,6 +90,9 @@ pub struct NewRowDocument {
     /// The user it runs as.
     #[serde(default)]
     pub run_as: String,
+    /// The pool it shares a vassal with; empty: none.
+    #[serde(default)]
+    pub pool: String,
 }
 
 const fn yes() -> bool {
@@ -112,6 +115,8 @@ pub struct RowChangeDocument {
     pub extra_config: Option<String>,
     /// The user it runs as.
     pub run_as: Option<String>,
+    /// The pool it shares a vassal with; empty: none.
+    pub pool: Option<String>,
     /// Further hosts to add, or to give another kind.
     pub add_aliases: Vec<AliasDocument>,
     /// Further hosts to take away.

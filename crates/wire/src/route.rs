@@ -125,6 +125,9 @@ pub enum FromRouter {
         /// has no cache and doesn't tell: nothing is said to it of caches.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         purged: Option<u64>,
+        /// It knows what a pool is. One of an earlier version doesn't tell, and is told of none.
+        #[serde(default)]
+        knows_pools: bool,
     },
     /// Every thread has this generation in force: no request that begins from now on uses an
     /// older one.
@@ -262,6 +265,7 @@ mod tests {
             pid: 1,
             version: "1.2.3".into(),
             purged: Some(1),
+            knows_pools: true,
         };
         let stats = RouterStats::default();
         let load = SiteLoad {

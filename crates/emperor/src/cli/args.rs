@@ -263,6 +263,9 @@ pub(crate) struct Columns {
     /// The user it runs as: an account, or 'auto'; '': the default
     #[arg(long, value_name = "USER")]
     pub(crate) run_as: Option<String>,
+    /// The pool it shares a worker with; '': a worker of its own
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pool: Option<String>,
     /// A further host that serves the site; may begin with '*.'
     #[arg(long, value_name = "HOST")]
     pub(crate) alias: Vec<HostPattern>,

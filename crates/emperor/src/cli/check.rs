@@ -9,7 +9,7 @@ use imbl::OrdMap;
 use serde::Serialize;
 use site_model::SiteId;
 use site_registry::{DatabaseTarget, Row, read_rows};
-use vassal_core::{Catalog, Resolution, Want};
+use vassal_core::{Catalog, Pooling, Resolution, Want};
 
 use super::args::Format;
 use super::db;
@@ -49,6 +49,7 @@ enum Kind {
     PurgeTarget,
     Database,
     Site,
+    Pool,
 }
 
 /// Runs the command.
@@ -125,8 +126,9 @@ fn look_at_templates(report: &mut Report, catalog: &Catalog) {
     }
 }
 
-/// Resolves all of them together, since two may want one host.
-pub(super) fn resolved(rows: &OrdMap<SiteId, Row>, catalog: Catalog) -> Resolution {
+/// Resolves all of them together, since two may want one host, or share a pool. Yields what is wanted of
+/// every vassal.
+pub(super) fn resolved(rows: &OrdMap<SiteId, Row>, catalog: Catalog) -> OrdMap<SiteId, Want> {
     let mut resolution = Resolution::new(Arc::new(catalog));
     for row in rows.values() {
         match row {
@@ -136,20 +138,23 @@ pub(super) fn resolved(rows: &OrdMap<SiteId, Row>, catalog: Catalog) -> Resoluti
             }
         }
     }
-    resolution
+    let pooling = Pooling::to_look_at(resolution.wants(), resolution.catalog());
+    pooling.wants().clone()
 }
 
 fn look_at_rows(report: &mut Report, rows: &OrdMap<SiteId, Row>, catalog: Catalog) {
-    let resolution = resolved(rows, catalog);
     report.sites = Some(rows.len());
-    for row in rows.values() {
-        match resolution.wants().get(&row.id()) {
-            Some(Want::Rejected { reason, .. }) => {
-                let name = format!("{} ({})", row.id(), printable(row.slug()));
-                report.add(Kind::Site, &name, reason.to_string());
-            }
-            Some(Want::Run(_) | Want::Disabled(_)) | None => {}
-        }
+    for (id, want) in &resolved(rows, catalog) {
+        let Want::Rejected { reason, .. } = want else {
+            continue;
+        };
+        let (kind, name) = if let Some(row) = rows.get(id) {
+            (Kind::Site, format!("{id} ({})", printable(row.slug())))
+        } else {
+            let name = want.slug().and_then(|slug| slug.pool());
+            (Kind::Pool, name.unwrap_or_default().to_owned())
+        };
+        report.add(kind, &name, reason.to_string());
     }
 }
 
@@ -173,6 +178,7 @@ fn problems(problems: &[Problem]) -> String {
             Kind::PurgeTarget => "purge target",
             Kind::Database => "database",
             Kind::Site => "site",
+            Kind::Pool => "pool",
         };
         let title = format!("{title} {}", problem.name);
         let _ = writeln!(

@@ -17,10 +17,16 @@ pub(super) async fn reload(command: &Reload, client: &Client) -> Result<(), Fail
         ReloadDocument::Sites(sites.collect())
     };
     let begun: SitesDocument = client.post("/v1/reload", &which).await?;
+    let more_than_meant = !command.all && begun.sites.len() > command.sites.len();
+    let shared = if more_than_meant {
+        ", those among them that share a worker in a pool"
+    } else {
+        ""
+    };
     let said = match begun.sites.len() {
         0 => "nothing to replace: none of these sites runs\n".to_owned(),
         count => format!(
-            "{} being replaced; emperor status shows how far it is\n",
+            "{} being replaced{shared}; emperor status shows how far it is\n",
             counted(count, "site")
         ),
     };

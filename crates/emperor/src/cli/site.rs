@@ -142,6 +142,7 @@ fn new_row(add: &SiteAdd) -> Result<NewRowDocument, Failure> {
         template: columns.template.clone().unwrap_or_default(),
         extra_config: extra_config(columns)?.unwrap_or_default(),
         run_as: columns.run_as.clone().unwrap_or_default(),
+        pool: columns.pool.clone().unwrap_or_default(),
     })
 }
 
@@ -155,6 +156,7 @@ fn changed_row(set: &SiteSet) -> Result<RowChangeDocument, Failure> {
         template: columns.template.clone(),
         extra_config: extra_config(columns)?,
         run_as: columns.run_as.clone(),
+        pool: columns.pool.clone(),
         add_aliases: aliases(columns),
         remove_aliases: removed.map(ToString::to_string).collect(),
     })

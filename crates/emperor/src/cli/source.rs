@@ -7,7 +7,7 @@ use imbl::OrdMap;
 use serde::Serialize;
 use site_model::SiteId;
 use site_registry::{DatabaseTarget, Row, RowSource, RowsRead, read_rows};
-use vassal_core::{Resolution, Want};
+use vassal_core::Want;
 
 use super::args::Format;
 use super::check::resolved;
@@ -72,11 +72,11 @@ pub(super) async fn check(
     }
 }
 
-fn document(source: &RowSource, read: &RowsRead, resolution: &Resolution) -> SourceDocument {
+fn document(source: &RowSource, read: &RowsRead, wants: &OrdMap<SiteId, Want>) -> SourceDocument {
     SourceDocument {
         source: source_words(source),
         silent: read.silent.clone(),
-        sites: sites(&read.rows, resolution),
+        sites: sites(&read.rows, wants),
     }
 }
 
@@ -88,23 +88,30 @@ fn source_words(source: &RowSource) -> String {
     }
 }
 
-fn sites(rows: &OrdMap<SiteId, Row>, resolution: &Resolution) -> Vec<SiteDocument> {
+fn sites(rows: &OrdMap<SiteId, Row>, wants: &OrdMap<SiteId, Want>) -> Vec<SiteDocument> {
     let wanted = |row: &Row| {
-        let want = resolution.wants().get(&row.id())?;
-        Some(site(row, want))
+        let want = wants.get(&row.id())?;
+        let runs = match want {
+            Want::Pooled(membership) => wants.get(&membership.pool)?,
+            alone @ (Want::Run(_) | Want::Disabled(_) | Want::Rejected { .. }) => alone,
+        };
+        Some(site(row, want, runs))
     };
     rows.values().filter_map(wanted).collect()
 }
 
-fn site(row: &Row, want: &Want) -> SiteDocument {
-    let (verdict, reason) = match want {
-        Want::Run(_) => (Verdict::Runs, String::new()),
+/// `runs`: what is wanted of the vassal that answers for it, its own or a pool's.
+fn site(row: &Row, want: &Want, runs: &Want) -> SiteDocument {
+    let (verdict, reason) = match runs {
+        Want::Run(_) | Want::Pooled(_) => (Verdict::Runs, String::new()),
         Want::Disabled(_) => (Verdict::Disabled, String::new()),
         Want::Rejected { reason, .. } => (Verdict::Rejected, reason.to_string()),
     };
-    let (template, run_as) = match want {
+    let (template, run_as) = match runs {
         Want::Run(spec) => (spec.template.to_string(), spec.run_as.to_string()),
-        Want::Disabled(_) | Want::Rejected { .. } => (String::new(), String::new()),
+        Want::Disabled(_) | Want::Pooled(_) | Want::Rejected { .. } => {
+            (String::new(), String::new())
+        }
     };
     SiteDocument {
         id: row.id().get(),

@@ -3,7 +3,7 @@
 
 use std::fmt::Display;
 
-use site_model::{Alias, AliasKind, HostPattern, Hostname, RunAs, SiteId};
+use site_model::{Alias, AliasKind, HostPattern, Hostname, RunAs, SiteId, Slug, SlugError};
 use site_registry::{NewSite, Row, SiteChange};
 use thiserror::Error;
 use wire::control::{
@@ -59,7 +59,7 @@ pub(super) fn new_site(row: &NewRowDocument) -> Result<NewSite, FieldError> {
         template: parse_column("template", &row.template, str::parse)?,
         extra_config: row.extra_config.clone(),
         run_as: parse_column("run_as", &row.run_as, RunAs::parse)?,
-        pool: None,
+        pool: parse_column("pool", &row.pool, pool)?,
     })
 }
 
@@ -84,7 +84,11 @@ pub(super) fn site_change(change: &RowChangeDocument) -> Result<SiteChange, Fiel
         run_as: run_as
             .map(|text| parse_column("run_as", text, RunAs::parse))
             .transpose()?,
-        pool: None,
+        pool: change
+            .pool
+            .as_deref()
+            .map(|text| parse_column("pool", text, pool))
+            .transpose()?,
         remove_aliases: removed_hosts(change)?,
         add_aliases: change
             .add_aliases
@@ -92,6 +96,11 @@ pub(super) fn site_change(change: &RowChangeDocument) -> Result<SiteChange, Fiel
             .map(alias)
             .collect::<Result<_, _>>()?,
     })
+}
+
+/// A pool is called what a site could be.
+fn pool(name: &str) -> Result<String, SlugError> {
+    Slug::of_pool(name).map(|_| name.to_owned())
 }
 
 fn removed_hosts(change: &RowChangeDocument) -> Result<Vec<HostPattern>, FieldError> {

@@ -208,7 +208,9 @@ impl Handle {
     /// The site an operator means: by its slug, else by its id.
     pub(crate) fn find(&self, reference: &str) -> Option<SiteId> {
         let desired = self.shared.registry.desired().borrow().clone();
-        desired.find_slug(reference).or_else(|| {
+        let pool = reference.strip_prefix("pool.");
+        let pool = pool.and_then(|name| self.shared.statuses.pool_named(name));
+        desired.find_slug(reference).or(pool).or_else(|| {
             let id = reference.parse().ok()?;
             (desired.rows.contains_key(&id) || self.site(id).is_some()).then_some(id)
         })

@@ -5,12 +5,20 @@
 //! the rows give it, at once; until the rows name somebody, it stays with whom it has. So the table
 //! that the router gets never leads one host to two sites.
 //!
+//! While a site moves out of a pool, its own vassal has nothing to serve it with yet: until it has, or is
+//! to rest, the pool that answered for it goes on to. Who else moves waits until what it moves to
+//! serves; that is for whoever tells vassals what is wanted, and this tells them when to look again.
+//!
 //! Knows neither sockets nor processes; the table itself is the [`RouteBoard`]'s.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use site_model::{Generation, HostPattern, HostRole, Incarnation, SiteId, SiteRoute};
+use site_model::{
+    Generation, HostPattern, HostRole, Incarnation, Service, SiteId, SiteRoute, Unavailable,
+};
+use tokio::sync::Notify;
+use vassal_core::Want;
 use vassal_core::resolve::HostIndex;
 
 use super::router::board::RouteBoard;
@@ -21,6 +29,8 @@ use super::router::posted::Posted;
 #[derive(Debug)]
 pub(super) struct Routes {
     board: Arc<RouteBoard>,
+    /// A pool serves, or has lost a site.
+    pools_stirred: Notify,
     state: Mutex<State>,
 }
 
@@ -30,6 +40,8 @@ struct State {
     owners: HostIndex,
     /// Who has the others in the table.
     strays: BTreeMap<HostPattern, SiteId>,
+    /// Whom each pool answers for in the table.
+    guests: BTreeMap<SiteId, BTreeSet<SiteId>>,
     /// The routes of those who lack hosts that they want. All others have on the board what they want.
     lacking: BTreeMap<SiteId, Posted>,
 }
@@ -39,6 +51,7 @@ impl Routes {
     pub(super) fn new(board: Arc<RouteBoard>) -> Self {
         Self {
             board,
+            pools_stirred: Notify::new(),
             state: Mutex::default(),
         }
     }
@@ -66,6 +79,7 @@ impl Routes {
         let before = self.board.route(id);
         if let Some(before) = &before {
             state.release(before);
+            self.moves(&mut state, id, pool_in(&before.service), None);
         }
         let generation = self.board.withdraw(id);
         let lost = self.board.lost_hosts();
@@ -101,19 +115,79 @@ impl Routes {
 
     /// Publishes a route with those of its hosts that are its own.
     fn publish_permitted(&self, state: &mut State, route: Posted) -> Generation {
-        let before = self.board.route(route.id());
+        let (id, before) = (route.id(), self.board.route(route.id()));
+        let of = before.as_ref().and_then(|before| pool_in(&before.service));
+        let route = match of {
+            Some(pool) => staying(pool, route),
+            None => route,
+        };
         if let Some(before) = &before {
             state.release(before);
         }
+        let to = route.pool();
+        let served = before
+            .as_ref()
+            .is_some_and(|before| is_ready(&before.service));
+        let begins_to_serve = id.is_pool() && !served && route.is_ready();
         let permitted = state.take_hosts(route);
         let lost = self.board.lost_hosts();
-        let Some(before) = before.filter(|_| lost.are_followed()) else {
-            return self.board.publish(permitted);
-        };
-        let after = permitted.route();
+        let followed = before.filter(|_| lost.are_followed());
+        let after = followed.as_ref().and_then(|_| permitted.route());
         let generation = self.board.publish(permitted);
-        lost.note(&before, after.as_deref(), generation);
+        if let Some(before) = followed {
+            lost.note(&before, after.as_deref(), generation);
+        }
+        self.moves(state, id, of, to);
+        if begins_to_serve {
+            self.pools_stirred.notify_one();
+        }
         generation
+    }
+
+    /// Notes which pool answers for a site.
+    fn moves(&self, state: &mut State, id: SiteId, of: Option<SiteId>, to: Option<SiteId>) {
+        if of == to {
+            return;
+        }
+        if let Some(of) = of
+            && let Some(guests) = state.guests.get_mut(&of)
+        {
+            guests.remove(&id);
+            if guests.is_empty() {
+                state.guests.remove(&of);
+            }
+            self.pools_stirred.notify_one();
+        }
+        if let Some(to) = to {
+            state.guests.entry(to).or_default().insert(id);
+        }
+    }
+
+    /// The pool that answers for a site in the table.
+    pub(super) fn pool_of(&self, site: SiteId) -> Option<SiteId> {
+        pool_in(&self.board.route(site)?.service)
+    }
+
+    /// Whether requests for a site, or of a pool, go to an instance of its own.
+    pub(super) fn serves(&self, vassal: SiteId) -> bool {
+        let route = self.board.route(vassal);
+        route.is_some_and(|route| is_ready(&route.service))
+    }
+
+    /// Whether a pool sleeps until a request wakes it.
+    pub(super) fn sleeps(&self, pool: SiteId) -> bool {
+        let route = self.board.route(pool);
+        route.is_some_and(|route| route.service == Service::Asleep)
+    }
+
+    /// Whether a pool answers for anybody in the table.
+    pub(super) fn has_guests(&self, pool: SiteId) -> bool {
+        self.lock().guests.contains_key(&pool)
+    }
+
+    /// Waits until a pool may have come to serve, or lost a site. Cancel safe.
+    pub(super) async fn pools_stirred(&self) {
+        self.pools_stirred.notified().await;
     }
 
     /// Whether a host leads to a site in the table.
@@ -141,6 +215,62 @@ impl Routes {
     /// Every holder of the lock leaves whole entries behind, also where it panics.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The route, or, where nothing of a site's own can serve it yet, the same that leads on to the pool
+/// which has answered for it.
+fn staying(pool: SiteId, wanted: Posted) -> Posted {
+    let Some(route) = wanted.route() else {
+        return wanted;
+    };
+    match route.service {
+        Service::Waiting | Service::Unavailable(Unavailable::Failed | Unavailable::Rejected) => {
+            SiteRoute {
+                service: Service::Pooled(pool),
+                ..Arc::unwrap_or_clone(route)
+            }
+            .into()
+        }
+        Service::Ready(_)
+        | Service::Asleep
+        | Service::Pooled(_)
+        | Service::Unavailable(Unavailable::Disabled) => wanted,
+    }
+}
+
+fn pool_in(service: &Service) -> Option<SiteId> {
+    match service {
+        Service::Pooled(pool) => Some(*pool),
+        Service::Ready(_) | Service::Waiting | Service::Asleep | Service::Unavailable(_) => None,
+    }
+}
+
+fn is_ready(service: &Service) -> bool {
+    match service {
+        Service::Ready(_) => true,
+        Service::Waiting | Service::Asleep | Service::Pooled(_) | Service::Unavailable(_) => false,
+    }
+}
+
+impl Posted {
+    /// Whether requests go to an instance: of nothing at rest.
+    fn is_ready(&self) -> bool {
+        match self {
+            Self::Route(route) => is_ready(&route.service),
+            Self::Resting(_) => false,
+        }
+    }
+
+    /// The pool that it leads to.
+    fn pool(&self) -> Option<SiteId> {
+        match self {
+            Self::Route(route) => pool_in(&route.service),
+            Self::Resting(resting) => match &resting.want {
+                Want::Pooled(membership) => Some(membership.pool),
+                Want::Run(_) | Want::Disabled(_) | Want::Rejected { .. } => None,
+            },
+        }
     }
 }
 
@@ -192,7 +322,7 @@ impl State {
 mod tests {
     use std::time::Duration;
 
-    use site_model::{QueueBounds, Service};
+    use site_model::QueueBounds;
 
     use super::*;
     use crate::daemon::router::settings::fixture::settings;
@@ -260,6 +390,32 @@ mod tests {
         // The old revision of the first, still serving, publishes again.
         routes.publish(route(1, &["a.example", "b.example"]));
         assert_eq!(table(&routes), "1: b.example, 2: a.example");
+    }
+
+    #[test]
+    fn a_site_that_leaves_a_pool_stays_until_something_of_its_own_serves() {
+        let routes = Routes::new(Arc::new(RouteBoard::new(settings(""))));
+        let pool = SiteId::of_vassal(-1).unwrap();
+        let publish = |service| {
+            let route = route(1, &["a.example"]);
+            routes.publish(SiteRoute { service, ..route });
+            (routes.pool_of(id(1)), routes.has_guests(pool))
+        };
+        assert_eq!(publish(Service::Waiting), (None, false));
+        let inside = (Some(pool), true);
+        assert_eq!(publish(Service::Pooled(pool)), inside);
+        assert_eq!(publish(Service::Waiting), inside);
+        assert_eq!(publish(Service::Unavailable(Unavailable::Failed)), inside);
+        assert_eq!(
+            publish(Service::Unavailable(Unavailable::Disabled)),
+            (None, false)
+        );
+        assert_eq!(publish(Service::Pooled(pool)), inside);
+        assert_eq!(publish(Service::Ready(vec![])), (None, false));
+        assert!(routes.serves(id(1)));
+        assert_eq!(publish(Service::Pooled(pool)), inside);
+        routes.withdraw(id(1));
+        assert!(!routes.has_guests(pool));
     }
 
     #[test]

@@ -15,6 +15,10 @@ use tokio::sync::watch;
 use vassal_core::{ExitReason, StatusTold};
 
 use super::process::{Start, StartTold};
+use pooled::Pooled;
+pub(crate) use pooled::Stay;
+
+mod pooled;
 
 /// Where statuses are kept, and go on from. Nothing here may wait.
 pub(crate) trait StatusKeeper: fmt::Debug + Send + Sync {
@@ -48,6 +52,9 @@ impl StatusKeeper for RegistryHandle {
         Self::all_told(self)
     }
 }
+
+/// Why the status of a site is another one although nothing happened to itself.
+const POOL: &str = "pool";
 
 /// How much of a site's history is kept.
 const HISTORY: usize = 20;
@@ -134,6 +141,8 @@ pub(crate) struct StatusBoard {
     sites: Box<dyn StatusKeeper>,
     /// Of sites that have run. One that has only slept has no story.
     stories: Mutex<BTreeMap<SiteId, Story>>,
+    /// What is told of pools, and of sites in them.
+    pooled: Mutex<Pooled>,
     /// Counts what changed.
     changes: watch::Sender<u64>,
 }
@@ -144,13 +153,40 @@ impl StatusBoard {
         Self {
             sites: Box::new(sites),
             stories: Mutex::default(),
+            pooled: Mutex::default(),
             changes: watch::Sender::new(0),
         }
     }
 
-    /// Replaces the status of a site.
+    /// Replaces the status of a vassal. That of a pool is told of each of its sites, and of none besides.
     pub(crate) fn report(&self, told: impl Into<StatusTold>, cause: Cause) {
-        let told = told.into();
+        // Held until it is told, so that what was found out first is.
+        let mut pooled = self.pooled();
+        for told in pooled.report(told.into()) {
+            self.show(told, cause);
+        }
+    }
+
+    /// These pools are called so.
+    pub(crate) fn name_pools(&self, pools: impl IntoIterator<Item = (String, SiteId)>) {
+        self.pooled().name(pools);
+    }
+
+    /// The pool with this name.
+    pub(crate) fn pool_named(&self, name: &str) -> Option<SiteId> {
+        self.pooled().named(name)
+    }
+
+    /// Which pool the status of a site depends on from now on.
+    pub(crate) fn set_stay(&self, site: SiteId, stay: Option<Stay>) {
+        let mut pooled = self.pooled();
+        let told = pooled.set_stay(site, stay, self.sites.told(site));
+        if let Some(told) = told {
+            self.show(told, Cause::of(POOL));
+        }
+    }
+
+    fn show(&self, told: StatusTold, cause: Cause) {
         self.note(&told.status(), cause);
         if self.sites.report(told) {
             self.tell();
@@ -159,6 +195,7 @@ impl StatusBoard {
 
     /// Takes a site off the board.
     pub(crate) fn forget(&self, site: SiteId) {
+        self.pooled().forget(site);
         self.stories().remove(&site);
         if self.sites.forget(site) {
             self.tell();
@@ -203,14 +240,20 @@ impl StatusBoard {
 
     /// What is known of a site besides its status; nothing, where it has not run.
     pub(crate) fn story(&self, site: SiteId) -> StoryTold {
+        // What a pool's processes did is what happened to its sites.
+        let pool = self.pooled().pool_of(site);
         let stories = self.stories();
-        let told = stories.get(&site).map(|story| StoryTold {
-            happened: story.happened.iter().cloned().collect(),
+        let happened = stories.get(&site).map(|story| &story.happened);
+        let told = stories.get(&pool.unwrap_or(site)).map(|story| StoryTold {
+            happened: Vec::new(),
             next_try_at: story.next_try_at,
             last_start: story.last_start.as_ref().map(Start::told),
             last_exit: story.last_exit.clone(),
         });
-        told.unwrap_or_default()
+        StoryTold {
+            happened: happened.into_iter().flatten().cloned().collect(),
+            ..told.unwrap_or_default()
+        }
     }
 
     /// Keeps what is new about a site.
@@ -235,6 +278,10 @@ impl StatusBoard {
             cause,
             detail: status.detail.clone(),
         });
+    }
+
+    fn pooled(&self) -> MutexGuard<'_, Pooled> {
+        self.pooled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stories(&self) -> MutexGuard<'_, BTreeMap<SiteId, Story>> {

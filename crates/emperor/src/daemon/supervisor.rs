@@ -14,11 +14,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::info;
 use vassal_core::lifecycle::Haste;
-use vassal_core::{Action, Address, Catalog, Resolution, VassalSpec, Want, plan};
+use vassal_core::{Action, Address, Catalog, Pooling, Resolution, VassalSpec, Want, plan};
 
 use super::command::{Command, Selection};
 use super::process::Left;
 use super::pulse::Pulse;
+use super::statuses::Stay;
 use super::vassal::{House, Spawner, Wish};
 use ahead::Ahead;
 use settling::Settling;
@@ -26,6 +27,7 @@ use vassals::Vassals;
 
 mod ahead;
 mod inheritance;
+mod pools;
 mod settling;
 mod vassals;
 
@@ -63,7 +65,12 @@ pub(super) struct Supervisor<S: Spawner> {
     /// The rows that `resolution` has.
     rows: OrdMap<SiteId, Row>,
     resolution: Resolution,
+    pooling: Pooling,
     settling: Settling,
+    /// Sites that stay where they are until the pool they move to serves.
+    moving: BTreeMap<SiteId, SiteId>,
+    /// Sites whose status depends on a pool's, as was told.
+    told_stays: BTreeMap<SiteId, Stay>,
     /// What the vassals were told.
     told: OrdMap<SiteId, Want>,
     /// Those that were told something else, since their user can't be had on this machine.
@@ -86,7 +93,10 @@ impl<S: Spawner> Supervisor<S> {
             channels,
             rows: OrdMap::new(),
             resolution: Resolution::new(catalog),
+            pooling: Pooling::default(),
             settling: Settling::new(settle),
+            moving: BTreeMap::new(),
+            told_stays: BTreeMap::new(),
             told: OrdMap::new(),
             refused: BTreeSet::new(),
             left,
@@ -95,7 +105,8 @@ impl<S: Spawner> Supervisor<S> {
 
     /// Runs until the emperor ends and every vassal with it.
     pub(super) async fn run(mut self) {
-        let demand = Arc::clone(self.house.routes.demand());
+        let routes = Arc::clone(&self.house.routes);
+        let demand = Arc::clone(routes.demand());
         self.follow().await;
         loop {
             self.channels.pulse.turn();
@@ -107,6 +118,7 @@ impl<S: Spawner> Supervisor<S> {
                 }
                 Ok(()) = self.channels.desired.changed() => self.follow().await,
                 () = settling::until(self.settling.due()) => self.follow().await,
+                () = routes.pools_stirred() => self.tell().await,
                 Ok(()) = self.channels.catalog.changed() => self.change_catalog().await,
                 Ok(()) = self.channels.settle.changed() => {
                     let settle = *self.channels.settle.borrow_and_update();
@@ -131,10 +143,12 @@ impl<S: Spawner> Supervisor<S> {
         }
         let now = Instant::now();
         let rows = self.settling.hold(&self.rows, &desired.rows, now);
-        self.resolve(&rows).await;
+        let reloads = self.resolve(&rows).await;
         if *self.channels.settled.borrow() {
-            return self.tell().await;
+            self.tell().await;
+            return self.reload_pools(&reloads);
         }
+        self.pool().await;
         self.inherit();
         self.tell().await;
         // Whoever is left has no row.
@@ -148,13 +162,20 @@ impl<S: Spawner> Supervisor<S> {
     /// Finds out what each instance runs that an earlier emperor left.
     fn inherit(&mut self) {
         let left = std::mem::take(&mut self.left);
-        let (wants, catalog) = (self.resolution.wants(), self.resolution.catalog());
+        let (wants, catalog) = (self.pooling.wants(), self.resolution.catalog());
         self.vassals.inherit(left, wants, catalog);
     }
 
-    async fn resolve(&mut self, rows: &OrdMap<SiteId, Row>) {
+    /// Returns the sites of pools whose rows ask for new instances.
+    async fn resolve(&mut self, rows: &OrdMap<SiteId, Row>) -> Vec<SiteId> {
         let before = std::mem::replace(&mut self.rows, rows.clone());
+        let mut reloads = Vec::new();
         for (count, change) in every_second_first(before.diff(rows)).enumerate() {
+            if let DiffItem::Update { old, new } = &change
+                && pools::asks_for_reload(old.1, new.1)
+            {
+                reloads.push(*new.0);
+            }
             match change {
                 DiffItem::Add(_, row) | DiffItem::Update { new: (_, row), .. } => match row {
                     Row::Site(site) => self.resolution.set_site(site),
@@ -167,6 +188,7 @@ impl<S: Spawner> Supervisor<S> {
             }
             pause_after(count).await;
         }
+        reloads
     }
 
     /// Every row is resolved anew; only those that became something else are told.
@@ -185,14 +207,20 @@ impl<S: Spawner> Supervisor<S> {
 
     /// Tells the vassals what differs from what they were told.
     async fn tell(&mut self) {
-        let wants = self.resolution.wants().clone();
+        self.pool().await;
+        let wants = self.due(&self.pooling.wants().clone());
         let actions = plan(&wants, &self.told).actions;
         // Whoever gains or loses a host does so before anybody who is told of it publishes a route.
         self.house.routes.assign(self.resolution.hosts());
         self.announce(&actions).await;
         let before = std::mem::replace(&mut self.told, wants);
+        self.tell_stays(actions.iter().map(|(id, _)| *id));
         let (mut users, since) = (Users::new(), Instant::now());
-        for (count, (id, action)) in every_second_first(actions).enumerate() {
+        // Nobody is led to a pool that isn't in the table yet.
+        let (pools, sites): (Vec<_>, Vec<_>) =
+            actions.into_iter().partition(|(id, _)| id.is_pool());
+        let ordered = pools.into_iter().chain(every_second_first(sites));
+        for (count, (id, action)) in ordered.enumerate() {
             let was = before.get(&id).filter(|_| !self.refused.contains(&id));
             match action {
                 Action::Start(want) | Action::Update(want) => {
@@ -274,16 +302,23 @@ impl<S: Spawner> Supervisor<S> {
             Selection::All => self.vassals.ids(),
             Selection::Sites(sites) => sites,
         };
-        let runs = |id: &SiteId| matches!(self.told.get(id), Some(Want::Run(_)));
+        let runs = |id: &SiteId| {
+            let told = self.told.get(id);
+            !id.is_pool() && matches!(told, Some(Want::Run(_) | Want::Pooled(_)))
+        };
         let reloaded: Vec<_> = selected.into_iter().filter(runs).collect();
+        let vassals = self.vassals_of(&reloaded);
         let since = Instant::now();
-        for id in &reloaded {
-            self.vassals.reload(*id);
-            if let Some(want) = self.told.get(id) {
+        for vassal in &vassals {
+            self.vassals.reload(*vassal);
+            if let Some(want) = self.told.get(vassal) {
                 self.ahead.renew(want, since);
             }
         }
-        reloaded
+        // Who shares a worker with one that was meant gets the new one as well.
+        let shared = vassals.iter().flat_map(|pool| self.pooling.sites_of(*pool));
+        let concerned: BTreeSet<_> = reloaded.into_iter().chain(shared).collect();
+        concerned.into_iter().collect()
     }
 
     /// Ends every vassal, the more quickly the second time it is asked to. False: it may be asked

@@ -107,6 +107,7 @@ async fn seed(client: &Client, progress: &Progress) -> Result<(), GuideError> {
             template: TEMPLATE.to_owned(),
             extra_config: String::new(),
             run_as: String::new(),
+            pool: String::new(),
         };
         client.post::<RowDocument>("/v1/sites", &row).await?;
     }

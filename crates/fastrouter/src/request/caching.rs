@@ -21,7 +21,7 @@ use page_cache::{
 use site_model::{Hostname, Service, SiteRoute};
 use tokio::time::Instant;
 
-use super::{Cause, Outcome, Record, delivery, filling};
+use super::{Cause, Outcome, Record, delivery, filling, vassal_of};
 use crate::gauge::Purpose;
 use crate::pages::SitePages;
 use crate::worker::Upload;
@@ -132,7 +132,7 @@ impl Way {
             Begin::Wait(ticket) => return Step::Wait(ticket, why),
             Begin::ServeStale(hit) => return serve(&hit),
         };
-        if let Some(hit) = self.asleep(&permit, &request, now) {
+        if let Some(hit) = self.asleep(record, &permit, &request, now) {
             return serve(&hit);
         }
         match stale {
@@ -142,10 +142,20 @@ impl Way {
     }
 
     /// What may be served in place of waking a site.
-    fn asleep(&self, permit: &FillPermit, request: &CacheRequest<'_>, now: Moment) -> Option<Hit> {
-        match self.route.service {
+    fn asleep(
+        &self,
+        record: &Record,
+        permit: &FillPermit,
+        request: &CacheRequest<'_>,
+        now: Moment,
+    ) -> Option<Hit> {
+        let current = record.connection.thread.current();
+        let vassal = current.table.as_ref()?.vassal_of(&self.route)?;
+        match vassal.service {
             Service::Asleep => permit.without_asking(request, now),
-            Service::Ready(_) | Service::Waiting | Service::Unavailable(_) => None,
+            Service::Ready(_) | Service::Waiting | Service::Pooled(_) | Service::Unavailable(_) => {
+                None
+            }
         }
     }
 
@@ -181,7 +191,11 @@ impl Way {
         upload: Upload,
         reason: BypassReason,
     ) -> Result<Outcome, Cause> {
-        record.connection.thread.tallies.came(self.route.id);
+        record
+            .connection
+            .thread
+            .tallies
+            .came(vassal_of(&self.route));
         record.cached(CacheStatus::bypass(reason));
         let outcome = delivery::deliver(record, self.route.id, Purpose::Visit, upload).await?;
         if let Outcome::Worker(head, ..) = &outcome

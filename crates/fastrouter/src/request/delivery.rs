@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use http_edge::forward::Trust;
 use http_edge::upstream::{Codec, RequestBody};
-use site_model::{Incarnation, Service, SiteId, SiteRoute};
+use site_model::{Incarnation, Service, SiteId, SiteRoute, Unavailable};
 use tokio::time::Instant;
 
 use super::cause::MAX_GATHERED_BYTES;
 use super::{Cause, Outcome, Record};
 use crate::gauge::Purpose;
 use crate::queue::{Place, QueueFull, Stance};
+use crate::waiting::News;
 use crate::worker::{Delivery, Exchange, Failure, Lease, NoLease, Reached, Upload};
 
 /// How long a request waits for news of a site whose only instance has just been found dead. The
@@ -60,10 +61,11 @@ pub(super) async fn deliver(
         let Some(lease) = lease(record, site, purpose, attempt).await? else {
             return Ok(Outcome::Asleep);
         };
+        let told = lease.instance().site.is_pool().then_some(site);
         let incarnation = lease.instance().incarnation;
         record.goes_to(incarnation);
         upload = framed_for(&lease, record, upload).await?;
-        let mut failure = match exchange(record, lease, upload, attempt).await {
+        let mut failure = match exchange(record, lease, told, upload, attempt).await {
             Ok(outcome) => return Ok(outcome),
             Err(failure) => failure,
         };
@@ -84,6 +86,7 @@ pub(super) async fn deliver(
 async fn exchange(
     record: &mut Record,
     lease: Lease,
+    told: Option<SiteId>,
     upload: Upload,
     attempt: Try,
 ) -> Result<Outcome, Failure> {
@@ -98,7 +101,7 @@ async fn exchange(
     };
     let named = named.map(|address| address.to_string());
     let client = named.as_deref().unwrap_or(&peer.text);
-    let head = record.request_head(client, upload.framing());
+    let head = record.request_head(client, told, upload.framing());
     let delivery = Delivery {
         connect_timeout: settings.connect_timeout,
         response_timeout: settings.response_timeout,
@@ -124,8 +127,8 @@ async fn framed_for(lease: &Lease, record: &Record, upload: Upload) -> Result<Up
     }
 }
 
-/// Takes an instance of the site, waiting in the site's queue where none takes it yet. `None`: the site
-/// sleeps, and is not woken for this.
+/// Takes an instance of the site, or of its pool, waiting in its queue where none takes it yet. `None`:
+/// it sleeps, and is not woken for this.
 async fn lease(
     record: &mut Record,
     site: SiteId,
@@ -137,11 +140,18 @@ async fn lease(
         Try::First => None,
         Try::OnFreshConnection(dead) | Try::Elsewhere(dead) => Some(dead),
     };
-    let mut place = None;
+    let mut place: Option<Place> = None;
+    let mut waits_for = site;
     loop {
         let current = thread.current();
         let table = current.table.as_ref().ok_or(Cause::NoTable)?;
-        let route = table.site(site).ok_or(Cause::UnknownHost)?;
+        let own = table.site(site).ok_or(Cause::UnknownHost)?;
+        let route = table.vassal_of(own);
+        let route = route.ok_or(Cause::Unavailable(Unavailable::Failed))?;
+        if route.id != waits_for {
+            // It moved into a pool, or out of one: there it waits behind those who wait there.
+            (place, waits_for) = (None, route.id);
+        }
         match &route.service {
             Service::Ready(backends) => {
                 let lease = thread
@@ -157,13 +167,14 @@ async fn lease(
                             // one more knock.
                             place = None;
                             let aside = enter(record, route, Stance::Aside, NEWS_WAIT)?;
-                            wait(record, route, &aside).await;
+                            wait(record, [own, route], &aside).await;
                         }
                         continue;
                     }
                 }
             }
-            Service::Waiting => {}
+            // No pool is in a pool.
+            Service::Waiting | Service::Pooled(_) => {}
             Service::Asleep => match purpose {
                 Purpose::Check => return Ok(None),
                 Purpose::Visit => thread.shared.wakes.wish(route),
@@ -174,7 +185,7 @@ async fn lease(
             Some(place) => place,
             none => none.insert(enter(record, route, Stance::InLine, route.queue.timeout)?),
         };
-        match wait(record, route, place).await {
+        match wait(record, [own, route], place).await {
             Wait::Over => {}
             Wait::TooLong => return Err(Cause::QueueTimeout),
         }
@@ -199,19 +210,22 @@ fn enter(
 /// How a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wait {
-    /// There is another route of the site, or a turn.
+    /// There is another route of the site or its pool, or a turn.
     Over,
     TooLong,
 }
 
 /// Waits until it is worth looking at the site again, or until the time is up that was set on
 /// entering the queue.
-async fn wait(record: &mut Record, route: &Arc<SiteRoute>, place: &Place) -> Wait {
+async fn wait(record: &mut Record, [own, route]: [&Arc<SiteRoute>; 2], place: &Place) -> Wait {
     let since = Instant::now();
-    let news = record.connection.thread.waiting.news_of(route);
+    let waiting = &record.connection.thread.waiting;
+    let news = waiting.news_of(route);
+    let of_pooled = (own.id != route.id).then(|| waiting.news_of(own));
     let alarm = &record.connection.worker_alarm;
     let wait = poll_fn(|cx| {
-        if news.poll(cx).is_ready() || place.poll_call(cx).is_ready() {
+        let is_news = |news: &News| news.poll(cx).is_ready();
+        if of_pooled.iter().chain([&news]).any(is_news) || place.poll_call(cx).is_ready() {
             return Poll::Ready(Wait::Over);
         }
         alarm.poll(cx).map(|()| Wait::TooLong)

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use super::caching::{Way, host_told};
 use super::feed::{Feeder, feed};
-use super::{Cause, Outcome, Record, delivery};
+use super::{Cause, Outcome, Record, delivery, vassal_of};
 use crate::gauge::Purpose;
 use crate::pages::SitePages;
 use crate::worker::{Exchange, Upload};
@@ -78,7 +78,11 @@ impl Way {
     }
 
     fn tell_of_visit(&self, record: &Record) {
-        record.connection.thread.tallies.came(self.route.id);
+        record
+            .connection
+            .thread
+            .tallies
+            .came(vassal_of(&self.route));
     }
 
     /// A whole fill. It goes on though nobody waits for its answer.

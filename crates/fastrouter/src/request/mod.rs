@@ -27,7 +27,7 @@ use http_edge::forward::{self, Forwarded, connection_says};
 use http_edge::host::port_of;
 use http_edge::upstream::{AnswerHead, RequestBody, RequestHead, Upgrade};
 use hyper::body::{Body, Incoming};
-use site_model::{Match, SiteRoute};
+use site_model::{Match, Service, SiteId, SiteRoute};
 
 pub(crate) use self::answer::Answer;
 use self::caching::Way;
@@ -110,11 +110,21 @@ async fn outcome(
         return caching::answer(record, Way { route, pages, host }, upload).await;
     }
     match purpose {
-        Purpose::Visit => record.connection.thread.tallies.came(route.id),
+        Purpose::Visit => record.connection.thread.tallies.came(vassal_of(&route)),
         // Whether the site lives is asked of its workers, whatever is kept of its pages.
         Purpose::Check => {}
     }
     delivery::deliver(record, route.id, purpose, upload).await
+}
+
+/// What answers for a site: who is counted, waited for and woken.
+fn vassal_of(route: &SiteRoute) -> SiteId {
+    match route.service {
+        Service::Pooled(pool) => pool,
+        Service::Ready(_) | Service::Waiting | Service::Asleep | Service::Unavailable(_) => {
+            route.id
+        }
+    }
 }
 
 fn purpose(route: &SiteRoute, head: &Parts) -> Purpose {
@@ -171,8 +181,14 @@ fn upgrade(head: &Parts, body: RequestBody) -> Upgrade {
 }
 
 impl Record {
-    /// What a worker is asked. `client` is the address of the client as far as it is believed.
-    fn request_head<'a>(&'a self, client: &'a str, body: RequestBody) -> RequestHead<'a> {
+    /// What a worker is asked. `client` is the address of the client as far as it is believed, `site`
+    /// what a worker of several sites is told.
+    fn request_head<'a>(
+        &'a self,
+        client: &'a str,
+        site: Option<SiteId>,
+        body: RequestBody,
+    ) -> RequestHead<'a> {
         let (headers, peer) = (&self.head.headers, &self.connection.peer);
         let host = self.host();
         RequestHead {
@@ -188,6 +204,7 @@ impl Record {
                 host: forward::host(headers, host, peer.trust),
                 request_id: self.id_text(),
             },
+            site,
             body,
             upgrade: upgrade(&self.head, body),
         }

@@ -54,6 +54,7 @@ pub(crate) struct Instances {
 /// One instance.
 #[derive(Debug)]
 pub(crate) struct Instance {
+    /// Of its site, or of its pool.
     pub(crate) site: SiteId,
     pub(crate) incarnation: Incarnation,
     pub(crate) socket: PathBuf,
@@ -309,6 +310,7 @@ pub(crate) fn leads_to(table: &RouteTable, site: SiteId, incarnation: Incarnatio
 fn backends(table: &RouteTable, site: SiteId) -> &[Backend] {
     match table.site(site).map(|route| &route.service) {
         Some(Service::Ready(backends)) => backends,
-        Some(Service::Waiting | Service::Asleep | Service::Unavailable(_)) | None => &[],
+        Some(Service::Waiting | Service::Asleep | Service::Pooled(_) | Service::Unavailable(_))
+        | None => &[],
     }
 }

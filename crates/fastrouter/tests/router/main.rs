@@ -23,6 +23,7 @@ mod link;
 mod load;
 mod log;
 mod patience;
+mod pools;
 mod queue;
 mod retry;
 mod sleep;

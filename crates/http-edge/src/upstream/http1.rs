@@ -39,6 +39,11 @@ fn added(head: &RequestHead<'_>, out: &mut BytesMut) {
     line(out, b"X-Forwarded-Proto", forwarded.proto.as_bytes());
     line(out, b"X-Forwarded-Host", forwarded.host.as_bytes());
     line(out, b"X-Request-Id", forwarded.request_id.as_bytes());
+    if let Some(site) = head.site {
+        out.put_slice(b"X-Site-Id: ");
+        decimal(site.get().unsigned_abs(), out);
+        out.put_slice(b"\r\n");
+    }
 }
 
 fn framing(body: RequestBody, out: &mut BytesMut) {
@@ -79,6 +84,7 @@ pub(super) fn decimal(mut value: u64, out: &mut BytesMut) {
 #[cfg(test)]
 mod tests {
     use http::{HeaderMap, HeaderValue, Method};
+    use site_model::SiteId;
 
     use super::*;
     use crate::forward::Trust;
@@ -109,6 +115,23 @@ mod tests {
             encoded(|head| head.body = RequestBody::Length(12)),
             expected
         );
+    }
+
+    #[test]
+    fn a_worker_of_several_sites_is_told_which_one_is_asked_and_by_nobody_else() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-site-id", HeaderValue::from_static("1"));
+        let text = |site| {
+            let mut head = RequestHead::probe(&Method::GET, "/", "a.example", &headers);
+            head.site = site;
+            let mut out = BytesMut::new();
+            encode(&head, &mut out);
+            String::from_utf8(out.to_vec()).unwrap().to_lowercase()
+        };
+        let told = text(Some(SiteId::new(27).unwrap()));
+        assert_eq!(told.matches("\r\nx-site-id: 27\r\n").count(), 1, "{told}");
+        assert_eq!(told.matches("x-site-id").count(), 1, "{told}");
+        assert!(!text(None).contains("x-site-id"));
     }
 
     #[test]

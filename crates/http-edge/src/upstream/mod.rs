@@ -27,7 +27,7 @@ mod uwsgi;
 
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use site_model::Protocol;
+use site_model::{Protocol, SiteId};
 use thiserror::Error;
 
 pub(crate) use answer::parse_length;
@@ -63,6 +63,8 @@ pub struct RequestHead<'a> {
     pub headers: &'a HeaderMap,
     /// Who asked.
     pub forwarded: Forwarded<'a>,
+    /// For which site, where the worker answers for several.
+    pub site: Option<SiteId>,
     /// What follows the head.
     pub body: RequestBody,
     /// Whether the connection may become something else afterwards.
@@ -148,6 +150,7 @@ impl<'a> RequestHead<'a> {
                 host,
                 request_id: "readiness-probe",
             },
+            site: None,
             body: RequestBody::None,
             upgrade: Upgrade::None,
         }

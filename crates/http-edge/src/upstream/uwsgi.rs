@@ -101,6 +101,12 @@ impl Packet<'_> {
         self.variable(b"HTTP_X_FORWARDED_PROTO", forwarded.proto.as_bytes());
         self.variable(b"HTTP_X_FORWARDED_HOST", forwarded.host.as_bytes());
         self.variable(b"HTTP_X_REQUEST_ID", forwarded.request_id.as_bytes());
+        if let Some(site) = head.site {
+            let id = site.get().unsigned_abs();
+            // Under its own name, which no header of a client's can have.
+            self.value_of(b"SITE_ID", |out| decimal(id, out));
+            self.value_of(b"HTTP_X_SITE_ID", |out| decimal(id, out));
+        }
     }
 
     fn variable(&mut self, name: &[u8], value: &[u8]) {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use site_model::{
     Alias, AliasKind, HostPattern, Hostname, RejectedSite, RejectionReason, RunAs, Site, SiteId,
+    Slug,
 };
 
 use crate::desired::Row;
@@ -101,7 +102,13 @@ impl RawRow {
         aliases.sort();
         Ok(Site {
             id,
-            slug: self.slug.parse().map_err(in_column(columns.slug))?,
+            // A pool has no row: only what was written down of its vassal is read as one.
+            slug: if id.is_pool() {
+                Slug::of_vassal(&self.slug)
+            } else {
+                self.slug.parse()
+            }
+            .map_err(in_column(columns.slug))?,
             domain,
             aliases,
             enabled: self.enabled,
@@ -147,7 +154,7 @@ pub fn row_text(site: &Site) -> String {
 /// Reads what [`row_text`] wrote; `None`: that is no row, or one that can't be run.
 pub fn row_from_text(text: &str) -> Option<Arc<Site>> {
     let raw: RawRow = serde_json::from_str(text).ok()?;
-    let id = SiteId::new(raw.id).ok()?;
+    let id = SiteId::of_vassal(raw.id).ok()?;
     match raw.parse(id) {
         Row::Site(site) => Some(site),
         Row::Rejected(_) => None,

@@ -122,7 +122,11 @@ impl Lifecycle {
         let stop_after = match &self.goal {
             Goal::Run { rollout, .. } => rollout.spec.settings.idle.stop_after,
             // Whether it sleeps matters again when it is to run again.
-            Goal::Rejected { .. } | Goal::Disabled(_) | Goal::Removed | Goal::Shutdown { .. } => {
+            Goal::Rejected { .. }
+            | Goal::Disabled(_)
+            | Goal::Pooled(_)
+            | Goal::Removed
+            | Goal::Shutdown { .. } => {
                 return;
             }
         };

@@ -6,7 +6,7 @@ use site_model::{CacheSettings, RejectionReason, Revision};
 
 use super::event::Haste;
 use super::rollout::{Rollout, RolloutNumber, Standing};
-use crate::{Address, VassalSpec, Want};
+use crate::{Address, Membership, VassalSpec, Want};
 
 /// What a vassal is after.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub(super) enum Goal {
     },
     /// To rest.
     Disabled(Arc<Address>),
+    /// To leave its requests to a pool.
+    Pooled(Arc<Membership>),
     /// To be gone.
     Removed,
     /// To be gone with the emperor.
@@ -42,6 +44,7 @@ impl Goal {
         match want {
             Want::Run(spec) => self.aim_at(spec, next),
             Want::Disabled(address) => Self::Disabled(address),
+            Want::Pooled(membership) => Self::Pooled(membership),
             Want::Rejected { reason, address } => Self::Rejected {
                 reason: *reason,
                 address,
@@ -71,6 +74,7 @@ impl Goal {
             },
             same @ (Self::Rejected { .. }
             | Self::Disabled(_)
+            | Self::Pooled(_)
             | Self::Removed
             | Self::Shutdown { .. }) => same,
         }
@@ -80,9 +84,11 @@ impl Goal {
     pub(super) fn wanted_revision(&self) -> Option<Revision> {
         match self {
             Self::Run { rollout, .. } => Some(rollout.spec.revision),
-            Self::Rejected { .. } | Self::Disabled(_) | Self::Removed | Self::Shutdown { .. } => {
-                None
-            }
+            Self::Rejected { .. }
+            | Self::Disabled(_)
+            | Self::Pooled(_)
+            | Self::Removed
+            | Self::Shutdown { .. } => None,
         }
     }
 
@@ -91,21 +97,30 @@ impl Goal {
         match self {
             Self::Run { rollout, fallback } => (Some(rollout), fallback.as_ref()),
             Self::Rejected { fallback, .. } => (fallback.as_ref(), None),
-            Self::Disabled(_) | Self::Removed | Self::Shutdown { .. } => (None, None),
+            Self::Disabled(_) | Self::Pooled(_) | Self::Removed | Self::Shutdown { .. } => {
+                (None, None)
+            }
         }
     }
 
     /// What is kept of its pages: as is wanted now, whichever revision serves.
     pub(super) fn cache(&self) -> Option<Arc<CacheSettings>> {
-        let cache = &self.rollouts().0?.spec.settings.cache;
-        (!cache.is_off()).then(|| Arc::clone(cache))
+        if let Self::Pooled(membership) = self {
+            return membership.cache.clone();
+        }
+        let spec = &self.rollouts().0?.spec;
+        let cache = &spec.settings.cache;
+        // What is kept of a pool's pages is kept of each site.
+        (!cache.is_off() && !spec.site.id.is_pool()).then(|| Arc::clone(cache))
     }
 
     pub(super) fn rollouts_mut(&mut self) -> impl Iterator<Item = &mut Rollout> {
         let (first, second) = match self {
             Self::Run { rollout, fallback } => (Some(rollout), fallback.as_mut()),
             Self::Rejected { fallback, .. } => (fallback.as_mut(), None),
-            Self::Disabled(_) | Self::Removed | Self::Shutdown { .. } => (None, None),
+            Self::Disabled(_) | Self::Pooled(_) | Self::Removed | Self::Shutdown { .. } => {
+                (None, None)
+            }
         };
         first.into_iter().chain(second)
     }
@@ -118,7 +133,11 @@ impl Goal {
     pub(super) fn conclude(&mut self) {
         match self {
             Self::Run { fallback, .. } => *fallback = None,
-            Self::Rejected { .. } | Self::Disabled(_) | Self::Removed | Self::Shutdown { .. } => {}
+            Self::Rejected { .. }
+            | Self::Disabled(_)
+            | Self::Pooled(_)
+            | Self::Removed
+            | Self::Shutdown { .. } => {}
         }
     }
 
@@ -126,7 +145,7 @@ impl Goal {
     pub(super) fn forget_fallback(&mut self) {
         match self {
             Self::Run { fallback, .. } | Self::Rejected { fallback, .. } => *fallback = None,
-            Self::Disabled(_) | Self::Removed | Self::Shutdown { .. } => {}
+            Self::Disabled(_) | Self::Pooled(_) | Self::Removed | Self::Shutdown { .. } => {}
         }
     }
 
@@ -142,6 +161,7 @@ impl Goal {
             other @ (Self::Run { .. }
             | Self::Rejected { .. }
             | Self::Disabled(_)
+            | Self::Pooled(_)
             | Self::Removed
             | Self::Shutdown { .. }) => match other.into_proven() {
                 // Taken back: what served is what is wanted again.
@@ -167,7 +187,7 @@ impl Goal {
         match self {
             Self::Run { rollout, .. } if rollout.standing == Standing::Proven => Some(rollout),
             Self::Run { fallback, .. } | Self::Rejected { fallback, .. } => fallback,
-            Self::Disabled(_) | Self::Removed | Self::Shutdown { .. } => None,
+            Self::Disabled(_) | Self::Pooled(_) | Self::Removed | Self::Shutdown { .. } => None,
         }
     }
 }

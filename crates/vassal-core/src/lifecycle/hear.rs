@@ -100,7 +100,11 @@ impl Lifecycle {
         match self.goal {
             // Whoever ends with the emperor wants nothing else any more.
             Goal::Shutdown { .. } => {}
-            Goal::Run { .. } | Goal::Rejected { .. } | Goal::Disabled(_) | Goal::Removed => {
+            Goal::Run { .. }
+            | Goal::Rejected { .. }
+            | Goal::Disabled(_)
+            | Goal::Pooled(_)
+            | Goal::Removed => {
                 let next = RolloutNumber(self.next_rollout);
                 self.next_rollout += 1;
                 let goal = std::mem::replace(&mut self.goal, Goal::Removed);
@@ -143,9 +147,11 @@ impl Lifecycle {
                 haste: haste.max(*before),
                 address: address.clone(),
             },
-            Goal::Run { .. } | Goal::Rejected { .. } | Goal::Disabled(_) | Goal::Removed => {
-                Goal::Shutdown { haste, address }
-            }
+            Goal::Run { .. }
+            | Goal::Rejected { .. }
+            | Goal::Disabled(_)
+            | Goal::Pooled(_)
+            | Goal::Removed => Goal::Shutdown { haste, address },
         };
     }
 

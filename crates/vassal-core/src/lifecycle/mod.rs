@@ -149,7 +149,7 @@ impl Lifecycle {
     pub fn is_over(&self) -> bool {
         let ending = match self.goal {
             Goal::Removed | Goal::Shutdown { .. } => true,
-            Goal::Run { .. } | Goal::Rejected { .. } | Goal::Disabled(_) => false,
+            Goal::Run { .. } | Goal::Rejected { .. } | Goal::Disabled(_) | Goal::Pooled(_) => false,
         };
         ending && self.instances.is_empty()
     }
@@ -161,7 +161,7 @@ impl Lifecycle {
         let resting = match &self.goal {
             Goal::Run { .. } => self.is_asleep(),
             Goal::Rejected { fallback, .. } => fallback.is_none(),
-            Goal::Disabled(_) => true,
+            Goal::Disabled(_) | Goal::Pooled(_) => true,
             Goal::Removed | Goal::Shutdown { .. } => false,
         };
         resting && self.instances.is_empty()

@@ -152,6 +152,8 @@ pub enum StopReason {
     Idle,
     /// The site is disabled.
     Disabled,
+    /// A pool answers for the site.
+    Pooled,
     /// The row is gone.
     Removed,
     /// The row can't be run, and this revision never served.
@@ -173,6 +175,7 @@ impl StopReason {
             Self::Unwell => "unwell",
             Self::Idle => "idle",
             Self::Disabled => "disabled",
+            Self::Pooled => "pooled",
             Self::Removed => "removed",
             Self::Rejected => "rejected",
             Self::Shutdown => "shutdown",
@@ -190,6 +193,7 @@ impl StopReason {
             | Self::NotReady
             | Self::Unwell
             | Self::Disabled
+            | Self::Pooled
             | Self::Removed
             | Self::Rejected
             | Self::Shutdown
@@ -208,6 +212,7 @@ impl fmt::Display for StopReason {
             Self::Unwell => "it is unwell",
             Self::Idle => "the site has no requests",
             Self::Disabled => "the site is disabled",
+            Self::Pooled => "a pool answers for the site",
             Self::Removed => "the row is gone",
             Self::Rejected => "the row can't be run",
             Self::Shutdown => "the emperor ends",

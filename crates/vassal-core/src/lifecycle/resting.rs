@@ -66,6 +66,7 @@ impl StatusTold {
             Self::Resting(resting) => match resting.want {
                 Want::Run(_) => SiteState::Sleeping,
                 Want::Disabled(_) => SiteState::Disabled,
+                Want::Pooled(_) => SiteState::Ready,
                 Want::Rejected { .. } => SiteState::Rejected,
             },
         }

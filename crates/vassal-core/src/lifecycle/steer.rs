@@ -77,6 +77,7 @@ impl Lifecycle {
             Goal::Shutdown { haste, .. } => return self.end_all(*haste, now, out),
             Goal::Rejected { fallback: None, .. } => StopReason::Rejected,
             Goal::Disabled(_) => StopReason::Disabled,
+            Goal::Pooled(_) => StopReason::Pooled,
             Goal::Removed => StopReason::Removed,
         };
         self.map_instances(|instance| instance.retire(reason, now, out));

@@ -144,6 +144,7 @@ impl Lifecycle {
             } => rollout.instances_wanted(&self.scale),
             Goal::Rejected { fallback: None, .. }
             | Goal::Disabled(_)
+            | Goal::Pooled(_)
             | Goal::Removed
             | Goal::Shutdown { .. } => 0,
         };

@@ -74,6 +74,7 @@ impl Lifecycle {
     fn check_paths(&self) -> Arc<[String]> {
         match &self.goal {
             Goal::Run { rollout, .. } => Arc::clone(&rollout.spec.settings.idle.answered),
+            Goal::Pooled(membership) => Arc::clone(&membership.check_paths),
             Goal::Rejected { .. } | Goal::Disabled(_) | Goal::Removed | Goal::Shutdown { .. } => {
                 Arc::default()
             }
@@ -90,6 +91,7 @@ impl Lifecycle {
         match &self.goal {
             Goal::Run { rollout, .. } => Some(Address::from(&*rollout.spec).into()),
             Goal::Disabled(address) => Some(address.clone()),
+            Goal::Pooled(membership) => Some(Arc::clone(&membership.address)),
             Goal::Rejected {
                 fallback: Some(fallback),
                 ..
@@ -122,6 +124,7 @@ impl Lifecycle {
                 Service::Unavailable(Unavailable::Rejected)
             }
             Goal::Disabled(_) => Service::Unavailable(Unavailable::Disabled),
+            Goal::Pooled(membership) => Service::Pooled(membership.pool),
             Goal::Run { .. } | Goal::Rejected { .. } | Goal::Removed | Goal::Shutdown { .. } => {
                 Service::Waiting
             }
@@ -157,6 +160,7 @@ impl Lifecycle {
             Goal::Rejected { reason, .. } => (SiteState::Rejected, self.rejected_detail(reason)),
             Goal::Disabled(_) if self.instances.is_empty() => (SiteState::Disabled, String::new()),
             Goal::Disabled(_) => (SiteState::Stopping, "disabled".to_owned()),
+            Goal::Pooled(_) => (SiteState::Ready, String::new()),
             Goal::Removed => (SiteState::Stopping, "its row is gone".to_owned()),
             Goal::Shutdown { .. } => (SiteState::Stopping, "the emperor ends".to_owned()),
         }

@@ -151,7 +151,14 @@ impl Catalog {
 
     /// The hosts of a site on this machine.
     pub fn hosts(&self, site: &Site) -> Result<SiteHosts, RejectionReason> {
-        self.domains.hosts(site)
+        match &site.domain {
+            // The host that it is asked for was settled where its site has it.
+            Some(domain) if site.id.is_pool() => Ok(SiteHosts {
+                canonical: domain.clone(),
+                aliases: Vec::new(),
+            }),
+            Some(_) | None => self.domains.hosts(site),
+        }
     }
 
     pub(super) fn prepared(

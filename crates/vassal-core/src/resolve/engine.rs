@@ -7,7 +7,7 @@ use std::ops::BitOr;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::ValueKind;
 use minijinja::{
-    AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value,
+    AutoEscape, Environment, Error, ErrorKind, Output, State, Template, UndefinedBehavior, Value,
     escape_formatter,
 };
 
@@ -129,6 +129,16 @@ impl Engine {
         names.sort_unstable();
         let unknown = names.iter().filter_map(|name| scope.unknown(name, text));
         unknown.collect()
+    }
+
+    /// The names that a text uses, sorted; none of a text that is none.
+    pub(super) fn names(&self, text: &str) -> Vec<String> {
+        let of = |template: &Template<'_, '_>| template.undeclared_variables(true);
+        let known = self.environment.get_template(text);
+        let known = known.or_else(|_| self.environment.template_from_str(text));
+        let mut names: Vec<_> = known.iter().flat_map(of).collect();
+        names.sort_unstable();
+        names
     }
 
     /// Renders a text with these values.

@@ -1,4 +1,5 @@
-//! From a row to a specification: [`Catalog::resolve`] for one, [`Resolution`] for all.
+//! From a row to a specification: [`Catalog::resolve`] for one, [`Resolution`] for all, and [`Pooling`]
+//! where several share a vassal.
 //!
 //! The catalog holds everything but the rows, made once per configuration: each template with the
 //! configuration's overlays laid over it, its texts compiled and their names checked. Resolving a
@@ -10,6 +11,7 @@ mod explain;
 mod host_index;
 mod hosts;
 mod names;
+mod pooling;
 mod prepared;
 mod recipe;
 mod resolution;
@@ -23,6 +25,7 @@ pub use explain::{ExplainedSetting, Rendering};
 pub use host_index::HostIndex;
 pub use hosts::{Domains, FormatError, Rewrite};
 pub use names::RENDER_NAMES;
+pub use pooling::Pooling;
 pub use recipe::{Recipe, RenderError};
 pub use resolution::Resolution;
 pub use run_as::Privilege;

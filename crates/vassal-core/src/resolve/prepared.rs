@@ -7,7 +7,7 @@ use std::sync::Arc;
 use site_model::Site;
 
 use super::engine::{Engine, Text};
-use super::names::{InstanceScope, Scope};
+use super::names::{InstanceScope, Scope, narrow};
 use crate::Settings;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::overlay::{self, SiteTables};
@@ -75,6 +75,27 @@ impl Prepared {
             Arc::new(settings)
         })
     }
+}
+
+/// Complains of what is one site's in the texts of a draft that many sites share.
+pub(super) fn names_of_one_site(engine: &Engine, draft: &Draft) -> Diagnostics {
+    let named = |(text, _): (Text<'_>, Uses)| {
+        let names = engine.names(text.text).into_iter();
+        let of_one = names.filter(|name| match name.split_once('.') {
+            Some(("site", member)) => member != "uwsgi_options",
+            Some(_) => false,
+            None => name == "site",
+        });
+        let complaints = of_one.map(|name| {
+            let title = format!("`{name}` is one site's, and a pool's worker answers for many");
+            Diagnostic::new(narrow(text, &name), title).with_help(
+                "it finds the site that a request is for in the header X-Site-Id, and in the variable \
+                 SITE_ID of uwsgi",
+            )
+        });
+        complaints.collect::<Vec<_>>()
+    };
+    texts(draft).flat_map(named).collect()
 }
 
 /// What a text can name.

@@ -44,6 +44,11 @@ impl Recipe {
     pub(super) fn new(template: Arc<Prepared>) -> Self {
         Self(template)
     }
+
+    /// Whether `extra_uwsgi_ini` means anything in it.
+    pub(super) fn uses_uwsgi_options(&self) -> bool {
+        uwsgi_options::are_used(&self.0.draft)
+    }
 }
 
 impl VassalSpec {
@@ -107,6 +112,9 @@ pub(super) fn site_values(spec: &VassalSpec) -> Value {
         .chain(hosts)
         .collect();
     let options: Vec<_> = uwsgi_options::lines(&spec.site).map(Value::from).collect();
+    if spec.site.id.is_pool() {
+        return table([("uwsgi_options", Value::from(options))]);
+    }
     table([
         ("id", Value::from(spec.site.id.get())),
         ("slug", Value::from(spec.site.slug.as_str())),

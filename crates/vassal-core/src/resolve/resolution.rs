@@ -118,7 +118,9 @@ impl Resolution {
     fn row(&self, id: SiteId) -> Option<Row> {
         match self.wants.get(&id)? {
             Want::Run(spec) => Some(Row::Good(Arc::clone(spec))),
-            Want::Disabled(_) | Want::Rejected { .. } => self.aside.get(&id).cloned(),
+            Want::Disabled(_) | Want::Pooled(_) | Want::Rejected { .. } => {
+                self.aside.get(&id).cloned()
+            }
         }
     }
 
@@ -132,7 +134,9 @@ impl Resolution {
         let want = self.want(id, &row);
         match &want {
             Want::Run(_) => drop(self.aside.remove(&id)),
-            Want::Disabled(_) | Want::Rejected { .. } => drop(self.aside.insert(id, row)),
+            Want::Disabled(_) | Want::Pooled(_) | Want::Rejected { .. } => {
+                self.aside.insert(id, row);
+            }
         }
         self.wants.insert(id, want);
     }

@@ -37,6 +37,8 @@ pub(super) fn of(spec: &VassalSpec, draft: &Draft) -> Revision {
         // What it renders is in the draft.
         recipe: _,
         told,
+        // Nothing of a pool's processes depends on which sites are in it.
+        asked_as: _,
         revision: _,
     } = spec;
     let mut encoder = Encoder::default();

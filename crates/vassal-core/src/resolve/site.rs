@@ -9,8 +9,10 @@ use site_model::{Protocol, RejectionReason, Revision, Site};
 use super::catalog::Catalog;
 use super::engine::{Bound, Engine, Text};
 use super::names::{InstanceScope, Scope, table};
+use super::prepared;
 use super::recipe::{self, Recipe};
 use super::{revision, uwsgi_options};
+use crate::Settings;
 use crate::diagnostic::Diagnostic;
 use crate::spec::{ListenMode, VassalSpec};
 use crate::template::{Draft, Piece, Word, unknown_word};
@@ -37,6 +39,9 @@ impl Catalog {
         }
         let settings = prepared.settings_of(&draft);
         let settings = settings.map_err(|found| configuration(&found))?;
+        if site.id.is_pool() {
+            check_shared(&prepared.engine, &draft, &settings)?;
+        }
         let mut spec = VassalSpec {
             site: Arc::clone(site),
             hosts,
@@ -47,6 +52,7 @@ impl Catalog {
             settings,
             recipe: Recipe::new(Arc::clone(prepared)),
             told: prepared.told_by(&draft),
+            asked_as: None,
             revision: Revision::from_bytes([0; 16]),
         };
         let early = Early::new(&spec, &draft, &prepared.engine);
@@ -59,6 +65,22 @@ impl Catalog {
         spec.revision = revision::of(&spec, &draft);
         Ok((draft, spec))
     }
+}
+
+/// What a pool's worker can't be, as it answers for many sites.
+fn check_shared(
+    engine: &Engine,
+    draft: &Draft,
+    settings: &Settings,
+) -> Result<(), RejectionReason> {
+    if settings.preload.enabled {
+        let title = "a worker that is forked from a preloader (`preload.enabled`) is one site's, and a pool's answers \
+                     for many; take its sites out of the pool, or give all of them a template without preloader, \
+                     such as gunicorn or uwsgi";
+        return Err(configuration(&title));
+    }
+    let found = prepared::names_of_one_site(engine, draft);
+    found.or_else_ok(()).map_err(|found| configuration(&found))
 }
 
 fn configuration(found: &impl Display) -> RejectionReason {

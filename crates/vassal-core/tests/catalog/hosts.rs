@@ -85,6 +85,7 @@ fn states(resolution: &Resolution) -> Vec<String> {
     let states = wants.map(|(id, want)| match want {
         Want::Run(spec) => format!("{id} runs as {}", spec.hosts.canonical),
         Want::Disabled(address) => format!("{id} disabled at {}", address.canonical),
+        Want::Pooled(membership) => format!("{id} in {}", membership.pool),
         Want::Rejected { reason, address } => {
             let hosts = address.iter().flat_map(|address| &address.hosts);
             let hosts: Vec<_> = hosts.map(|(host, _)| host.to_string()).collect();

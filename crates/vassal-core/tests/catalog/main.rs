@@ -9,6 +9,7 @@ mod docs;
 mod hostile;
 mod hosts;
 mod layers;
+mod pools;
 mod rejections;
 mod rendering;
 mod revision;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use site_model::{
     Backend, Generation, HostPattern, HostRole, Hostname, Incarnation, InstanceNumber, Protocol,
-    QueueBounds, RouteChange, Service, SiteId, SiteRoute, Unavailable,
+    QueueBounds, RouteChange, Service, SiteId, SiteRoute, Slug, Unavailable,
 };
 use thiserror::Error;
 
@@ -52,6 +52,8 @@ pub enum ServiceFrame {
     Waiting,
     /// [`Service::Asleep`].
     Asleep,
+    /// [`Service::Pooled`]. Said only to a router that knows of pools.
+    Pooled(i64),
     /// [`Unavailable::Failed`].
     Failed,
     /// [`Unavailable::Rejected`].
@@ -123,6 +125,22 @@ impl From<&SiteRoute> for RouteFrame {
     }
 }
 
+impl RouteFrame {
+    /// A route as it is said to a router. To one that knows of no pools nothing is said of a pool's own
+    /// route, and that a site in one has to wait: what answered for it there would not know for which
+    /// site.
+    pub fn told(route: &SiteRoute, knows_pools: bool) -> Option<Self> {
+        let mut frame = Self::from(route);
+        if !knows_pools && route.id.is_pool() {
+            return None;
+        }
+        if let (false, ServiceFrame::Pooled(_)) = (knows_pools, &frame.service) {
+            frame.service = ServiceFrame::Waiting;
+        }
+        Some(frame)
+    }
+}
+
 impl TryFrom<RouteFrame> for SiteRoute {
     type Error = BadRoute;
 
@@ -152,14 +170,14 @@ impl TryFrom<RouteFrame> for SiteRoute {
             }
         }
         Ok(Self {
-            id: SiteId::new(frame.id).map_err(|e| bad("id")(&e))?,
-            slug: frame.slug.parse().map_err(|e| bad("slug")(&e))?,
+            id: SiteId::of_vassal(frame.id).map_err(|e| bad("id")(&e))?,
+            slug: Slug::of_vassal(&frame.slug).map_err(|e| bad("slug")(&e))?,
             canonical,
             hosts,
             service: frame
                 .service
                 .into_service()
-                .ok_or_else(|| bad("service")(&"no backend"))?,
+                .ok_or_else(|| bad("service")(&"no backend, or no pool"))?,
             queue: QueueBounds {
                 depth: frame.queue_depth,
                 timeout: Duration::from_millis(frame.queue_timeout_ms),
@@ -178,6 +196,7 @@ impl From<&Service> for ServiceFrame {
             }
             Service::Waiting => Self::Waiting,
             Service::Asleep => Self::Asleep,
+            Service::Pooled(pool) => Self::Pooled(pool.get()),
             Service::Unavailable(Unavailable::Failed) => Self::Failed,
             Service::Unavailable(Unavailable::Rejected) => Self::Rejected,
             Service::Unavailable(Unavailable::Disabled) => Self::Disabled,
@@ -186,7 +205,7 @@ impl From<&Service> for ServiceFrame {
 }
 
 impl ServiceFrame {
-    /// `None` where nothing is said to be ready.
+    /// `None` where nothing is said to be ready, or what is said to be a pool is none.
     fn into_service(self) -> Option<Service> {
         Some(match self {
             Self::Ready(backends) if backends.is_empty() => return None,
@@ -195,6 +214,10 @@ impl ServiceFrame {
             }
             Self::Waiting => Service::Waiting,
             Self::Asleep => Service::Asleep,
+            Self::Pooled(pool) => {
+                let pool = SiteId::of_vassal(pool).ok().filter(|pool| pool.is_pool());
+                Service::Pooled(pool?)
+            }
             Self::Failed => Service::Unavailable(Unavailable::Failed),
             Self::Rejected => Service::Unavailable(Unavailable::Rejected),
             Self::Disabled => Service::Unavailable(Unavailable::Disabled),
@@ -255,7 +278,7 @@ pub fn parse_change(
     removals: &[i64],
 ) -> Result<RouteChange, BadRoute> {
     let gone = |id: &i64| {
-        SiteId::new(*id).map_err(|e| BadRoute {
+        SiteId::of_vassal(*id).map_err(|e| BadRoute {
             id: *id,
             field: "id",
             detail: e.to_string(),
@@ -315,6 +338,33 @@ mod tests {
         let json = serde_json::to_string(&RouteFrame::from(&route())).unwrap();
         let frame: RouteFrame = serde_json::from_str(&json).unwrap();
         assert_eq!(SiteRoute::try_from(frame), Ok(route()));
+    }
+
+    #[test]
+    fn a_pool_and_its_sites_survive_the_journey_to_who_knows_of_pools() {
+        let pool = SiteId::of_pool(NonZeroU32::MIN);
+        let own = SiteRoute {
+            id: pool,
+            slug: Slug::of_pool("small").unwrap(),
+            hosts: vec![],
+            ..route()
+        };
+        let member = SiteRoute {
+            service: Service::Pooled(pool),
+            ..route()
+        };
+        for route in [&own, &member] {
+            let frame = RouteFrame::from(route);
+            assert_eq!(SiteRoute::try_from(frame).as_ref(), Ok(route));
+        }
+        assert_eq!(RouteFrame::told(&own, false), None);
+        let told = RouteFrame::told(&member, false);
+        assert_eq!(told.unwrap().service, ServiceFrame::Waiting);
+        let told = RouteFrame::told(&member, true);
+        assert_eq!(told, Some(RouteFrame::from(&member)));
+        let mut frame = RouteFrame::from(&member);
+        frame.service = ServiceFrame::Pooled(7);
+        assert_eq!(SiteRoute::try_from(frame).unwrap_err().field, "service");
     }
 
     #[test]

@@ -16,7 +16,7 @@ const SOME_ID: i64 = 1;
 pub(super) fn refusal(row: &Row) -> Option<String> {
     match resolved(row) {
         Ok(Want::Rejected { reason, .. }) => Some(headline(&reason.to_string())),
-        Ok(Want::Run(_) | Want::Disabled(_)) => None,
+        Ok(Want::Run(_) | Want::Disabled(_) | Want::Pooled(_)) => None,
         Err(why) => Some(why),
     }
 }

@@ -33,7 +33,7 @@ impl Environment {
         variables
     }
 
-    /// Adds what tells a worker which site it serves, and what the site wants besides. The latter
+    /// Adds what tells a worker which site it serves, or which pool, and what the site wants besides. The latter
     /// may change what every process gets, and never what the emperor says of the site.
     pub(super) fn of_site(
         mut self,
@@ -44,9 +44,15 @@ impl Environment {
         for (name, value) in wanted {
             self.set(name, value);
         }
-        self.set("SITE_ID", &order.site.to_string());
-        self.set("SITE_SLUG", &order.slug);
-        self.set("SITE_DOMAIN", &order.domain);
+        match &order.pool {
+            None => {
+                self.set("SITE_ID", &order.site.to_string());
+                self.set("SITE_SLUG", &order.slug);
+                self.set("SITE_DOMAIN", &order.domain);
+            }
+            // Which site it is, each request tells.
+            Some(pool) => self.set("EMPEROR_POOL", pool),
+        }
         self.set("EMPEROR_VASSAL", &order.slug);
         self.set("EMPEROR_INSTANCE", &order.number.to_string());
         self.set("NOTIFY_SOCKET", &notify.display().to_string());

@@ -76,6 +76,14 @@ pub(crate) enum PrepareError {
         /// What is wrong with it.
         cause: String,
     },
+    /// `pools.json` can't be understood.
+    #[error("{} can't be understood ({cause}): it says which pool has which number, so it is not made anew; restore it, or remove it if no worker of a pool runs", path.display())]
+    Pools {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// The router's user can't be had.
     #[error("router.run_as: {0}")]
     Router(#[source] IdentityError),

@@ -1,5 +1,6 @@
 //! The launcher: what the rest of the daemon asks for processes.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -16,7 +17,7 @@ use vassal_core::{ExitReason, InstanceContext, Launch, VassalSpec};
 use wire::exec::Identity;
 
 use super::cgroup::Cgroups;
-use super::failure::{Doing, IdentityError, PrepareError, SpawnFailure};
+use super::failure::{Doing, IdentityError, PathFailure, PrepareError, SpawnFailure};
 use super::halts::Halts;
 use super::identity::{Account, Identities, IdentityPolicy};
 use super::incarnations::Incarnations;
@@ -27,6 +28,7 @@ use super::memory::{self, SiteMemory};
 use super::notebook::Notebook;
 use super::order::Order;
 use super::output::{LogLimits, Logbook};
+use super::pools::Pools;
 use super::preloading::{Forked, Preloaders, Whom};
 use super::priority::Lowered;
 use super::programs::OwnPrograms;
@@ -82,6 +84,7 @@ pub(super) struct Tools {
     pub(super) layout: Layout,
     pub(super) identities: Identities,
     pub(super) incarnations: Incarnations,
+    pub(super) pools: Pools,
     pub(super) logbook: Logbook,
     pub(super) limits: OwnLimits,
     pub(super) room: Room,
@@ -223,6 +226,15 @@ impl Launcher {
         self.tools.incarnations.next()
     }
 
+    /// The vassals of these pools: of a new one the next number is written down first.
+    pub(crate) async fn number_pools(
+        &self,
+        names: Vec<String>,
+    ) -> Result<BTreeMap<String, SiteId>, PathFailure> {
+        let tools = Arc::clone(&self.tools);
+        off_the_loop(move || tools.pools.number(names)).await
+    }
+
     /// Who the router runs as; its gid is the group of every socket it has to reach.
     pub(crate) fn router_identity(&self) -> &Identity {
         &self.tools.identities.router().identity
@@ -349,6 +361,7 @@ impl Tools {
             programs: options.programs,
             identities: Identities::open(policy, layout.identities())?,
             incarnations: Incarnations::open(layout.incarnations()),
+            pools: Pools::open(layout.pools())?,
             logbook: Logbook::start(logs.clone(), log_limits).doing("start writing", &logs)?,
             limits,
             room: Room::new(limits.descriptors()),

@@ -53,6 +53,10 @@ impl Layout {
         self.state_dir.join("identities.json")
     }
 
+    pub(super) fn pools(&self) -> PathBuf {
+        self.state_dir.join("pools.json")
+    }
+
     pub(super) fn incarnations(&self) -> PathBuf {
         self.state_dir.join("incarnations")
     }

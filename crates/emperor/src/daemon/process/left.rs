@@ -146,7 +146,7 @@ impl LeftInstance {
             return Err(folder);
         };
         let parsed = (
-            SiteId::new(known.site).ok(),
+            SiteId::of_vassal(known.site).ok(),
             known.revision.parse().ok(),
             memory::read_instance(&folder),
         );

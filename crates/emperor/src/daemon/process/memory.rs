@@ -152,7 +152,7 @@ pub(super) fn read_sites(folder: &Path) -> BTreeMap<SiteId, SiteMemory> {
 }
 
 fn read_site(path: &Path) -> Option<(SiteId, SiteMemory)> {
-    let id = SiteId::new(path.file_stem()?.to_str()?.parse().ok()?).ok()?;
+    let id = SiteId::of_vassal(path.file_stem()?.to_str()?.parse().ok()?).ok()?;
     let text: SiteText = serde_json::from_str(&read_to_string(path).ok()?).ok()?;
     let memory = SiteMemory {
         setback: text.setback.and_then(SetbackText::into_setback),

@@ -10,7 +10,7 @@
 //! | `launcher` | what the daemon asks: prepare, take over, spawn |
 //! | `layout`, `folder`, `listen` | where things lie, who owns them, which sockets are bound there |
 //! | `identity` | who runs what; uids of the range are assigned for good |
-//! | `incarnations`, `record`, `memory`, `moment` | what survives the daemon's death |
+//! | `incarnations`, `pools`, `record`, `memory`, `moment` | what survives the daemon's death |
 //! | `durable`, `notebook`, `stretch` | how it gets to the disk, or doesn't |
 //! | `environment`, `limits`, `order` | what a worker is given |
 //! | `room` | for how many instances there are descriptors |
@@ -46,6 +46,7 @@ mod notify;
 mod order;
 mod output;
 mod pidfd;
+mod pools;
 mod preloading;
 mod priority;
 mod probe;

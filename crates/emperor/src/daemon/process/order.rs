@@ -11,6 +11,8 @@ use vassal_core::{ListenMode, VassalSpec};
 pub(super) struct Order {
     pub(super) site: SiteId,
     pub(super) slug: String,
+    /// The name of the pool that it answers for; `None`: it answers for one site.
+    pub(super) pool: Option<String>,
     pub(super) domain: String,
     pub(super) listen: ListenMode,
     pub(super) run_as: RunAs,
@@ -32,6 +34,7 @@ impl Order {
         Self {
             site: spec.site.id,
             slug: spec.site.slug.to_string(),
+            pool: spec.site.slug.pool().map(ToOwned::to_owned),
             domain: spec.hosts.canonical.to_string(),
             listen: spec.listen,
             run_as: spec.run_as.clone(),

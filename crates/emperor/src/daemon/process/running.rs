@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::stream::{BoxStream, StreamExt, unfold};
-use site_model::{Hostname, Protocol};
+use site_model::Protocol;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, warn};
+use vassal_core::Asked;
 use vassal_core::ExitReason;
 use vassal_core::lifecycle::{InstanceMemory, Sight};
 use vassal_core::settings::{Health, Ready, StopSignal};
@@ -163,13 +164,13 @@ impl RunningInstance {
     pub(crate) fn probe(
         &self,
         ready: &Ready,
-        host: &Hostname,
+        asked: &Asked,
         protocol: Protocol,
     ) -> impl Future<Output = Result<(), ProbeFailure>> + Send + 'static {
         let prober = Prober {
             socket: self.socket.clone(),
             protocol,
-            host: host.clone(),
+            asked: asked.clone(),
             notified: self.notified.clone(),
             ready: ready.clone(),
             since: self.process.since,
@@ -193,13 +194,13 @@ impl RunningInstance {
     pub(crate) fn check(
         &self,
         health: &Health,
-        host: &Hostname,
+        asked: &Asked,
         protocol: Protocol,
     ) -> impl Future<Output = Result<(), ProbeFailure>> + Send + 'static {
         Prober {
             socket: self.socket.clone(),
             protocol,
-            host: host.clone(),
+            asked: asked.clone(),
             notified: self.notified.clone(),
             ready: Ready {
                 probe: health.probe.clone(),

@@ -113,7 +113,7 @@ impl DemandBoard {
     pub(in crate::daemon) fn told(&self, router: u32, sites: Vec<SiteLoad>) {
         let mut state = self.state();
         for load in sites {
-            let Ok(site) = SiteId::new(load.site_id) else {
+            let Ok(site) = SiteId::of_vassal(load.site_id) else {
                 continue;
             };
             if let Some(listener) = state.listeners.get(&site) {

@@ -27,7 +27,8 @@ use wire::route::{FromRouter, PROTOCOL_VERSION, ROUTES_PER_PART, RouteFrame, Set
 use super::board::{Follower, RouteBoard, Step, TableNews, Whole};
 use super::caches::CacheFollower;
 use super::posted::Posted;
-use super::roster::{Interview, Peer};
+use super::questions::Questions;
+use super::roster::Peer;
 use crate::daemon::pulse::Pulse;
 
 /// How long a new connection may take to say hello.
@@ -129,9 +130,13 @@ async fn admit(stream: UnixStream, pid: u32, board: &RouteBoard) -> Result<Conne
             version,
             pid: _,
             purged,
+            knows_pools,
         } => Ok(Connection {
             reader,
-            writer: Writer(FramedWrite::new(write, FrameCodec::default())),
+            writer: Writer {
+                frames: FramedWrite::new(write, FrameCodec::default()),
+                knows_pools,
+            },
             peer: Peer { pid, version },
             has_cache: purged.is_some(),
         }),
@@ -149,7 +154,11 @@ async fn admit(stream: UnixStream, pid: u32, board: &RouteBoard) -> Result<Conne
 type Codec = FrameCodec<FromRouter, ToRouter>;
 type Reader = FramedRead<OwnedReadHalf, Codec>;
 
-struct Writer(FramedWrite<OwnedWriteHalf, Codec>);
+struct Writer {
+    frames: FramedWrite<OwnedWriteHalf, Codec>,
+    /// One of an earlier version doesn't, and is told of none.
+    knows_pools: bool,
+}
 
 struct Connection {
     reader: Reader,
@@ -210,7 +219,8 @@ async fn send_all(
 ) -> Result<(), LinkError> {
     board.opened().await;
     let roster = board.roster();
-    let mut interview = roster.interview(peer.pid);
+    let pid = peer.pid;
+    let mut interview = roster.interview(pid);
     let mut caches = board.caches().follow(peer.pid, has_cache);
     // From here on nothing counts as acknowledged that this one doesn't acknowledge too.
     roster.connected(peer);
@@ -224,7 +234,16 @@ async fn send_all(
             // First, since somebody may be waiting for the page as it is now.
             () = caches.changed() => writer.purges(&mut caches).await?,
             () = follower.changed() => writer.news(&mut follower).await?,
-            () = interview.changed() => writer.questions(&mut interview, has_cache).await?,
+            () = interview.changed() => {
+                let mut new = interview.new_questions();
+                if !writer.knows_pools {
+                    // It never had a request at one.
+                    for (vassal, incarnation) in new.take_idle_of_pools() {
+                        roster.tell_idle(pid, vassal, incarnation);
+                    }
+                }
+                writer.questions(new, has_cache).await?;
+            }
         }
     }
 }
@@ -250,14 +269,14 @@ async fn receive_all(
                 site_id,
                 incarnation,
             } => {
-                if let Ok(site) = SiteId::new(site_id) {
+                if let Ok(site) = SiteId::of_vassal(site_id) {
                     let incarnation = Incarnation::new(incarnation);
                     board.roster().tell_idle(pid, site, incarnation);
                 }
             }
             FromRouter::Stats { token, stats } => board.roster().tell_stats(token, stats),
             FromRouter::Wake { site_id } => {
-                if let Ok(site) = SiteId::new(site_id) {
+                if let Ok(site) = SiteId::of_vassal(site_id) {
                     board.demand().wake(site);
                 }
             }
@@ -279,7 +298,7 @@ impl Writer {
         .await?;
         let mut routes = Vec::with_capacity(ROUTES_PER_PART);
         for route in whole.routes.values().filter_map(Posted::route) {
-            routes.push(RouteFrame::from(&*route));
+            routes.extend(RouteFrame::told(&route, self.knows_pools));
             if routes.len() == ROUTES_PER_PART {
                 self.push(&ToRouter::TablePart {
                     routes: std::mem::take(&mut routes),
@@ -318,9 +337,14 @@ impl Writer {
             upserts: step
                 .upserts
                 .iter()
-                .map(|route| RouteFrame::from(&**route))
+                .filter_map(|route| RouteFrame::told(route, self.knows_pools))
                 .collect(),
-            removals: step.removals.iter().map(|id| id.get()).collect(),
+            removals: step
+                .removals
+                .iter()
+                .filter(|id| self.knows_pools || !id.is_pool())
+                .map(|id| id.get())
+                .collect(),
         })
         .await
     }
@@ -333,12 +357,7 @@ impl Writer {
         self.flush().await
     }
 
-    async fn questions(
-        &mut self,
-        interview: &mut Interview,
-        has_cache: bool,
-    ) -> Result<(), LinkError> {
-        let new = interview.new_questions();
+    async fn questions(&mut self, new: Questions, has_cache: bool) -> Result<(), LinkError> {
         for (site, incarnation, _) in new.idle {
             let (site_id, incarnation) = (site.get(), incarnation.get());
             self.push(&ToRouter::AwaitIdle {
@@ -363,11 +382,11 @@ impl Writer {
     }
 
     async fn push(&mut self, message: &ToRouter) -> Result<(), LinkError> {
-        Ok(self.0.feed(message).await?)
+        Ok(self.frames.feed(message).await?)
     }
 
     async fn flush(&mut self) -> Result<(), LinkError> {
-        Ok(self.0.flush().await?)
+        Ok(self.frames.flush().await?)
     }
 }
 

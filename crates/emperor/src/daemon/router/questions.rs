@@ -59,6 +59,14 @@ impl Questions {
             pages: self.pages.difference(&others.pages).cloned().collect(),
         }
     }
+
+    /// Takes out the instances of pools that are to be idle.
+    pub(super) fn take_idle_of_pools(&mut self) -> Vec<(SiteId, Incarnation)> {
+        let of_pools = self.idle.extract_if(.., |(vassal, ..)| vassal.is_pool());
+        of_pools
+            .map(|(vassal, incarnation, _)| (vassal, incarnation))
+            .collect()
+    }
 }
 
 impl Open {

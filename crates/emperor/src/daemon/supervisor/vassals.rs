@@ -89,7 +89,7 @@ impl<S: Spawner> Vassals<S> {
     fn is_reload(&self, id: SiteId, want: &Want) -> bool {
         let reloads = |want: &Want| match want {
             Want::Run(spec) => Some(spec.site.reloads),
-            Want::Disabled(_) | Want::Rejected { .. } => None,
+            Want::Disabled(_) | Want::Pooled(_) | Want::Rejected { .. } => None,
         };
         let before = match self.known.get(&id) {
             Some(Vassal::Acting(orders)) => match &orders.borrow().wish {
@@ -178,6 +178,10 @@ impl<S: Spawner> Vassals<S> {
             vassal::rest(&resting, &self.house);
             self.known.insert(id, Vassal::Resting(resting));
             return;
+        }
+        // Its sites may be told of a pool before its task has its first turn.
+        if let Some(route) = life.route().filter(|_| id.is_pool()) {
+            self.house.routes.publish(route);
         }
         let order = Order {
             wish: Wish::Want(want),

@@ -167,9 +167,7 @@ impl<S: Spawner> Children<S> {
             return;
         };
         let ready = &spec.settings.ready;
-        let probe = child
-            .worker
-            .probe(ready, &spec.hosts.canonical, spec.protocol);
+        let probe = child.worker.probe(ready, &spec.asked(), spec.protocol);
         let cancel = CancellationToken::new();
         child.probe = Some(cancel.clone().drop_guard());
         self.awaited.push(Box::pin(async move {
@@ -195,8 +193,7 @@ impl<S: Spawner> Children<S> {
     pub(super) fn check(&mut self, incarnation: Incarnation, spec: &VassalSpec) {
         if let Some(child) = self.workers.get(&incarnation) {
             let health = &spec.settings.health;
-            let host = &spec.hosts.canonical;
-            let checked = child.worker.check(health, host, spec.protocol);
+            let checked = child.worker.check(health, &spec.asked(), spec.protocol);
             self.awaited.push(Box::pin(async move {
                 Happening::Checked(incarnation, checked.await)
             }));

@@ -10,14 +10,12 @@ use std::time::SystemTime;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{BoxStream, StreamExt, unfold};
 use imbl::OrdMap;
-use site_model::{
-    Hostname, Incarnation, InstanceNumber, Protocol, RunAs, Service, SiteId, SiteStatus,
-};
+use site_model::{Incarnation, InstanceNumber, Protocol, RunAs, Service, SiteId, SiteStatus};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use vassal_core::lifecycle::{InstanceMemory, Sight};
 use vassal_core::settings::{Health, Ready, StopSignal};
-use vassal_core::{ExitReason, StatusTold, VassalSpec};
+use vassal_core::{Asked, ExitReason, StatusTold, VassalSpec};
 
 use super::House;
 use super::worker::{Spawner, Worker};
@@ -109,6 +107,15 @@ impl Spawner for Stage {
 
     async fn refusal(&self, _: SiteId, run_as: &RunAs) -> Option<String> {
         (self.missing_user.as_ref() == Some(run_as)).then(|| format!("there is no user {run_as}"))
+    }
+
+    async fn number_pools(&self, names: Vec<String>) -> Result<BTreeMap<String, SiteId>, String> {
+        // By the first letter: always the same, and told apart by tests that name them so.
+        let number = |name: &String| SiteId::of_vassal(-i64::from(name.as_bytes()[0]));
+        let numbered = names
+            .iter()
+            .map(|name| (name.clone(), number(name).unwrap()));
+        Ok(numbered.collect())
     }
 
     async fn announce(&self, _: Vec<SiteId>) {}
@@ -207,7 +214,7 @@ impl Worker for Played {
     fn probe(
         &self,
         _: &Ready,
-        _: &Hostname,
+        _: &Asked,
         _: Protocol,
     ) -> impl Future<Output = Result<(), ProbeFailure>> + Send + 'static {
         std::future::ready(Ok(()))
@@ -216,7 +223,7 @@ impl Worker for Played {
     fn check(
         &self,
         _: &Health,
-        _: &Hostname,
+        _: &Asked,
         _: Protocol,
     ) -> impl Future<Output = Result<(), ProbeFailure>> + Send + 'static {
         let hangs = self.part.hangs.load(Ordering::Relaxed);
@@ -350,13 +357,21 @@ impl Scene {
         );
     }
 
+    /// What is told of a site.
+    pub(in crate::daemon) fn status(&self, site: SiteId) -> Option<Arc<SiteStatus>> {
+        let known = self.statuses.borrow();
+        known.get(&site).map(StatusTold::status)
+    }
+
     /// The incarnations that the route of a site leads to; `None`: it has no route.
     pub(in crate::daemon) fn routed(&self, site: SiteId) -> Option<Vec<u64>> {
         let whole = self.board.whole();
         let route = whole.routes.get(&site)?.route()?;
         Some(match &route.service {
             Service::Ready(backends) => backends.iter().map(|b| b.incarnation.get()).collect(),
-            Service::Waiting | Service::Asleep | Service::Unavailable(_) => Vec::new(),
+            Service::Waiting | Service::Asleep | Service::Pooled(_) | Service::Unavailable(_) => {
+                Vec::new()
+            }
         })
     }
 }

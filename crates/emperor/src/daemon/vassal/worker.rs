@@ -1,6 +1,7 @@
 //! What an actor needs of the process layer. Traits, so that actors are tested with workers that a
 //! test plays itself, and a paused clock.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,11 +9,11 @@ use std::time::SystemTime;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use site_model::{Hostname, Incarnation, InstanceNumber, Protocol, RunAs, SiteId};
+use site_model::{Incarnation, InstanceNumber, Protocol, RunAs, SiteId};
 use tokio::time::Instant;
 use vassal_core::lifecycle::{InstanceMemory, Prospect, Sight};
 use vassal_core::settings::{Health, Ready, StopSignal};
-use vassal_core::{ExitReason, VassalSpec};
+use vassal_core::{Asked, ExitReason, VassalSpec};
 
 use crate::daemon::process::{
     Launcher, LeftInstance, ProbeFailure, RunningInstance, SiteMemory, SpawnFailure, Start,
@@ -31,6 +32,11 @@ pub(in crate::daemon) trait Spawner: fmt::Debug + Send + Sync + 'static {
     /// can.
     fn refusal(&self, site: SiteId, run_as: &RunAs) -> impl Future<Output = Option<String>> + Send;
 
+    /// The vassals of these pools, always the same for each; or why they can't be told.
+    fn number_pools(
+        &self,
+        names: Vec<String>,
+    ) -> impl Future<Output = Result<BTreeMap<String, SiteId>, String>> + Send;
     /// Sites with users of their own are about to start: all at once costs less than one by one.
     fn announce(&self, sites: Vec<SiteId>) -> impl Future<Output = ()> + Send;
 
@@ -90,7 +96,7 @@ pub(in crate::daemon) trait Worker: Send + 'static {
     fn probe(
         &self,
         ready: &Ready,
-        host: &Hostname,
+        asked: &Asked,
         protocol: Protocol,
     ) -> impl Future<Output = Result<(), ProbeFailure>> + Send + 'static;
 
@@ -98,7 +104,7 @@ pub(in crate::daemon) trait Worker: Send + 'static {
     fn check(
         &self,
         health: &Health,
-        host: &Hostname,
+        asked: &Asked,
         protocol: Protocol,
     ) -> impl Future<Output = Result<(), ProbeFailure>> + Send + 'static;
 
@@ -142,6 +148,12 @@ impl Spawner for Launcher {
         let refused = self.identity_of(site, run_as).await.err()?;
         // What may pass is met again by the spawn, which is tried again.
         (refused.prospect() == Prospect::Lasting).then(|| refused.to_string())
+    }
+
+    async fn number_pools(&self, names: Vec<String>) -> Result<BTreeMap<String, SiteId>, String> {
+        Self::number_pools(self, names)
+            .await
+            .map_err(|error| error.to_string())
     }
 
     async fn announce(&self, sites: Vec<SiteId>) {
@@ -213,19 +225,19 @@ impl Worker for RunningInstance {
     fn probe(
         &self,
         ready: &Ready,
-        host: &Hostname,
+        asked: &Asked,
         protocol: Protocol,
     ) -> impl Future<Output = Result<(), ProbeFailure>> + Send + 'static {
-        Self::probe(self, ready, host, protocol)
+        Self::probe(self, ready, asked, protocol)
     }
 
     fn check(
         &self,
         health: &Health,
-        host: &Hostname,
+        asked: &Asked,
         protocol: Protocol,
     ) -> impl Future<Output = Result<(), ProbeFailure>> + Send + 'static {
-        Self::check(self, health, host, protocol)
+        Self::check(self, health, asked, protocol)
     }
 
     fn memory(&self) -> impl Future<Output = Option<u64>> + Send + 'static {

@@ -1,5 +1,6 @@
 //! Specifications for tests that care about little in them.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use site_model::{Protocol, RejectionReason, Revision, RunAs, Site, SiteId};
 
 use crate::settings::{Instances, Probe, Ready, Recycle, Restart, Settings, Stop, StopSignal};
 use crate::spec::{NamesTold, Recipe};
-use crate::{Address, ListenMode, SiteHosts, VassalSpec, Want};
+use crate::{Address, ListenMode, Membership, SiteHosts, VassalSpec, Want};
 
 pub(crate) const READY_TIMEOUT: Duration = Duration::from_mins(1);
 pub(crate) const GRACE: Duration = Duration::from_secs(30);
@@ -52,6 +53,7 @@ pub(crate) fn spec(id: i64, revision: u8, instances: u32) -> Arc<VassalSpec> {
             hosts: true,
             ..NamesTold::default()
         },
+        asked_as: None,
         revision: Revision::from_bytes([revision; 16]),
     })
 }
@@ -120,6 +122,16 @@ pub(crate) fn watched(id: i64, revision: u8, instances: u32) -> Arc<VassalSpec> 
 
 pub(crate) fn disabled(id: i64) -> Want {
     Want::Disabled(Address::from(&*spec(id, 0, 1)).into())
+}
+
+/// In the pool with the number 1.
+pub(crate) fn pooled(id: i64) -> Want {
+    Want::Pooled(Arc::new(Membership {
+        pool: SiteId::of_pool(NonZeroU32::MIN),
+        address: Address::from(&*spec(id, 0, 1)).into(),
+        check_paths: Arc::default(),
+        cache: None,
+    }))
 }
 
 pub(crate) fn rejected(id: i64) -> Want {

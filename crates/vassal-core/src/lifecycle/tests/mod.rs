@@ -240,6 +240,18 @@ fn a_disabled_site_is_drained_and_can_be_enabled_while_it_stops() {
 }
 
 #[test]
+fn a_site_that_moves_into_a_pool_ends_its_own_requests_and_rests() {
+    let mut story = serving();
+    assert_eq!(story.hear("pool"), "publish in -1");
+    assert_eq!(story.hear("acked 3"), "await idle 1");
+    assert!(!story.life.as_ref().unwrap().is_at_rest());
+    assert_eq!(story.hear("idle 1"), "signal 1");
+    assert_eq!(story.hear("exit 1"), "clean 1");
+    assert!(story.life.as_ref().unwrap().is_at_rest());
+    assert_eq!(story.hear("want 1"), "ask 1, publish waiting");
+}
+
+#[test]
 fn a_removed_site_is_over_once_its_last_process_is_gone() {
     let mut story = serving();
     assert_eq!(story.hear("remove"), "withdraw");

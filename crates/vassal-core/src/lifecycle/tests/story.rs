@@ -2,7 +2,7 @@
 //!
 //! | heard | |
 //! |---|---|
-//! | `want R`, `want R xN`, `disable`, `reject`, `remove`, `reload` | revision `R`, with `N` instances |
+//! | `want R`, `want R xN`, `disable`, `pool`, `reject`, `remove`, `reload` | revision `R`, with `N` instances |
 //! | `want R xN surge M` | revision `R`, with `N` instances, `M` more while they are replaced |
 //! | `want R at H`, `want R at H probed` | revision `R`, whose workers aren't told that its host is `H` |
 //! | `want R sleepy` | revision `R`, that sleeps after a minute without a request |
@@ -27,8 +27,8 @@ use std::time::{Duration, Instant, SystemTime};
 use site_model::{Generation, Incarnation, Service, Unavailable};
 
 use super::fixture::{
-    disabled, probed, reached_at, recycled, rejected, scaled, site_id, sleepy, spec, surging,
-    watched,
+    disabled, pooled, probed, reached_at, recycled, rejected, scaled, site_id, sleepy, spec,
+    surging, watched,
 };
 use crate::lifecycle::{
     Effect, Event, Haste, Inheritance, InheritedInstance, InstanceLoad, Lifecycle, Load, Process,
@@ -253,6 +253,7 @@ fn service(service: &Service) -> String {
         }
         Service::Waiting => "waiting".to_owned(),
         Service::Asleep => "asleep".to_owned(),
+        Service::Pooled(pool) => format!("in {pool}"),
         Service::Unavailable(Unavailable::Failed) => "failed".to_owned(),
         Service::Unavailable(Unavailable::Rejected) => "rejected".to_owned(),
         Service::Unavailable(Unavailable::Disabled) => "disabled".to_owned(),
@@ -263,6 +264,7 @@ fn event(words: &[&str]) -> Event {
     match *words {
         ["want", revision, ref more @ ..] => want(revision.parse().unwrap(), more),
         ["disable"] => Event::Wanted(disabled(1)),
+        ["pool"] => Event::Wanted(pooled(1)),
         ["reject"] => Event::Wanted(rejected(1)),
         ["remove"] => Event::Removed,
         ["reload"] => Event::Reload,

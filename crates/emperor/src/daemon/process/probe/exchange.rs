@@ -5,10 +5,11 @@ use std::time::Duration;
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderValue, Method, header};
 use http_edge::upstream::{AnswerDecoder, AnswerError, Codec, RequestHead, UnspokenProtocol};
-use site_model::{Hostname, Protocol};
+use site_model::{Protocol, SiteId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
+use vassal_core::Asked;
 
 use super::ProbeMiss;
 
@@ -26,6 +27,7 @@ pub(super) struct Question {
     codec: Codec,
     path: String,
     host: String,
+    site: Option<SiteId>,
     headers: HeaderMap,
     accepted: Vec<(u16, u16)>,
 }
@@ -34,7 +36,7 @@ impl Question {
     pub(super) fn new(
         protocol: Protocol,
         path: &str,
-        host: &Hostname,
+        asked: &Asked,
         accepted: Vec<(u16, u16)>,
     ) -> Result<Self, UnspokenProtocol> {
         let headers = [
@@ -44,7 +46,8 @@ impl Question {
         Ok(Self {
             codec: Codec::try_from(protocol)?,
             path: path.to_owned(),
-            host: host.to_string(),
+            host: asked.host.to_string(),
+            site: asked.site,
             headers: headers.into_iter().collect(),
             accepted,
         })
@@ -56,7 +59,10 @@ impl Question {
 
     /// Asks once.
     pub(super) async fn ask(&self, mut stream: UnixStream) -> Result<(), ProbeMiss> {
-        let head = RequestHead::probe(&Method::GET, &self.path, &self.host, &self.headers);
+        let head = RequestHead {
+            site: self.site,
+            ..RequestHead::probe(&Method::GET, &self.path, &self.host, &self.headers)
+        };
         let mut out = BytesMut::new();
         self.codec.encode(&head, &mut out)?;
         stream.write_all(&out).await.map_err(broken)?;

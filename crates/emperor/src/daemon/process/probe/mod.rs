@@ -11,11 +11,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http_edge::upstream::{AnswerError, EncodeError, UnspokenProtocol};
-use site_model::{Hostname, Protocol};
+use site_model::Protocol;
 use thiserror::Error;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
+use vassal_core::Asked;
 use vassal_core::settings::{Probe, Ready};
 use vassal_core::units::Humane;
 
@@ -93,7 +94,7 @@ pub(crate) enum ProbeMiss {
 pub(super) struct Prober {
     pub(super) socket: WorkerSocket,
     pub(super) protocol: Protocol,
-    pub(super) host: Hostname,
+    pub(super) asked: Asked,
     pub(super) notified: watch::Receiver<Notified>,
     pub(super) ready: Ready,
     /// From when its time counts.
@@ -130,7 +131,7 @@ impl Prober {
         let warm = warm.map(|path| (Step::Warm, path, vec![ANY_STATUS]));
         let asked = probe.into_iter().chain(warm);
         let asked = asked.map(|(step, path, accepted)| {
-            let question = Question::new(self.protocol, path, &self.host, accepted)?;
+            let question = Question::new(self.protocol, path, &self.asked, accepted)?;
             Ok((step, question))
         });
         asked.collect()

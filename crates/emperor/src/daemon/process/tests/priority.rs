@@ -47,7 +47,10 @@ async fn what_starts_is_nicer_until_it_is_ready_but_for_what_chose_to_be() {
     let group_before = group();
     let probed = instance.probe(
         &ready(Probe::Notify),
-        &"www.site-7.example".parse().unwrap(),
+        &"www.site-7.example"
+            .parse::<site_model::Hostname>()
+            .unwrap()
+            .into(),
         site_model::Protocol::Http,
     );
     assert_eq!(within(probed).await, Ok(()));

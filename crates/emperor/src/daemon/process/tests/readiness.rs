@@ -54,7 +54,7 @@ fn host() -> Hostname {
 }
 
 async fn probe(instance: &RunningInstance, ready: &Ready) -> Result<(), ProbeFailure> {
-    instance.probe(ready, &host(), Protocol::Http).await
+    instance.probe(ready, &host().into(), Protocol::Http).await
 }
 
 fn http() -> Probe {

@@ -234,8 +234,8 @@ while True:
         path: "/".into(),
         status: vec![(200, 200)],
     };
-    let host = "www.example.com".parse().unwrap();
-    let probed = instance.probe(&ready(probe), &host, Protocol::Http);
+    let host: site_model::Hostname = "www.example.com".parse().unwrap();
+    let probed = instance.probe(&ready(probe), &host.into(), Protocol::Http);
     within(probed).await.unwrap();
     assert_eq!(noted(&start)[6..], ["exec", "connect", "answer"]);
     instance.remove().await;

@@ -92,6 +92,7 @@ impl House {
             order: Order {
                 site: SiteId::new(site).unwrap(),
                 slug: format!("slug-{site}"),
+                pool: None,
                 domain: format!("www.site-{site}.example"),
                 listen: ListenMode::Fd,
                 run_as: self.run_as(),

@@ -125,6 +125,7 @@ impl FakeRouter {
             pid: 7,
             version: "test".into(),
             purged,
+            knows_pools: true,
         };
         router.say(&hello).await;
         router
@@ -363,6 +364,7 @@ async fn a_peer_of_another_version_is_refused_and_the_next_one_served() {
         pid: 1,
         version: "x".into(),
         purged: None,
+        knows_pools: false,
     };
     frame::encode(&hello, &mut out).unwrap();
     stranger.write_all(&out).await.unwrap();

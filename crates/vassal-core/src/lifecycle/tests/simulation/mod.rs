@@ -452,7 +452,7 @@ fn check_handover(known: &OrdMap<SiteId, Want>, before: &[InstanceStatus], life:
     let after = life.status();
     let runs = match known.get(&after.id) {
         Some(Want::Run(_)) => ![SiteState::Stopping, SiteState::Sleeping].contains(&after.state),
-        Some(Want::Disabled(_) | Want::Rejected { .. }) | None => false,
+        Some(Want::Disabled(_) | Want::Pooled(_) | Want::Rejected { .. }) | None => false,
     };
     let was_ready = |incarnation| {
         let mut before = before.iter();

@@ -40,7 +40,7 @@ impl World {
                 load.waiting += 1;
                 self.send_surely(site, &Event::Wake, 100);
             }
-            Some(Service::Unavailable(_)) | None => {}
+            Some(Service::Pooled(_) | Service::Unavailable(_)) | None => {}
         }
         self.send_on(site);
     }
@@ -73,7 +73,7 @@ impl World {
             }
             Some(Service::Asleep) => self.send_surely(site, &Event::Wake, 100),
             Some(Service::Waiting) => {}
-            Some(Service::Unavailable(_)) | None => self.wait_no_more(site),
+            Some(Service::Pooled(_) | Service::Unavailable(_)) | None => self.wait_no_more(site),
         }
     }
 

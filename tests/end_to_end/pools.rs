@@ -1,0 +1,153 @@
+//! Sites that share a worker: each is served as itself, moves in and out without a lost request, and none
+//! of them notices another.
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use support::place::python;
+use support::{House, Load, PATIENCE, Row, eventually};
+
+const POOL: &str = "UPDATE emperor.sites SET pool = $2 WHERE id = $1";
+
+/// The `extra_config` of a site of this template.
+fn overlay(house: &House, template: &str) -> String {
+    let program = python().with_file_name(template);
+    let (key, program) = match template {
+        "uwsgi" => ("uwsgi", program),
+        _ => ("python", python()),
+    };
+    let app_dir = house.place.fixture("python");
+    let variables = json!({
+        "app_dir": app_dir, key: program, "module": "wsgi_echo:application",
+    });
+    let lines = variables.as_object().unwrap().iter();
+    let lines = lines.map(|(name, value)| format!("{name} = {value}\n"));
+    format!("[vars]\n{}", lines.collect::<String>())
+}
+
+async fn insert(house: &House, slug: &str, template: &str, pool: Option<&str>) -> i64 {
+    let row = Row::new(slug, template, &overlay(house, template));
+    let client = house.postgres.client().await;
+    let statement = "INSERT INTO emperor.sites (slug, domain, template, extra_config, pool) \
+                     VALUES ($1, $2, $3, $4, $5) RETURNING id";
+    let (slug, domain, template) = (&row.slug, &row.domain, &row.template);
+    let inserted = client
+        .query_one(
+            statement,
+            &[slug, domain, template, &row.extra_config, &pool],
+        )
+        .await;
+    inserted.unwrap().get(0)
+}
+
+/// The page of a site, by the worker of the pool.
+async fn pooled(house: &House, slug: &str) -> Value {
+    let host = format!("{slug}.example");
+    house
+        .page_where(&host, |page| page["pool"] == "small")
+        .await
+}
+
+async fn each_is_served_as_itself_by_one_worker(template: &str, variable: bool) {
+    let mut house = House::open().await;
+    let mut pids = Vec::new();
+    for slug in ["one", "two", "three"] {
+        let id = insert(&house, slug, template, Some("small")).await;
+        let page = pooled(&house, slug).await;
+        assert_eq!(page["site_id"], id.to_string(), "{page}");
+        let told = if variable {
+            json!(id.to_string())
+        } else {
+            Value::Null
+        };
+        assert_eq!(page["variable"], told, "{page}");
+        let site = house.emperor.in_state(slug, "ready").await;
+        assert_eq!(site["detail"], "in pool small");
+        pids.push(site["instances"][0]["pid"].clone());
+    }
+    pids.dedup();
+    assert_eq!(pids.len(), 1, "{pids:?}");
+    let env = house.client.get("two.example", "/env").await.json();
+    assert_eq!(env["EMPEROR_VASSAL"], "pool.small");
+    assert_eq!(
+        (&env["SITE_ID"], &env["SITE_SLUG"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert_eq!(house.emperor.stop(), 0);
+    assert_eq!(house.emperor.processes(), []);
+}
+
+#[tokio::test]
+async fn sites_of_a_pool_are_told_apart_by_a_header() {
+    each_is_served_as_itself_by_one_worker("gunicorn", false).await;
+}
+
+#[tokio::test]
+async fn sites_of_a_pool_are_told_apart_by_a_variable_of_uwsgi() {
+    each_is_served_as_itself_by_one_worker("uwsgi", true).await;
+}
+
+#[tokio::test]
+async fn moving_out_of_a_pool_and_back_loses_no_request_and_outlives_the_emperor() {
+    let mut house = House::open().await;
+    let hosts = ["one.example", "two.example"];
+    let id = insert(&house, "one", "gunicorn", Some("small")).await;
+    insert(&house, "two", "gunicorn", Some("small")).await;
+    let worker = pooled(&house, "one").await["pid"].clone();
+    pooled(&house, "two").await;
+    let load = Load::start(house.client, &hosts, "/");
+
+    house.sql(POOL, &[&id, &None::<&str>]).await;
+    let alone = house
+        .page_where("one.example", |page| page["pool"].is_null())
+        .await;
+    assert_eq!(alone["site_id"], id.to_string());
+    assert_eq!(pooled(&house, "two").await["pid"], worker);
+
+    house.emperor.signal(Signal::SIGKILL);
+    house.emperor.ended(PATIENCE);
+    house.emperor.start_again().await;
+    house.emperor.in_state("two", "ready").await;
+    assert_eq!(pooled(&house, "two").await["pid"], worker, "it was adopted");
+
+    house.sql(POOL, &[&id, &Some("small")]).await;
+    assert_eq!(pooled(&house, "one").await["pid"], worker);
+    eventually("the end of its own worker", PATIENCE, async || {
+        let site = house.emperor.in_state("one", "ready").await;
+        let instances = site["instances"].as_array().map(Vec::len);
+        (instances == Some(1))
+            .then_some(())
+            .ok_or_else(|| site.to_string())
+    })
+    .await;
+    load.stop().await;
+}
+
+#[tokio::test]
+async fn one_that_is_disabled_or_differs_leaves_the_others_alone() {
+    let house = House::open().await;
+    let id = insert(&house, "one", "gunicorn", Some("small")).await;
+    insert(&house, "two", "gunicorn", Some("small")).await;
+    let worker = pooled(&house, "two").await["pid"].clone();
+    pooled(&house, "one").await;
+    let load = Load::start(house.client, &["two.example"], "/");
+    house
+        .sql(
+            "UPDATE emperor.sites SET enabled = false WHERE id = $1",
+            &[&id],
+        )
+        .await;
+    house.emperor.in_state("one", "disabled").await;
+    assert_eq!(house.client.get("one.example", "/").await.status, 503);
+    let other = insert(&house, "other", "gunicorn", None).await;
+    let differing = overlay(&house, "gunicorn") + "workers = 7\n";
+    let statement = "UPDATE emperor.sites SET pool = 'small', extra_config = $2 WHERE id = $1";
+    house.sql(statement, &[&other, &differing]).await;
+    let site = house.emperor.in_state("other", "rejected").await;
+    let detail = site["detail"].as_str().unwrap();
+    assert!(
+        detail.starts_with("column extra_config: it isn't that of site"),
+        "{detail}"
+    );
+    load.stop().await;
+    assert_eq!(pooled(&house, "two").await["pid"], worker);
+}
