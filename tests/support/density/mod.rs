@@ -37,13 +37,21 @@ pub enum Contender {
     Uwsgi,
     /// A gunicorn for each site.
     Gunicorn,
+    /// One gunicorn for all sites.
+    Pool,
     /// A worker for each site, forked from one that has loaded the project.
     Django,
 }
 
 impl Contender {
     /// All of them, in the order in which they are measured.
-    pub const ALL: [Self; 4] = [Self::EmperorPg, Self::Uwsgi, Self::Gunicorn, Self::Django];
+    pub const ALL: [Self; 5] = [
+        Self::EmperorPg,
+        Self::Uwsgi,
+        Self::Gunicorn,
+        Self::Pool,
+        Self::Django,
+    ];
 
     /// What it is called on a command line.
     pub fn name(self) -> &'static str {
@@ -51,6 +59,7 @@ impl Contender {
             Self::EmperorPg => "emperor_pg",
             Self::Uwsgi => "uwsgi",
             Self::Gunicorn => "gunicorn",
+            Self::Pool => "pool",
             Self::Django => "django",
         }
     }
@@ -61,6 +70,7 @@ impl Contender {
             Self::EmperorPg => "uWSGI's emperor, `emperor_pg`",
             Self::Uwsgi => "template `uwsgi`",
             Self::Gunicorn => "template `gunicorn`",
+            Self::Pool => "template `gunicorn`, one pool",
             Self::Django => "template `django`",
         }
     }
@@ -121,6 +131,7 @@ impl Supervisor {
             Contender::EmperorPg => Self::EmperorPg(EmperorPg::new(project)),
             Contender::Uwsgi => Self::Ours(Ours::new(project, "uwsgi", "").await),
             Contender::Gunicorn => Self::Ours(Ours::new(project, "gunicorn", "").await),
+            Contender::Pool => Self::Ours(Ours::new(project, "gunicorn", "").await.pooled()),
             Contender::Django => Self::Ours(Ours::new(project, "django", ONE_USER).await),
         }
     }
@@ -147,10 +158,11 @@ impl Supervisor {
         }
     }
 
-    fn postgres(&self) -> &Postgres {
+    /// Commits these sites.
+    async fn add(&self, numbers: RangeInclusive<usize>) {
         match self {
-            Self::EmperorPg(uwsgi) => uwsgi.postgres(),
-            Self::Ours(ours) => ours.postgres(),
+            Self::EmperorPg(uwsgi) => add(uwsgi.postgres(), numbers, "").await,
+            Self::Ours(ours) => add(ours.postgres(), numbers, ours.besides()).await,
         }
     }
 
@@ -176,7 +188,7 @@ pub async fn measure(
     let mut stages = Vec::new();
     let mut rows = 0;
     for &sites in &effort.sites {
-        add(supervisor.postgres(), rows + 1..=sites).await;
+        supervisor.add(rows + 1..=sites).await;
         rows = sites;
         say(&format!("{}: {sites} asleep", contender.name()));
         supervisor.start(Mode::Asleep, sites).await;
@@ -206,7 +218,7 @@ async fn added(supervisor: &Supervisor, numbers: RangeInclusive<usize>) -> Vec<D
     for number in numbers {
         // At any moment of the time between two looks of somebody who polls.
         undisturbed(UNEVEN * u32::try_from(number % 8).unwrap()).await;
-        add(supervisor.postgres(), number..=number).await;
+        supervisor.add(number..=number).await;
         let (client, host) = (supervisor.client(), host(number));
         times.push(visits::until_it_answers(client, &host).await);
     }
@@ -245,13 +257,20 @@ fn host(number: usize) -> String {
     format!("site-{number}.example")
 }
 
-async fn add(postgres: &Postgres, numbers: RangeInclusive<usize>) {
-    let statement = format!(
-        "INSERT INTO django_site (id, domain, name) \
-         SELECT n, 'site-' || n || '.example', 'site-' || n FROM generate_series({}, {}) n",
+/// Inserts their rows and, in the same transaction, what else is inserted for each `n`.
+async fn add(postgres: &Postgres, numbers: RangeInclusive<usize>, besides: &str) {
+    let rows = format!(
+        "FROM generate_series({}, {}) n",
         numbers.start(),
         numbers.end()
     );
+    let mut statement = format!(
+        "INSERT INTO django_site (id, domain, name) \
+         SELECT n, 'site-' || n || '.example', 'site-' || n {rows}"
+    );
+    if !besides.is_empty() {
+        statement = format!("{statement}; {besides} {rows}");
+    }
     let client = postgres.client().await;
     client.batch_execute(&statement).await.unwrap();
 }

@@ -14,7 +14,11 @@ const ASLEEP: &str = "[vassal.idle]\nstop_after = \"1h\"\n";
 pub(super) struct Ours {
     desk: Desk,
     config: String,
+    besides: &'static str,
 }
+
+/// What makes sites share a worker.
+const POOL: &str = "INSERT INTO emperor.django_sites (site_id, pool) SELECT n, 'all'";
 
 impl Ours {
     /// Every site is run by that template, with further keys of `[vassal]`.
@@ -22,7 +26,24 @@ impl Ours {
         let config = project.run_by(template, keys);
         let mut desk = project.served(&config).await;
         desk.house.emperor.stop();
-        Self { desk, config }
+        Self {
+            desk,
+            config,
+            besides: "",
+        }
+    }
+
+    /// All sites in one pool.
+    pub(super) fn pooled(self) -> Self {
+        Self {
+            besides: POOL,
+            ..self
+        }
+    }
+
+    /// What is inserted for each site besides Django's own row.
+    pub(super) fn besides(&self) -> &'static str {
+        self.besides
     }
 
     pub(super) async fn start(&mut self, mode: Mode, sites: usize) {
