@@ -1,5 +1,6 @@
 //! The resolved specification of a vassal, and what one instance of it is started with.
 
+use std::fmt;
 use std::ops::BitOr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ pub use crate::resolve::{Recipe, RenderError};
 ///
 /// Two specifications with one [`revision`](Self::revision) run the same thing. They may differ in what
 /// the router alone has to know: hosts that no worker was told of, and what is kept of the pages.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct VassalSpec {
     /// The row.
     pub site: Arc<Site>,
@@ -65,6 +66,16 @@ impl From<Hostname> for Asked {
     /// Of one that serves one site.
     fn from(host: Hostname) -> Self {
         Self { host, site: None }
+    }
+}
+
+/// Without what its workers are told: there may be secrets in it, and this gets into the daemon's log.
+impl fmt::Debug for VassalSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VassalSpec")
+            .field("site", &self.site.id)
+            .field("revision", &self.revision)
+            .finish_non_exhaustive()
     }
 }
 
