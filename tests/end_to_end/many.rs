@@ -102,6 +102,10 @@ async fn of_a_thousand_rows_the_good_ones_run_and_each_bad_one_is_named() {
     }
     let status = eventually("950 ready, 50 rejected", ALL_STARTED, async || {
         let status = house.emperor.status().await;
+        let known = status["sites"].as_array().unwrap().len();
+        if known != usize::try_from(GOOD).unwrap() + MALFORMED {
+            return Err(format!("{known} are known"));
+        }
         let astray = astray(&status);
         astray.is_empty().then_some(status).ok_or_else(|| {
             let some = &astray[..astray.len().min(3)];
