@@ -21,7 +21,7 @@ pub(crate) fn that_tell_apart<'a>(
             .filter(|line| line.is_ascii());
         let line = line.ok_or(BypassReason::RequestCookie)?;
         for pair in pairs(line) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (name, value) = named(pair);
             if policy.lists_cookie(name) {
                 cookies.push((name, value));
             } else if !policy.ignores_cookie(name) {
@@ -51,12 +51,7 @@ pub(crate) fn leave_out_ignored(policy: &Policy, headers: &mut HeaderMap) {
 /// What of a line the application reads; `None`: nothing.
 fn read_part(policy: &Policy, line: &HeaderValue) -> Option<HeaderValue> {
     let text = line.to_str().ok()?;
-    let name = |pair: &str| {
-        pair.split_once('=')
-            .map_or(pair, |(name, _)| name)
-            .to_owned()
-    };
-    let read = pairs(text).filter(|pair| !policy.ignores_cookie(&name(pair)));
+    let read = pairs(text).filter(|pair| !policy.ignores_cookie(named(pair).0));
     let read = read.collect::<Vec<_>>().join("; ");
     (!read.is_empty()).then(|| HeaderValue::from_str(&read).ok())?
 }
@@ -64,6 +59,11 @@ fn read_part(policy: &Policy, line: &HeaderValue) -> Option<HeaderValue> {
 fn pairs(line: &str) -> impl Iterator<Item = &str> {
     let pairs = line.split(';').map(str::trim);
     pairs.filter(|pair| !pair.is_empty())
+}
+
+/// Name and value; a cookie without `=` has none.
+fn named(pair: &str) -> (&str, &str) {
+    pair.split_once('=').unwrap_or((pair, ""))
 }
 
 #[cfg(test)]
