@@ -21,11 +21,12 @@
 //! | `pidfd`, `child`, `session`, `running` | exits, signals, groups, what is left over |
 //! | `halts` | processes that are stopped, or go on |
 //! | `output` | standard output and error, to one log per site |
-//! | `notify`, `probe`, `worker_socket` | readiness, and the way to the worker |
+//! | `notify`, `credentials`, `probe`, `worker_socket` | readiness, and the way to the worker |
 //! | `left`, `reclaim` | what an emperor that was killed left: taken over, or ended |
 
 mod cgroup;
 mod child;
+mod credentials;
 mod durable;
 mod environment;
 mod failure;

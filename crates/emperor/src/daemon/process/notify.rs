@@ -1,17 +1,19 @@
 //! `sd_notify(3)`: the socket on which a worker tells of itself.
 
-use std::io::{self, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram as StdUnixDatagram;
 use std::time::Duration;
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, UCred, recvmsg};
+use rustix::net::UCred;
 use rustix::process::{Pid, Uid};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+use super::credentials;
+use super::session::session_of;
 
 /// The longest message; systemd takes as much.
 const MESSAGE_BYTES: usize = 4096;
@@ -92,23 +94,10 @@ impl NotifySocket {
     }
 }
 
-/// There is room for the credentials alone: descriptors that somebody sends along find none, and
-/// the kernel drops them.
 fn receive_once(socket: &UnixDatagram) -> io::Result<Option<(Vec<u8>, UCred)>> {
     let mut message = vec![0; MESSAGE_BYTES];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received = recvmsg(
-        socket,
-        &mut [IoSliceMut::new(&mut message)],
-        &mut ancillary,
-        RecvFlags::CMSG_CLOEXEC,
-    )?;
-    message.truncate(received.bytes);
-    let from = ancillary.drain().find_map(|part| match part {
-        RecvAncillaryMessage::ScmCredentials(from) => Some(from),
-        _ => None,
-    });
+    let (length, from) = credentials::receive(socket, &mut message)?;
+    message.truncate(length);
     Ok(from.map(|from| (message, from)))
 }
 
@@ -121,13 +110,6 @@ impl Sender {
             None => from.uid == self.uid,
         }
     }
-}
-
-/// None where it has ended, and where its session was made outside of this pid namespace: getsid(2)
-/// then answers 0, which is no pid.
-fn session_of(pid: Pid) -> Option<Pid> {
-    let asked = nix::unistd::Pid::from_raw(pid.as_raw_nonzero().get());
-    Pid::from_raw(nix::unistd::getsid(Some(asked)).ok()?.as_raw())
 }
 
 impl Notified {

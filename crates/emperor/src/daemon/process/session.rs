@@ -67,15 +67,20 @@ impl ProcessStat {
     /// more, takes three, and many times as long.
     fn of_sessions(sessions: &HashSet<i32>) -> impl Iterator<Item = Self> {
         let is_member =
-            |pid: &Pid| session_of(*pid).is_some_and(|session| sessions.contains(&session));
+            |pid: &Pid| session_number_of(*pid).is_some_and(|session| sessions.contains(&session));
         all_pids().filter(is_member).filter_map(Self::of)
     }
 }
 
-/// One that was made outside of this pid namespace is 0.
-fn session_of(pid: Pid) -> Option<i32> {
+/// None where the process has ended. A session that was made outside of this pid namespace is 0.
+fn session_number_of(pid: Pid) -> Option<i32> {
     let asked = AnyPid::from_raw(pid.as_raw_nonzero().get());
     Some(getsid(Some(asked)).ok()?.as_raw())
+}
+
+/// The leader of a process's session, if the process goes on and its leader can be named here.
+pub(super) fn session_of(pid: Pid) -> Option<Pid> {
+    Pid::from_raw(session_number_of(pid)?)
 }
 
 fn all_pids() -> impl Iterator<Item = Pid> {
@@ -88,7 +93,7 @@ fn all_pids() -> impl Iterator<Item = Pid> {
 pub(crate) fn resident_bytes(sessions: &HashSet<u32>) -> HashMap<u32, u64> {
     let page = page_bytes();
     let mut bytes = HashMap::new();
-    for (pid, session) in all_pids().filter_map(|pid| Some((pid, session_of(pid)?))) {
+    for (pid, session) in all_pids().filter_map(|pid| Some((pid, session_number_of(pid)?))) {
         let session = session.cast_unsigned();
         if sessions.contains(&session) {
             *bytes.entry(session).or_default() += resident_pages(pid).unwrap_or(0) * page;

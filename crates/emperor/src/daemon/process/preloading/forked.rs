@@ -1,15 +1,14 @@
 //! A worker that was just forked, and waits for its plan.
 
-use std::io::{self, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use rustix::net::UCred;
 use rustix::net::sockopt::set_socket_passcred;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, UCred, recvmsg};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -18,6 +17,7 @@ use wire::frame;
 use wire::preload::{ForkPlan, WorkerWord};
 
 use super::super::child::Child;
+use super::super::credentials;
 use super::super::failure::{PreloadFailure, SpawnFailure};
 use super::super::helper;
 use super::handle::Preloader;
@@ -136,24 +136,11 @@ async fn first_word(link: &UnixStream) -> io::Result<Option<(WorkerWord, UCred)>
     }
 }
 
-/// There is room for the credentials alone: descriptors that come along find none, and the kernel
-/// drops them.
 fn receive_once(link: &UnixStream, received: &mut BytesMut) -> io::Result<Option<UCred>> {
     let mut bytes = [0; WORD_BYTES];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let message = recvmsg(
-        link,
-        &mut [IoSliceMut::new(&mut bytes)],
-        &mut ancillary,
-        RecvFlags::CMSG_CLOEXEC,
-    )?;
-    received.extend_from_slice(&bytes[..message.bytes]);
-    let from = ancillary.drain().find_map(|part| match part {
-        RecvAncillaryMessage::ScmCredentials(from) => Some(from),
-        _ => None,
-    });
-    Ok(from.filter(|_| message.bytes > 0))
+    let (length, from) = credentials::receive(link, &mut bytes)?;
+    received.extend_from_slice(&bytes[..length]);
+    Ok(from.filter(|_| length > 0))
 }
 
 /// What it says before it hangs up, which is nothing where all went well.
