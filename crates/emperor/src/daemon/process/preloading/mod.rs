@@ -93,7 +93,7 @@ impl Preloaders {
     ) -> Result<Arc<Preloader>, PreloadFailure> {
         let preloader = {
             let mut known = self.known();
-            known.running.retain(|entry| !entry.preloader.is_gone());
+            known.forget_what_is_gone();
             match known.find(whom, &charter) {
                 Some(preloader) => preloader,
                 None => self.start(&mut known, tools, charter, render),
@@ -161,6 +161,16 @@ impl Preloaders {
 }
 
 impl Known {
+    /// What was begun later than a site was reloaded suits it, so that is remembered for no longer than
+    /// there is something older.
+    fn forget_what_is_gone(&mut self) {
+        self.running.retain(|entry| !entry.preloader.is_gone());
+        let began = self.running.iter().map(|entry| entry.preloader.began());
+        let oldest = began.min();
+        self.renewed
+            .retain(|_, since| oldest.is_some_and(|began| began < *since));
+    }
+
     /// The newest that is ready, else the newest that is on its way.
     fn find(&self, whom: Whom, charter: &Charter) -> Option<Arc<Preloader>> {
         let since = match whom {
