@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::info;
 use vassal_core::lifecycle::Haste;
-use vassal_core::{Action, Address, Catalog, Pooling, Resolution, VassalSpec, Want, plan};
+use vassal_core::{Action, Address, Catalog, Pooling, Resolution, VassalSpec, Want};
 
 use super::command::{Command, Selection};
 use super::process::Left;
@@ -208,8 +208,7 @@ impl<S: Spawner> Supervisor<S> {
     /// Tells the vassals what differs from what they were told.
     async fn tell(&mut self) {
         self.pool().await;
-        let wants = self.due(&self.pooling.wants().clone());
-        let actions = plan(&wants, &self.told).actions;
+        let (wants, actions) = self.due();
         // Whoever gains or loses a host does so before anybody who is told of it publishes a route.
         self.house.routes.assign(self.resolution.hosts());
         self.announce(&actions).await;

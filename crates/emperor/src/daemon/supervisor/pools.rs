@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use imbl::OrdMap;
 use site_model::SiteId;
 use site_registry::Row;
-use vassal_core::{Action, Want};
+use vassal_core::{Action, Want, plan};
 
 use super::Supervisor;
 use crate::daemon::statuses::Stay;
@@ -31,13 +31,16 @@ impl<S: Spawner> Supervisor<S> {
         self.pooling.form(self.resolution.catalog(), &numbers);
     }
 
-    /// What vassals are told of what is wanted: a site that a pool is to answer for stays where it is
-    /// until the pool serves, and a pool goes when it answers for nobody any more.
-    pub(super) fn due(&mut self, wants: &OrdMap<SiteId, Want>) -> OrdMap<SiteId, Want> {
-        let mut due = wants.clone();
+    /// What vassals are told of what is wanted, and what of it is news to them: a site that a pool is to
+    /// answer for stays where it is until the pool serves, and a pool goes when it answers for nobody any
+    /// more.
+    pub(super) fn due(&mut self) -> (OrdMap<SiteId, Want>, Vec<(SiteId, Action)>) {
+        let mut due = self.pooling.wants().clone();
         self.moving.clear();
-        for (id, action) in vassal_core::plan(wants, &self.told).actions {
-            let stays = match &action {
+        let mut actions = plan(&due, &self.told).actions;
+        actions.retain(|(id, action)| {
+            let id = *id;
+            let stays = match action {
                 Action::Update(Want::Pooled(membership)) => {
                     let stays = self.waits_for(id, membership.pool);
                     if stays {
@@ -51,8 +54,9 @@ impl<S: Spawner> Supervisor<S> {
             if stays && let Some(told) = self.told.get(&id) {
                 due.insert(id, told.clone());
             }
-        }
-        due
+            !stays
+        });
+        (due, actions)
     }
 
     /// Whether a site is answered for, and would not be by this pool. One that sleeps is woken for it.
