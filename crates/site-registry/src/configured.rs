@@ -19,24 +19,27 @@ use crate::registry::ConfiguredRow;
 pub(crate) const LOCK: i64 = 0x656d_7065_726f_7232;
 
 const FIND: &str = "
-SELECT id FROM emperor.sites
+SELECT id, enabled FROM emperor.sites
 WHERE CASE WHEN $1::bigint IS NULL THEN slug = $2 ELSE id = $1 END";
 
 const INSERT: &str = "
-INSERT INTO emperor.sites (slug, domain, template, extra_config, run_as)
-VALUES ($1, coalesce($2, ''), coalesce($3, ''), coalesce($4, ''), coalesce($5, ''))";
+INSERT INTO emperor.sites (slug, domain, template, extra_config, run_as, pool, enabled)
+VALUES ($1, coalesce($2, ''), coalesce($3, ''), coalesce($4, ''), coalesce($5, ''), $6, coalesce($7, true))";
 
 const INSERT_WITH_ID: &str = "
-INSERT INTO emperor.sites (slug, domain, template, extra_config, run_as, id)
-VALUES ($1, coalesce($2, ''), coalesce($3, ''), coalesce($4, ''), coalesce($5, ''), $6)";
+INSERT INTO emperor.sites (slug, domain, template, extra_config, run_as, pool, enabled, id)
+VALUES ($1, coalesce($2, ''), coalesce($3, ''), coalesce($4, ''), coalesce($5, ''), $6, coalesce($7, true), $8)";
 
+/// `enabled = false` is for a row that is made: it turns off none that is there.
 const UPDATE: &str = "
 UPDATE emperor.sites s SET
     slug = $1, domain = coalesce($2, s.domain), template = coalesce($3, s.template),
-    extra_config = coalesce($4, s.extra_config), run_as = coalesce($5, s.run_as)
-WHERE s.id = $6 AND (s.slug, s.domain, s.template, s.extra_config, s.run_as) IS DISTINCT FROM (
+    extra_config = coalesce($4, s.extra_config), run_as = coalesce($5, s.run_as),
+    pool = coalesce($6, s.pool), enabled = s.enabled OR coalesce($7, false)
+WHERE s.id = $8 AND (s.slug, s.domain, s.template, s.extra_config, s.run_as, s.pool, s.enabled)
+    IS DISTINCT FROM (
     $1, coalesce($2, s.domain), coalesce($3, s.template), coalesce($4, s.extra_config),
-    coalesce($5, s.run_as))";
+    coalesce($5, s.run_as), coalesce($6, s.pool), s.enabled OR coalesce($7, false))";
 
 /// Writes the rows in one transaction.
 pub(crate) async fn write(
@@ -100,10 +103,21 @@ async fn upsert(
     let template = row.template.as_ref().map(ToString::to_string);
     let overlay = row.extra_config.as_deref().filter(|text| !text.is_empty());
     let run_as = row.run_as.as_ref().map(ToString::to_string);
-    let mut values: Vec<&(dyn ToSql + Sync)> = vec![&slug, &domain, &template, &overlay, &run_as];
+    let mut values: Vec<&(dyn ToSql + Sync)> = vec![
+        &slug,
+        &domain,
+        &template,
+        &overlay,
+        &run_as,
+        &row.pool,
+        &row.enabled,
+    ];
 
     let found = transaction.query_opt(FIND, &[&given, &slug]).await?;
-    let found: Option<i64> = found.map(|row| row.get(0));
+    if found.as_ref().is_some_and(|row| row.get("enabled")) {
+        explain_enabled(row);
+    }
+    let found: Option<i64> = found.map(|row| row.get("id"));
     let (statement, id) = match (&found, &given) {
         (Some(_), _) => (UPDATE, &found),
         (None, Some(_)) => (INSERT_WITH_ID, &given),
@@ -113,4 +127,14 @@ async fn upsert(
         values.push(id);
     }
     transaction.execute(statement, &values).await.map(drop)
+}
+
+/// Of a row whose site is there and enabled: why it stays so.
+pub(crate) fn explain_enabled(row: &ConfiguredRow) {
+    if row.enabled == Some(false) {
+        tracing::warn!(
+            slug = %row.slug,
+            "`enabled = false` in a [[site]] turns off no site that is there; `emperor site disable` does"
+        );
+    }
 }

@@ -66,6 +66,10 @@ pub struct ConfiguredRow {
     pub extra_config: Option<String>,
     /// `run_as`
     pub run_as: Option<RunAs>,
+    /// `pool`
+    pub pool: Option<String>,
+    /// `enabled`; `false` is for a row that is made, and turns off none that is there.
+    pub enabled: Option<bool>,
 }
 
 /// The running registry, and the owner of its tasks: they end when it is dropped.

@@ -186,16 +186,19 @@ impl<'a> Section<'a> {
         pairs.collect()
     }
 
-    /// `true` or `false`.
+    /// `true` or `false`, or the default.
     pub(super) fn switch(&mut self, name: &'static str, default: bool) -> bool {
-        match self.value(name).map(|value| (value, value.get_ref())) {
-            None => default,
-            Some((_, DeValue::Boolean(on))) => *on,
-            Some((value, _)) => {
-                self.wrong_type(name, value, "true or false");
-                default
-            }
+        self.optional_switch(name).unwrap_or(default)
+    }
+
+    /// `true` or `false`, if it is there.
+    pub(super) fn optional_switch(&mut self, name: &'static str) -> Option<bool> {
+        let value = self.value(name)?;
+        if let DeValue::Boolean(on) = value.get_ref() {
+            return Some(*on);
         }
+        self.wrong_type(name, value, "true or false");
+        None
     }
 
     /// A whole number from `range`.

@@ -213,6 +213,11 @@ mod tests {
             [[site]]
             slug = "portal"
             id = 1
+            pool = "small"
+            enabled = false
+            domain = ""
+            template = ""
+            run_as = ""
             "#,
         )
         .unwrap();
@@ -234,7 +239,12 @@ mod tests {
         };
         assert_eq!(config.router.trusted_proxies, [ten]);
         assert_eq!(config.router.limits.max_body_bytes, 16 << 20);
-        assert_eq!(config.sites[0].id.unwrap().get(), 1);
+        let site = &config.sites[0];
+        assert_eq!(site.id.unwrap().get(), 1);
+        assert_eq!(site.pool.as_deref(), Some("small"));
+        assert_eq!(site.enabled, Some(false));
+        let unsaid = (&site.domain, &site.template, &site.run_as);
+        assert_eq!(unsaid, (&None, &None, &None), "what is empty says nothing");
     }
 
     #[test]
@@ -303,6 +313,17 @@ mod tests {
         2 | url = "postgresql://emperor:******@db/sites
           |                                            ^
         "#);
+    }
+
+    #[test]
+    fn a_pool_that_can_t_be_called_so_is_refused() {
+        assert_snapshot!(refusal("[[site]]\nslug = 'a'\npool = 'A'\n"), @"
+        error: a slug is made of a-z, 0-9 and '-'; 'A' is none of them
+         --> /etc/emperor/emperor.toml:3:8
+          |
+        3 | pool = 'A'
+          |        ^^^
+        ");
     }
 
     #[test]

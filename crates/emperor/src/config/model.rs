@@ -228,6 +228,10 @@ pub(crate) struct ConfiguredSite {
     pub(crate) extra_config: Option<String>,
     /// The user it runs as.
     pub(crate) run_as: Option<RunAs>,
+    /// The pool it shares a vassal with.
+    pub(crate) pool: Option<String>,
+    /// Whether it is to run.
+    pub(crate) enabled: Option<bool>,
 }
 
 impl Config {

@@ -2,10 +2,11 @@
 //! `docs/CONFIGURATION.md` lists the same keys; a test here compares the two.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use site_model::{Hostname, RunAs, SiteId, TemplateName};
+use site_model::{Hostname, RunAs, SiteId, Slug, SlugError, TemplateName};
 use site_registry::{DatabaseTarget, RowSource};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -359,12 +360,14 @@ fn read_sites(sections: Vec<Section<'_>>) -> Vec<ConfiguredSite> {
 fn read_site(mut section: Section<'_>) -> Option<ConfiguredSite> {
     let slug = section.required("slug", str::parse);
     let id = section.optional_number("id", SiteId::new);
-    let domain = section.parsed_text("domain", Hostname::parse);
-    let template = section.parsed_text("template", str::parse);
+    let domain = said(&mut section, "domain", Hostname::parse);
+    let template = said(&mut section, "template", str::parse);
     let extra_config = section
         .text("extra_config")
         .map(|text| text.text.to_owned());
-    let run_as = section.parsed_text("run_as", RunAs::parse);
+    let run_as = said(&mut section, "run_as", RunAs::parse);
+    let pool = said(&mut section, "pool", pool_name);
+    let enabled = section.optional_switch("enabled");
     section.finish();
     Some(ConfiguredSite {
         slug: slug?,
@@ -373,7 +376,27 @@ fn read_site(mut section: Section<'_>) -> Option<ConfiguredSite> {
         template,
         extra_config,
         run_as,
+        pool,
+        enabled,
     })
+}
+
+/// A column of a row. An empty text says nothing, as a key that is left out.
+fn said<T, E: Display>(
+    section: &mut Section<'_>,
+    name: &'static str,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Option<T> {
+    let column = section.parsed_text(name, |text| match text {
+        "" => Ok(None),
+        text => parse(text).map(Some),
+    });
+    column.flatten()
+}
+
+/// A pool is called what a site could be.
+fn pool_name(name: &str) -> Result<String, SlugError> {
+    Slug::of_pool(name).map(|_| name.to_owned())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use site_model::SiteId;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, GenericClient};
 
+use crate::configured::explain_enabled;
 use crate::desired::Row;
 use crate::edit::{Edit, EditError, SiteChange};
 use crate::registry::ConfiguredRow;
@@ -100,12 +101,18 @@ pub(crate) async fn configure(
             "the domain of this [[site]] is Django's: change django_site.domain"
         );
     }
+    let is_enabled = matches!(found, Row::Site(site) if site.enabled);
+    if is_enabled {
+        explain_enabled(row);
+    }
     let overlay = row.extra_config.clone();
     let change = SiteChange {
         slug: (found.slug() != slug).then(|| row.slug.clone()),
         template: row.template.clone().map(Some),
         extra_config: overlay.filter(|text| !text.is_empty()),
         run_as: row.run_as.clone().map(Some),
+        pool: row.pool.clone().map(Some),
+        enabled: row.enabled.filter(|enabled| *enabled && !is_enabled),
         ..SiteChange::default()
     };
     if change != SiteChange::default() {

@@ -261,6 +261,8 @@ async fn a_site_of_the_configuration_says_what_django_can_t() {
         template: template.map(|name| name.parse().unwrap()),
         extra_config: Some(String::new()),
         run_as: None,
+        pool: None,
+        enabled: None,
     };
     let start = async |rows: Vec<ConfiguredRow>| {
         let options = RegistryOptions {
@@ -286,6 +288,23 @@ async fn a_site_of_the_configuration_says_what_django_can_t() {
     let site = start(vec![configured(Some(1), "main", None)]).await;
     assert_eq!(site.slug.as_str(), "main");
     assert_eq!(site.template.as_ref().unwrap().as_str(), "gunicorn");
+
+    let pooled = ConfiguredRow {
+        pool: Some("small".to_owned()),
+        enabled: Some(false),
+        ..configured(None, "main", None)
+    };
+    let site = start(vec![pooled]).await;
+    assert_eq!((site.pool.as_deref(), site.enabled), (Some("small"), true));
+    let off = "UPDATE emperor.django_sites SET enabled = false";
+    client.batch_execute(off).await.unwrap();
+    let enabled = |enabled| ConfiguredRow {
+        enabled: Some(enabled),
+        ..configured(None, "main", None)
+    };
+    assert!(!start(vec![enabled(false)]).await.enabled);
+    let site = start(vec![enabled(true)]).await;
+    assert_eq!((site.pool.as_deref(), site.enabled), (Some("small"), true));
 }
 
 #[tokio::test]

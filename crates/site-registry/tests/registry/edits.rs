@@ -182,6 +182,8 @@ fn configured(slug: &str) -> ConfiguredRow {
         template: None,
         extra_config: None,
         run_as: None,
+        pool: None,
+        enabled: None,
     }
 }
 
@@ -244,6 +246,47 @@ async fn configured_rows_are_made_or_changed_and_never_cleared() {
             row(3, "other", "other.example", "", true),
             row(7, "seven", "", "demo", false),
             row(8, "eight", "", "", false),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_configured_row_joins_a_pool_and_turns_off_no_site_that_is_there() {
+    let database = Database::new().await;
+    let client = database.client().await;
+    let before = "INSERT INTO emperor.sites (id, slug, pool, enabled, updated_at) VALUES
+        (1, 'on', 'small', true, 'epoch'), (2, 'off', NULL, false, 'epoch'),
+        (3, 'moves', 'small', true, 'epoch'), (4, 'same', 'small', true, 'epoch')";
+    client.batch_execute(before).await.unwrap();
+    let row = |slug: &str, pool: Option<&str>, enabled| ConfiguredRow {
+        pool: pool.map(str::to_owned),
+        enabled,
+        ..configured(slug)
+    };
+    let mut options = database.options();
+    options.configured = vec![
+        row("on", None, Some(false)),
+        row("off", None, Some(true)),
+        row("moves", Some("big"), None),
+        row("same", Some("small"), Some(true)),
+        row("new", Some("small"), Some(false)),
+    ];
+    for _start in 0..2 {
+        let running = Running::start(options.clone()).await;
+        running.registry.shutdown().await;
+    }
+    let told = "SELECT format('%s in %s, enabled %s, updated %s', slug, coalesce(pool, 'none'),
+        enabled, updated_at > 'epoch') FROM emperor.sites ORDER BY id";
+    let rows = client.query(told, &[]).await.unwrap();
+    let rows: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(
+        rows,
+        [
+            "on in small, enabled t, updated f",
+            "off in none, enabled t, updated t",
+            "moves in big, enabled t, updated t",
+            "same in small, enabled t, updated f",
+            "new in small, enabled f, updated t",
         ]
     );
 }

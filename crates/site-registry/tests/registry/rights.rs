@@ -164,6 +164,8 @@ async fn check_daemon(database: &Database, url: &str, migrate: bool) {
         template: None,
         extra_config: None,
         run_as: None,
+        pool: None,
+        enabled: None,
     }];
     let mut running = Running::start(settings).await;
     running

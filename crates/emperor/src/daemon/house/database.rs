@@ -69,6 +69,8 @@ fn configured_row(site: &ConfiguredSite) -> ConfiguredRow {
         template: site.template.clone(),
         extra_config: site.extra_config.clone(),
         run_as: site.run_as.clone(),
+        pool: site.pool.clone(),
+        enabled: site.enabled,
     }
 }
 
