@@ -11,6 +11,7 @@ pub(crate) mod purge;
 mod reader;
 pub(crate) mod rollout;
 mod secret;
+mod sites;
 mod source;
 mod surroundings;
 mod values;

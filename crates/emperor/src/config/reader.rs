@@ -2,11 +2,10 @@
 //! `docs/CONFIGURATION.md` lists the same keys; a test here compares the two.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use site_model::{Hostname, RunAs, SiteId, Slug, SlugError, TemplateName};
+use site_model::{RunAs, TemplateName};
 use site_registry::{DatabaseTarget, RowSource};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -16,11 +15,10 @@ use vassal_core::{Diagnostic, Diagnostics, Source};
 
 use super::document::{Findings, Section};
 use super::model::{
-    AccessLog, Config, ConfiguredSite, Database, Domains, Logs, OverlaySource, Policy,
-    RequestLimits, Router, Spawn,
+    AccessLog, Config, Database, Domains, Logs, OverlaySource, Policy, RequestLimits, Router, Spawn,
 };
 use super::surroundings::Surroundings;
-use super::{overlay, purge, rollout, secret, source, values};
+use super::{overlay, purge, rollout, secret, sites, source, values};
 
 /// Longest name below `runtime_dir` that every installation has.
 const SOCKET_NAME: &str = "/fastrouter.sock";
@@ -73,7 +71,7 @@ fn read_root(document: &Spanned<DeTable<'_>>, context: Context<'_>, findings: &F
         reload_settle: read_reload(root.section("reload")),
         logs: read_logs(root.section("logs")),
         purge_targets: purge::read(root.section("purge"), &base, surroundings),
-        sites: read_sites(root.sections("site")),
+        sites: sites::read(root.sections("site")),
     };
     root.finish();
     config
@@ -337,66 +335,6 @@ fn read_logs(mut section: Section<'_>) -> Logs {
     };
     section.finish();
     logs
-}
-
-fn read_sites(sections: Vec<Section<'_>>) -> Vec<ConfiguredSite> {
-    let mut sites = Vec::<ConfiguredSite>::new();
-    for section in sections {
-        let (span, findings) = (section.span(), section.findings());
-        let Some(site) = read_site(section) else {
-            continue;
-        };
-        let same_id = |other: &ConfiguredSite| site.id.is_some() && other.id == site.id;
-        if sites.iter().any(|other| other.slug == site.slug) {
-            findings.report(span, format!("a second site with the slug `{}`", site.slug));
-        } else if let Some(other) = sites.iter().find(|other| same_id(other)) {
-            findings.report(span, format!("site `{}` has this id already", other.slug));
-        }
-        sites.push(site);
-    }
-    sites
-}
-
-fn read_site(mut section: Section<'_>) -> Option<ConfiguredSite> {
-    let slug = section.required("slug", str::parse);
-    let id = section.optional_number("id", SiteId::new);
-    let domain = said(&mut section, "domain", Hostname::parse);
-    let template = said(&mut section, "template", str::parse);
-    let extra_config = section
-        .text("extra_config")
-        .map(|text| text.text.to_owned());
-    let run_as = said(&mut section, "run_as", RunAs::parse);
-    let pool = said(&mut section, "pool", pool_name);
-    let enabled = section.optional_switch("enabled");
-    section.finish();
-    Some(ConfiguredSite {
-        slug: slug?,
-        id,
-        domain,
-        template,
-        extra_config,
-        run_as,
-        pool,
-        enabled,
-    })
-}
-
-/// A column of a row. An empty text says nothing, as a key that is left out.
-fn said<T, E: Display>(
-    section: &mut Section<'_>,
-    name: &'static str,
-    parse: impl Fn(&str) -> Result<T, E>,
-) -> Option<T> {
-    let column = section.parsed_text(name, |text| match text {
-        "" => Ok(None),
-        text => parse(text).map(Some),
-    });
-    column.flatten()
-}
-
-/// A pool is called what a site could be.
-fn pool_name(name: &str) -> Result<String, SlugError> {
-    Slug::of_pool(name).map(|_| name.to_owned())
 }
 
 #[cfg(test)]
