@@ -9,6 +9,7 @@
 //! | `quickstart` | a private house in one folder |
 //! | `logging`, `runtime` | the daemon's own log; the tokio runtime |
 //! | `port_owner` | who listens on a port, for messages |
+//! | `socket_path` | how long the path of a unix socket may be |
 //! | `daemon` | the event loop, vassals, processes, the fastrouter |
 
 mod cli;
@@ -19,6 +20,7 @@ mod logging;
 mod port_owner;
 mod quickstart;
 mod runtime;
+mod socket_path;
 
 use std::process::ExitCode;
 

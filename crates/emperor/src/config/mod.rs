@@ -23,7 +23,7 @@ use vassal_core::Diagnostics;
 
 pub(crate) use model::Config;
 pub(crate) use surroundings::Surroundings;
-pub(crate) use values::MAX_SOCKET_PATH;
+pub(crate) use values::{Listen, Network};
 
 use reader::Context;
 
@@ -121,7 +121,7 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::*;
-    use model::{Listen, Network};
+    use values::{Listen, Network};
 
     fn surroundings(uid: u32, variables: &[(&str, &str)]) -> Surroundings {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());

@@ -1,7 +1,6 @@
 //! `emperor.toml` after it was read: every value present, in its own unit.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use site_registry::RowSource;
 use vassal_core::diagnostic::Place;
 
 use super::rollout::Rollout;
+use super::values::{Listen, Network};
 
 /// The daemon's configuration.
 #[derive(Debug, Clone)]
@@ -132,36 +132,6 @@ pub(crate) struct RequestLimits {
     pub(crate) connect_timeout: Duration,
     /// `max_connections`
     pub(crate) max_connections: u32,
-}
-
-/// A place to accept requests at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Listen {
-    /// `host:port`, resolved when it is bound.
-    Tcp(String),
-    /// `unix:/path`
-    Unix(PathBuf),
-    /// `systemd:NAME`
-    Systemd(String),
-}
-
-impl std::fmt::Display for Listen {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tcp(text) => f.pad(text),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Systemd(name) => write!(f, "systemd:{name}"),
-        }
-    }
-}
-
-/// An address or a network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Network {
-    /// Its first address.
-    pub(crate) address: IpAddr,
-    /// How many leading bits count.
-    pub(crate) prefix: u8,
 }
 
 /// `[domains]`

@@ -18,7 +18,9 @@ use super::model::{
     AccessLog, Config, Database, Domains, Logs, OverlaySource, Policy, RequestLimits, Router, Spawn,
 };
 use super::surroundings::Surroundings;
+use super::values::Listen;
 use super::{overlay, purge, rollout, secret, sites, source, values};
+use crate::socket_path::MAX_SOCKET_PATH;
 
 /// Longest name below `runtime_dir` that every installation has.
 const SOCKET_NAME: &str = "/fastrouter.sock";
@@ -104,7 +106,7 @@ impl Context<'_> {
 
     fn runtime_dir(self, text: &str) -> Result<PathBuf, String> {
         let path = self.path(text)?;
-        let longest = values::MAX_SOCKET_PATH - SOCKET_NAME.len();
+        let longest = MAX_SOCKET_PATH - SOCKET_NAME.len();
         let bytes = path.as_os_str().len();
         if bytes > longest {
             return Err(format!(
@@ -160,7 +162,7 @@ fn read_router(mut section: Section<'_>, context: Context<'_>) -> Router {
     let router = Router {
         listen: section
             .list("listen", listen)
-            .unwrap_or_else(|| vec![super::model::Listen::Tcp("127.0.0.1:8080".to_owned())]),
+            .unwrap_or_else(|| vec![Listen::Tcp("127.0.0.1:8080".to_owned())]),
         threads: section.number("threads", 0, &(0..=1024)) as usize,
         default_site: section.parsed("default_site", None, values::optional_slug),
         trusted_proxies: section

@@ -3,12 +3,42 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use site_model::{Hostname, Slug};
 use thiserror::Error;
 
-use super::model::{Listen, Network};
+use crate::socket_path::MAX_SOCKET_PATH;
+
+/// A place to accept requests at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Listen {
+    /// `host:port`, resolved when it is bound.
+    Tcp(String),
+    /// `unix:/path`
+    Unix(PathBuf),
+    /// `systemd:NAME`
+    Systemd(String),
+}
+
+impl std::fmt::Display for Listen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(text) => f.pad(text),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Systemd(name) => write!(f, "systemd:{name}"),
+        }
+    }
+}
+
+/// An address or a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Network {
+    /// Its first address.
+    pub(crate) address: IpAddr,
+    /// How many leading bits count.
+    pub(crate) prefix: u8,
+}
 
 /// A text that is not of the form its key wants.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -38,9 +68,6 @@ pub(crate) enum ValueError {
     #[error("it makes no host name of the slug \"a\": {0}")]
     NoHost(site_model::HostnameError),
 }
-
-/// The kernel takes 108 bytes, the closing zero among them (`unix(7)`).
-pub(crate) const MAX_SOCKET_PATH: usize = 107;
 
 /// `host:port`, `unix:/path` or `systemd:NAME`.
 pub(crate) fn listen(text: &str, base: &Path) -> Result<Listen, ValueError> {

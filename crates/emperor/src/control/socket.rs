@@ -9,7 +9,7 @@ use nix::unistd::{Gid, Group, geteuid};
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::config::MAX_SOCKET_PATH;
+use crate::socket_path::MAX_SOCKET_PATH;
 
 /// Its name in `runtime_dir`.
 pub(crate) const NAME: &str = "control.sock";

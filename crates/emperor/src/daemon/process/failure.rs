@@ -16,6 +16,7 @@ use vassal_core::units::Humane;
 use wire::exec::{ExecFailure, ExecStep, Walls};
 
 use super::walls;
+use crate::socket_path::MAX_SOCKET_PATH;
 
 /// A call on a path that the kernel refused.
 #[derive(Debug, Error)]
@@ -220,7 +221,7 @@ pub(crate) enum SpawnFailure {
     #[error("[files] {0:?}: a name there is that of a file, without a folder")]
     FileName(String),
     /// The kernel takes no socket path of that length.
-    #[error("the socket's path {} has {length} bytes, and the kernel takes {max} at most: choose a shorter runtime_dir", path.display(), max = super::listen::MAX_PATH_BYTES)]
+    #[error("the socket's path {} has {length} bytes, and the kernel takes {MAX_SOCKET_PATH} at most: choose a shorter runtime_dir", path.display())]
     SocketPath {
         /// The path.
         path: PathBuf,

@@ -9,9 +9,7 @@ use rustix::net::sockopt::set_socket_passcred;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::failure::{Doing, SpawnFailure};
-
-/// The most bytes of a unix socket's path (`sun_path`), the closing zero apart.
-pub(super) const MAX_PATH_BYTES: usize = 107;
+use crate::socket_path::MAX_SOCKET_PATH;
 
 /// Connections that wait to be accepted. The kernel takes the lower of this and
 /// `net.core.somaxconn`, which is 4096 on machines of today.
@@ -24,7 +22,7 @@ const NOTIFY_MODE: Mode = Mode::from_raw_mode(0o600);
 /// Refuses a path that the kernel would, or would cut.
 pub(super) fn check_path(path: &Path) -> Result<(), SpawnFailure> {
     let length = path.as_os_str().len();
-    if length > MAX_PATH_BYTES {
+    if length > MAX_SOCKET_PATH {
         return Err(SpawnFailure::SocketPath {
             path: path.to_path_buf(),
             length,
@@ -70,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_path_that_is_too_long_is_told_with_what_to_do() {
-        let path = format!("/{}", "x".repeat(MAX_PATH_BYTES));
+        let path = format!("/{}", "x".repeat(MAX_SOCKET_PATH));
         let error = check_path(Path::new(&path)).unwrap_err().to_string();
         assert!(
             error.contains("has 108 bytes") && error.contains("runtime_dir"),

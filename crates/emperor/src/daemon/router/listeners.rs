@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
 use super::passed::{self, Passed};
-use crate::config::model::Listen;
+use crate::config::Listen;
 use crate::port_owner::PortOwner;
 
 /// How many connections the kernel keeps for the router; it takes `net.core.somaxconn` where that

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use wire::route::{AccessLogFormat, Settings};
 
-use crate::config::model::{AccessLog, Network, Router};
+use crate::config::Network;
+use crate::config::model::{AccessLog, Router};
 
 /// The file of the access log, in `state_dir/logs`.
 pub(crate) const ACCESS_LOG: &str = "access.log";
