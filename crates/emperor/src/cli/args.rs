@@ -2,17 +2,18 @@
 //! knows nothing of what the commands do.
 
 mod caches;
+mod common;
 mod imports;
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use site_model::{HostPattern, SiteId, Slug, SlugError, TemplateName};
+use site_model::{HostPattern, SiteId, Slug, TemplateName};
 
 use caches::PURGE_EXAMPLES;
 pub(crate) use caches::{Cache, CacheShow, Purge, Watches};
+pub(crate) use common::{Format, SiteRef};
 pub(crate) use imports::{Import, ImportUwsgi};
 
 const EXAMPLES: &str = "\
@@ -154,14 +155,6 @@ pub(crate) struct Quickstart {
     pub(crate) listen: String,
     #[command(flatten)]
     pub(crate) logging: Logging,
-}
-
-/// How an answer is printed.
-#[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct Format {
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// `emperor check`
@@ -360,25 +353,6 @@ pub(crate) struct RewriteDomains {
 pub(crate) struct Completions {
     /// Which shell
     pub(crate) shell: Shell,
-}
-
-/// A slug or an id, as it was typed. Every id has the form of a slug too; which is meant is the
-/// daemon's to say: the slug if a site has it, else the id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SiteRef(String);
-
-impl SiteRef {
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for SiteRef {
-    type Err = SlugError;
-
-    fn from_str(text: &str) -> Result<Self, SlugError> {
-        text.parse::<Slug>().map(|slug| Self(slug.to_string()))
-    }
 }
 
 #[cfg(test)]

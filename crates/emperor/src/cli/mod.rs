@@ -45,7 +45,6 @@ use args::{Cli, Command, LogFormat, Logging};
 pub(crate) use client::Stream;
 pub(crate) use client::{Client, ClientError};
 use failure::{Failure, Status};
-pub(crate) use template::quoted;
 
 /// Runs the command line of a process.
 pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {

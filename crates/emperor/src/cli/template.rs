@@ -9,7 +9,7 @@ use super::args::{Format, SiteRef, Template};
 use super::client::Client;
 use super::failure::Failure;
 use super::output;
-use super::text::{Cell, Table, Tone, printable};
+use super::text::{Cell, Table, Tone, printable, quoted};
 
 /// Columns that a value gets.
 const WIDTH: usize = 50;
@@ -145,15 +145,6 @@ fn cut(value: &str) -> String {
 fn command_line(argv: &[String]) -> String {
     let words: Vec<_> = argv.iter().map(|word| quoted(word)).collect();
     words.join(" ")
-}
-
-/// A word as a POSIX shell takes it.
-pub(crate) fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use wire::control::{NewRowDocument, RouterStatus, RowDocument, SiteDocument, Sta
 
 use super::place::Place;
 use super::progress::{Progress, Step};
-use crate::cli::text::Tone;
+use crate::cli::text::{Tone, quoted};
 use crate::cli::{Client, ClientError};
 use crate::config::Config;
 
@@ -203,7 +203,7 @@ fn farewell(config: &Config, place: &Place, sites: &[SiteDocument], port: &str) 
     lines.push(format!("  curl http://{host}{port}/"));
     lines.push(String::new());
     lines.push(heading("Look around"));
-    let file = crate::cli::quoted(&place.config_file().to_string_lossy());
+    let file = quoted(&place.config_file().to_string_lossy());
     lines.push(format!("  export EMPEROR_CONFIG={file}"));
     let shown = shown_site(sites);
     for command in [
@@ -241,7 +241,7 @@ fn program() -> String {
     let called = std::env::args().next().unwrap_or_default();
     let path = std::env::current_exe().map(|path| path.to_string_lossy().into_owned());
     if called.contains('/') {
-        return crate::cli::quoted(&path.unwrap_or(called));
+        return quoted(&path.unwrap_or(called));
     }
     "emperor".to_owned()
 }

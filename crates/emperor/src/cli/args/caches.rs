@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{Format, SiteRef};
+use super::common::{Format, SiteRef};
 
 pub(super) const PURGE_EXAMPLES: &str = "\
 Examples:

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
-use super::{LINES, Picture};
+use super::picture::{LINES, Picture, ask};
 use crate::cli::args::SiteRef;
 use crate::cli::client::{Client, ClientError, Stream};
 use crate::cli::failure::Failure;
@@ -95,7 +95,7 @@ impl<'a> Watched<'a> {
         let mut picture: Option<Picture> = None;
         loop {
             match self.news(screen.is_terminal).await {
-                Ok(News::Changed) => match super::ask(self.site, self.client).await {
+                Ok(News::Changed) => match ask(self.site, self.client).await {
                     Ok(status) => picture = Some(Picture::of(status, self.site.is_some())),
                     Err(error) => return Ok(error),
                 },
