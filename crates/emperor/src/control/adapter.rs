@@ -21,12 +21,13 @@ use super::caches::{self, SitesCaches};
 use super::rollout::{self, Waits};
 use super::story::{self, rfc3339};
 use super::{Daemon, rows};
-use crate::daemon::process::{off_the_loop, resident_bytes};
+use crate::daemon::process::resident_bytes;
 use crate::daemon::router::keeper::RouterState;
 use crate::daemon::{
     Handle, Overview, PurgeError, Reread, RereadError, RouterOverview, Selection, SiteEntry,
     Stopping,
 };
+use crate::runtime::off_the_loop;
 
 /// The number of the instance that is shown.
 const EXAMPLE_NUMBER: u32 = 1;

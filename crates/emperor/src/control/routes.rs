@@ -22,7 +22,7 @@ use super::purging;
 use super::refusal::Refusal;
 use super::rows;
 use crate::daemon::Selection;
-use crate::daemon::process::off_the_loop;
+use crate::runtime::off_the_loop;
 
 /// The largest document taken: a row with a very long overlay.
 const MAX_BODY_BYTES: usize = 1 << 20;

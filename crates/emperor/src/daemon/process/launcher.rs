@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use site_model::{Incarnation, InstanceNumber, RunAs, SiteId};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::spawn_blocking;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 use vassal_core::spec::RenderError;
@@ -18,14 +17,12 @@ use wire::exec::Identity;
 
 use super::cgroup::Cgroups;
 use super::failure::{Doing, IdentityError, PathFailure, PrepareError, SpawnFailure};
-use super::halts::Halts;
 use super::identity::{Account, Identities, IdentityPolicy};
 use super::incarnations::Incarnations;
 use super::layout::Layout;
 use super::left::{self, Left, LeftFastrouter, LeftInstance, TakenOver};
 use super::limits::OwnLimits;
 use super::memory::{self, SiteMemory};
-use super::notebook::Notebook;
 use super::order::Order;
 use super::output::{LogLimits, Logbook};
 use super::pools::Pools;
@@ -33,13 +30,14 @@ use super::preloading::{Forked, Preloaders, Whom};
 use super::priority::Lowered;
 use super::programs::OwnPrograms;
 use super::reclaim;
-use super::record::FastrouterRecord;
 use super::room::Room;
 use super::running::{RunningInstance, RunningProcess};
-use super::session::Sweeper;
+use super::spawning::FastrouterOrder;
 use super::spawning::fastrouter::{self, Invocation};
 use super::spawning::instance;
 use super::start::{Start, Step};
+use super::tools::Tools;
+use crate::runtime::off_the_loop;
 
 /// What the launcher is told at its start.
 #[derive(Debug, Clone)]
@@ -71,44 +69,11 @@ pub(crate) struct LauncherOptions {
 #[derive(Debug)]
 pub(crate) struct Launcher {
     pub(super) tools: Arc<Tools>,
+    pub(super) preloaders: Arc<Preloaders>,
     /// Besides what it does with them: with a handler in place, SIGCHLD is not ignored, even if the
     /// emperor was started that way, and the kernel keeps ended children until they are asked for.
     _halts: AbortOnDropHandle<()>,
     _notebook: AbortOnDropHandle<()>,
-}
-
-/// What every spawn uses.
-#[derive(Debug)]
-pub(super) struct Tools {
-    pub(super) programs: OwnPrograms,
-    pub(super) layout: Layout,
-    pub(super) identities: Identities,
-    pub(super) incarnations: Incarnations,
-    pub(super) pools: Pools,
-    pub(super) logbook: Logbook,
-    pub(super) limits: OwnLimits,
-    pub(super) room: Room,
-    pub(super) lowered: Option<Lowered>,
-    pub(super) cgroups: Cgroups,
-    pub(super) sweeper: Arc<Sweeper>,
-    pub(super) notebook: Arc<Notebook>,
-    pub(super) halts: Arc<Halts>,
-    pub(super) preloaders: Arc<Preloaders>,
-}
-
-/// What the fastrouter is started with.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct FastrouterOrder<'a> {
-    /// Its listening sockets.
-    pub(crate) listeners: &'a [OwnedFd],
-    /// The opened access log.
-    pub(crate) access_log: Option<&'a OwnedFd>,
-    /// Where the emperor listens for it.
-    pub(crate) link: &'a Path,
-    /// How many threads.
-    pub(crate) threads: usize,
-    /// What is written down about it.
-    pub(crate) record: &'a FastrouterRecord,
 }
 
 impl Launcher {
@@ -119,12 +84,13 @@ impl Launcher {
     pub(crate) async fn prepare(options: LauncherOptions) -> Result<Self, PrepareError> {
         let sigchld =
             signal(SignalKind::child()).doing("handle SIGCHLD for", Path::new("vassals"))?;
-        let tools = off_the_loop(move || Tools::prepare(options)).await?;
+        let tools = off_the_loop(move || tools(options)).await?;
         let notebook = Arc::clone(&tools.notebook);
         let keep = async move { notebook.keep().await };
         let halts = Arc::clone(&tools.halts).follow(sigchld);
         Ok(Self {
             tools: Arc::new(tools),
+            preloaders: Arc::default(),
             _halts: AbortOnDropHandle::new(tokio::spawn(halts)),
             _notebook: AbortOnDropHandle::new(tokio::spawn(keep)),
         })
@@ -212,7 +178,7 @@ impl Launcher {
 
     /// Ends the preloaders. To be awaited once no instance is wanted any more.
     pub(crate) async fn end_preloaders(&self) {
-        self.tools.preloaders.end().await;
+        self.preloaders.end().await;
     }
 
     /// Has it written down how a site fares, for an emperor that comes after a death.
@@ -290,7 +256,7 @@ impl Launcher {
         let (charter, render) = self.charter(spec).await?;
         start.enter(Step::Preload);
         let env = charter.launch.env.clone();
-        let (preloaders, whom) = (&tools.preloaders, Whom::Site(order.site));
+        let (preloaders, whom) = (&self.preloaders, Whom::Site(order.site));
         let preloader = preloaders.get(tools, whom, charter, render).await?;
         let forked = Forked::fork(&preloader).await?;
         let tools = Arc::clone(tools);
@@ -300,7 +266,7 @@ impl Launcher {
 
     /// Whatever instances of this site are forked from later is to be loaded anew.
     pub(crate) fn renew(&self, site: SiteId) {
-        self.tools.preloaders.renew(site);
+        self.preloaders.renew(site);
     }
 
     /// As [`spawn`](Self::spawn), with any way to render.
@@ -338,55 +304,38 @@ impl Launcher {
     }
 }
 
-impl Tools {
-    fn prepare(options: LauncherOptions) -> Result<Self, PrepareError> {
-        let layout = Layout {
-            runtime_dir: options.runtime_dir,
-            state_dir: options.state_dir,
-        };
-        layout.prepare()?;
-        let policy = IdentityPolicy {
-            uid_range: options.uid_range,
-            allow_root: options.allow_root,
-            router_run_as: options.router_run_as,
-            meeting_place: options.meeting_place,
-        };
-        let logs = layout.logs();
-        let limits = OwnLimits::read_and_raise();
-        let log_limits = LogLimits {
-            max_bytes: options.log_max_size_bytes,
-            keep: options.logs_kept,
-        };
-        Ok(Self {
-            programs: options.programs,
-            identities: Identities::open(policy, layout.identities())?,
-            incarnations: Incarnations::open(layout.incarnations()),
-            pools: Pools::open(layout.pools())?,
-            logbook: Logbook::start(logs.clone(), log_limits).doing("start writing", &logs)?,
-            limits,
-            room: Room::new(limits.descriptors()),
-            lowered: Lowered::find(options.nice),
-            cgroups: Cgroups::find(&layout.runtime_dir),
-            sweeper: Arc::default(),
-            halts: Arc::default(),
-            preloaders: Arc::default(),
-            notebook: Arc::default(),
-            layout,
-        })
-    }
-}
-
-/// Does what blocks on a thread for that.
-pub(crate) async fn off_the_loop<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> T {
-    match spawn_blocking(work)
-        .await
-        .map_err(JoinError::try_into_panic)
-    {
-        Ok(result) => result,
-        Err(Ok(panic)) => std::panic::resume_unwind(panic),
-        // Nobody aborts it, so the runtime ends, and with it whoever waits.
-        Err(Err(_)) => std::future::pending().await,
-    }
+/// Makes the folders and opens what lies in them. Blocks.
+fn tools(options: LauncherOptions) -> Result<Tools, PrepareError> {
+    let layout = Layout {
+        runtime_dir: options.runtime_dir,
+        state_dir: options.state_dir,
+    };
+    layout.prepare()?;
+    let policy = IdentityPolicy {
+        uid_range: options.uid_range,
+        allow_root: options.allow_root,
+        router_run_as: options.router_run_as,
+        meeting_place: options.meeting_place,
+    };
+    let logs = layout.logs();
+    let limits = OwnLimits::read_and_raise();
+    let log_limits = LogLimits {
+        max_bytes: options.log_max_size_bytes,
+        keep: options.logs_kept,
+    };
+    Ok(Tools {
+        programs: options.programs,
+        identities: Identities::open(policy, layout.identities())?,
+        incarnations: Incarnations::open(layout.incarnations()),
+        pools: Pools::open(layout.pools())?,
+        logbook: Logbook::start(logs.clone(), log_limits).doing("start writing", &logs)?,
+        limits,
+        room: Room::new(limits.descriptors()),
+        lowered: Lowered::find(options.nice),
+        cgroups: Cgroups::find(&layout.runtime_dir),
+        sweeper: Arc::default(),
+        halts: Arc::default(),
+        notebook: Arc::default(),
+        layout,
+    })
 }

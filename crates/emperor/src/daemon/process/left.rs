@@ -20,7 +20,6 @@ use vassal_core::lifecycle::InstanceMemory;
 use super::child::Child;
 use super::failure::{Doing, PathFailure, SpawnFailure};
 use super::folder::InstanceFolder;
-use super::launcher::Tools;
 use super::listen;
 use super::memory::{self, SiteMemory};
 use super::output::{Capture, Origin, Sink};
@@ -29,6 +28,7 @@ use super::priority::Lowered;
 use super::record::{FastrouterRecord, Record, Runs};
 use super::running::{Leash, RunningInstance, RunningProcess};
 use super::spawning::listen_to;
+use super::tools::Tools;
 use super::worker_socket::WorkerSocket;
 
 /// The number of the first descriptor that a program inherits (`SD_LISTEN_FDS_START`).

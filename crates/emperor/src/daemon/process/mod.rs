@@ -7,7 +7,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `launcher` | what the daemon asks: prepare, take over, spawn |
+//! | `launcher`, `tools` | what the daemon asks: prepare, take over, spawn; and what it takes |
 //! | `layout`, `folder`, `listen` | where things lie, who owns them, which sockets are bound there |
 //! | `identity` | who runs what; uids of the range are assigned for good |
 //! | `incarnations`, `pools`, `record`, `memory`, `moment` | what survives the daemon's death |
@@ -62,12 +62,13 @@ mod start;
 mod stretch;
 #[cfg(test)]
 mod tests;
+mod tools;
 mod walls;
 mod worker_socket;
 
 pub(crate) use failure::{PrepareError, SpawnFailure};
 pub(crate) use identity::MEETING_PLACE;
-pub(crate) use launcher::{FastrouterOrder, Launcher, LauncherOptions, off_the_loop};
+pub(crate) use launcher::{Launcher, LauncherOptions};
 pub(crate) use left::{Left, LeftFastrouter, LeftInstance, TakenOver};
 pub(crate) use memory::SiteMemory;
 pub(crate) use probe::ProbeFailure;
@@ -78,4 +79,5 @@ pub(crate) use record::FastrouterRecord;
 pub(crate) use running::{RunningInstance, RunningProcess};
 pub(crate) use session::pss_bytes;
 pub(crate) use session::resident_bytes;
+pub(crate) use spawning::FastrouterOrder;
 pub(crate) use start::{Outcome, Start, StartTold, Step, StepTaken};

@@ -17,7 +17,6 @@ use vassal_core::settings::{Health, Ready, StopSignal};
 
 use super::cgroup::Cgroup;
 use super::child::{Child, KILLED_PATIENCE};
-use super::launcher::off_the_loop;
 use super::memory;
 use super::notebook::Notebook;
 use super::notify::Notified;
@@ -29,6 +28,7 @@ use super::room::Taken;
 use super::session::Sweeper;
 use super::start::Start;
 use super::worker_socket::WorkerSocket;
+use crate::runtime::off_the_loop;
 
 /// How long the last lines of a process may take to disk. Nothing is held up by a disk that does not
 /// answer; what waits is written when it does.

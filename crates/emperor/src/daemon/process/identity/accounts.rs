@@ -3,13 +3,24 @@
 
 use std::ffi::CString;
 use std::io;
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
 use wire::exec::Identity;
 
 use super::super::failure::IdentityError;
-use super::Account;
+
+/// Somebody who can run a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Account {
+    /// What `USER` says.
+    pub(crate) name: String,
+    /// User, group and supplementary groups.
+    pub(crate) identity: Identity,
+    /// Its home, if it has one.
+    pub(crate) home: Option<PathBuf>,
+}
 
 /// The account of a name, with every group it is a member of.
 pub(super) fn named(name: &str) -> Result<Account, IdentityError> {

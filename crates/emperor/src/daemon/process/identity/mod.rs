@@ -16,21 +16,11 @@ use super::failure::{IdentityError, PrepareError};
 use assigned::Assigned;
 use neighbours::Neighbours;
 
+pub(crate) use accounts::Account;
 pub(crate) use neighbours::MEETING_PLACE;
 
 /// The account that runs the router, where there is one.
 const ROUTER_ACCOUNT: &str = "emperor-router";
-
-/// Somebody who can run a program.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Account {
-    /// What `USER` says.
-    pub(crate) name: String,
-    /// User, group and supplementary groups.
-    pub(crate) identity: Identity,
-    /// Its home, if it has one.
-    pub(crate) home: Option<PathBuf>,
-}
 
 /// What decides who may run what.
 #[derive(Debug, Clone)]

@@ -8,8 +8,9 @@ use tokio::time::Instant;
 use vassal_core::VassalSpec;
 
 use super::super::failure::SpawnFailure;
-use super::super::launcher::{Launcher, off_the_loop};
+use super::super::launcher::Launcher;
 use super::{Charter, Preloader, Render, Whom};
+use crate::runtime::off_the_loop;
 
 /// One that is kept. From its drop on it is kept no longer.
 #[derive(Debug)]
@@ -39,9 +40,11 @@ impl Launcher {
         since: Option<Instant>,
     ) -> Result<BoxFuture<'static, ()>, SpawnFailure> {
         let (charter, render) = self.charter(spec).await?;
-        let preloaders = &self.tools.preloaders;
         let whom = Whom::Anyone(since);
-        let preloader = preloaders.get(&self.tools, whom, charter, render).await?;
+        let preloader = self
+            .preloaders
+            .get(&self.tools, whom, charter, render)
+            .await?;
         let held = Held(preloader);
         Ok(async move { held.outdated().await }.boxed())
     }

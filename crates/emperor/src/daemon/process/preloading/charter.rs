@@ -10,7 +10,7 @@ use vassal_core::{InstanceContext, Launch, ListenMode, Reach, VassalSpec};
 
 use super::super::failure::{PreloadFailure, SpawnFailure};
 use super::super::identity::Account;
-use super::super::launcher::Tools;
+use super::super::tools::Tools;
 
 /// Stands for the folder of a preloader that doesn't run yet, so that those are told apart which would
 /// be started with different texts, and no others.

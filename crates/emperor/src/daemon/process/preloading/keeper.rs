@@ -20,12 +20,13 @@ use wire::preload::{Exit, PreloaderOrder, PreloaderWord};
 
 use super::super::failure::{PreloadFailure, SpawnFailure};
 use super::super::helper;
-use super::super::launcher::{Tools, off_the_loop};
 use super::super::running::RunningProcess;
 use super::super::spawning::preloader::{self, Begun};
+use super::super::tools::Tools;
 use super::Preloaders;
 use super::charter::{Charter, Render};
 use super::handle::{Ask, Loaded, Preloader, State};
+use crate::runtime::off_the_loop;
 
 /// How long it may take for an order to be taken. It does nothing but forks, each of which takes
 /// milliseconds.

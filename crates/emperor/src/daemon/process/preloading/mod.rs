@@ -29,7 +29,7 @@ use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 
 use super::failure::PreloadFailure;
-use super::launcher::Tools;
+use super::tools::Tools;
 
 pub(super) use charter::{Charter, Render, shared_reach};
 pub(super) use forked::Forked;

@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 use vassal_core::Asked;
 
-use super::ProbeMiss;
+use super::miss::ProbeMiss;
 
 const USER_AGENT: &str = concat!("Emperor/", env!("CARGO_PKG_VERSION"));
 

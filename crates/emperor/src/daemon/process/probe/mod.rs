@@ -6,11 +6,11 @@
 //! growing pauses, and never again once the instance is ready.
 
 mod exchange;
+mod miss;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use http_edge::upstream::{AnswerError, EncodeError, UnspokenProtocol};
+use http_edge::upstream::UnspokenProtocol;
 use site_model::Protocol;
 use thiserror::Error;
 use tokio::net::UnixStream;
@@ -24,6 +24,8 @@ use super::notify::Notified;
 use super::start::{Start, Step};
 use super::worker_socket::WorkerSocket;
 use exchange::Question;
+
+pub(crate) use miss::ProbeMiss;
 
 /// Pauses while a socket is not there yet: short at first, since many servers bind within
 /// milliseconds.
@@ -47,46 +49,6 @@ pub(crate) enum ProbeFailure {
     /// Nobody here speaks its protocol.
     #[error(transparent)]
     Protocol(#[from] UnspokenProtocol),
-}
-
-/// What was found instead of a ready worker.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum ProbeMiss {
-    /// The socket is not there.
-    #[error("it has not bound its socket {}", .0.display())]
-    NotBound(PathBuf),
-    /// Something else lies where its socket is due.
-    #[error("{} is not a socket of its own user", .0.display())]
-    NotASocket(PathBuf),
-    /// The socket is there and takes no connection.
-    #[error("its socket refuses connections")]
-    NotListening,
-    /// It accepted no connection or did not answer yet.
-    #[error("it has not answered GET {0} yet")]
-    NoAnswer(String),
-    /// The connection broke.
-    #[error("the connection to it broke: {0}")]
-    Broken(std::io::ErrorKind),
-    /// The question can't be put in its protocol.
-    #[error("it can't be asked: {0}")]
-    Question(#[from] EncodeError),
-    /// It answered what is no answer.
-    #[error("it gave {0}")]
-    Answer(#[from] AnswerError),
-    /// It answered with a status that isn't among the accepted ones.
-    #[error("GET {path} was answered with status {status}")]
-    Status {
-        /// What was asked.
-        path: String,
-        /// The answer.
-        status: u16,
-    },
-    /// It did not say that it is.
-    #[error("it has not sent READY=1{}", .said.as_ref().map(|s| format!("; it said: {s}")).unwrap_or_default())]
-    NotNotified {
-        /// What it last said of itself instead, as `STATUS=`.
-        said: Option<String>,
-    },
 }
 
 /// One instance to be asked, and how.

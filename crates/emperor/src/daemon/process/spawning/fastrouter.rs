@@ -11,10 +11,10 @@ use wire::exec::ExecPlan;
 use super::super::cgroup::Admission;
 use super::super::environment::Environment;
 use super::super::failure::SpawnFailure;
-use super::super::launcher::{FastrouterOrder, Tools};
 use super::super::output::Sink;
 use super::super::record::{FastrouterRecord, Runs};
 use super::super::running::RunningProcess;
+use super::super::tools::Tools;
 use super::{
     LISTEN, Maker, Prepared, Program, UMASK, identity_to_take, in_new_folder, router_walls,
 };
@@ -29,6 +29,21 @@ const STOP: Stop = Stop {
     signal: StopSignal::Term,
     grace: Duration::from_secs(10),
 };
+
+/// What the fastrouter is started with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FastrouterOrder<'a> {
+    /// Its listening sockets.
+    pub(crate) listeners: &'a [OwnedFd],
+    /// The opened access log.
+    pub(crate) access_log: Option<&'a OwnedFd>,
+    /// Where the emperor listens for it.
+    pub(crate) link: &'a Path,
+    /// How many threads.
+    pub(crate) threads: usize,
+    /// What is written down about it.
+    pub(crate) record: &'a FastrouterRecord,
+}
 
 /// How it is called.
 #[derive(Debug)]

@@ -27,12 +27,14 @@ use super::failure::SpawnFailure;
 use super::folder::InstanceFolder;
 use super::helper::Helper;
 use super::identity::Account;
-use super::launcher::Tools;
 use super::notify::{Notified, NotifySocket, Sender};
 use super::output::{Capture, Sink};
 use super::preloading::Forked;
 use super::record::{InstanceRecord, Record, Runs};
 use super::running::{Leash, RunningProcess};
+use super::tools::Tools;
+
+pub(crate) use fastrouter::FastrouterOrder;
 
 /// The name under which a process finds a listening socket (`sd_listen_fds_with_names(3)`).
 const LISTEN: &str = "listen";

@@ -10,12 +10,12 @@ use wire::exec::ExecPlan;
 
 use super::super::environment::Environment;
 use super::super::failure::SpawnFailure;
-use super::super::launcher::Tools;
 use super::super::output::Sink;
 use super::super::preloading::{Charter, Render, shared_reach};
 use super::super::priority::Lowered;
 use super::super::record::Runs;
 use super::super::running::RunningProcess;
+use super::super::tools::Tools;
 use super::super::walls;
 use super::{Maker, Prepared, Program, UMASK, identity_to_take, in_new_folder};
 
