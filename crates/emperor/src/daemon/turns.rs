@@ -26,7 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use memory::Gauge;
-use places::Places;
+use places::{Places, acquire};
 use replacements::Replacements;
 pub(crate) use replacements::RolloutQueue;
 
@@ -196,14 +196,6 @@ impl Permit {
             Kind::Start { .. } => {}
             Kind::Replacement(place) => place.settled(),
         }
-    }
-}
-
-async fn acquire(semaphore: Arc<Semaphore>) -> OwnedSemaphorePermit {
-    match semaphore.acquire_owned().await {
-        Ok(permit) => permit,
-        // It is never closed.
-        Err(_) => std::future::pending().await,
     }
 }
 

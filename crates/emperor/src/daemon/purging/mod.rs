@@ -158,9 +158,16 @@ async fn lost(
     follower: Option<&mut LostHostsFollower>,
     board: &RouteBoard,
 ) -> Vec<(SiteId, Vec<HostPattern>)> {
-    match follower {
-        Some(follower) => follower.next(board).await,
-        None => std::future::pending().await,
+    let Some(follower) = follower else {
+        return std::future::pending().await;
+    };
+    loop {
+        let newest = follower.newest().await;
+        board.acknowledged(newest).await;
+        let taken = board.lost_hosts().take(newest);
+        if !taken.is_empty() {
+            return taken;
+        }
     }
 }
 

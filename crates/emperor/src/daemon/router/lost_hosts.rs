@@ -8,8 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use site_model::{Generation, HostPattern, HostRole, SiteId, SiteRoute};
 use tokio::sync::watch;
 
-use super::board::RouteBoard;
-
 /// What sites have lost.
 #[derive(Debug, Default)]
 pub(in crate::daemon) struct LostHosts(watch::Sender<Losses>);
@@ -58,7 +56,10 @@ impl LostHosts {
     }
 
     /// Takes what was lost in this generation or before.
-    fn take(&self, generation: Generation) -> Vec<(SiteId, Vec<HostPattern>)> {
+    pub(in crate::daemon) fn take(
+        &self,
+        generation: Generation,
+    ) -> Vec<(SiteId, Vec<HostPattern>)> {
         let mut taken = Vec::new();
         self.0.send_if_modified(|losses| {
             losses.retain(|site, loss| {
@@ -76,24 +77,14 @@ impl LostHosts {
 }
 
 impl LostHostsFollower {
-    /// Waits until hosts were lost and every router knows, and takes them. Cancel safe.
-    pub(in crate::daemon) async fn next(
-        &mut self,
-        board: &RouteBoard,
-    ) -> Vec<(SiteId, Vec<HostPattern>)> {
-        loop {
-            let lost = self.0.wait_for(|losses| !losses.is_empty()).await;
-            let newest = lost.map(|losses| losses.values().map(|loss| loss.generation).max());
-            let Ok(newest) = newest else {
-                // The board itself is gone.
-                return std::future::pending().await;
-            };
-            let newest = newest.unwrap_or_default();
-            board.acknowledged(newest).await;
-            let taken = board.lost_hosts().take(newest);
-            if !taken.is_empty() {
-                return taken;
-            }
+    /// Waits until hosts were lost, and returns the last generation that took one. Cancel safe.
+    pub(in crate::daemon) async fn newest(&mut self) -> Generation {
+        let lost = self.0.wait_for(|losses| !losses.is_empty()).await;
+        let newest = lost.map(|losses| losses.values().map(|loss| loss.generation).max());
+        match newest {
+            Ok(newest) => newest.unwrap_or_default(),
+            // The board itself is gone.
+            Err(_) => std::future::pending().await,
         }
     }
 }

@@ -1,6 +1,5 @@
 //! What an earlier emperor left, brought to the vassals that go on with it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -12,9 +11,6 @@ use vassal_core::{Catalog, Want};
 use super::vassals::{Vassal, Vassals};
 use crate::daemon::process::{Left, SiteMemory};
 use crate::daemon::vassal::{self, BeginLeft, End, Estate, Heir, Order, Spawner, Unfit, Wish};
-
-/// What is left of each site, until its vassal begins.
-pub(super) type Estates = BTreeMap<SiteId, Estate>;
 
 impl<S: Spawner> Vassals<S> {
     /// Takes in what an earlier emperor left. What nothing can be made of is ended.

@@ -15,8 +15,7 @@ use tracing::error;
 use vassal_core::lifecycle::{Event, Haste};
 use vassal_core::{Lifecycle, Resting, Want};
 
-use super::inheritance::Estates;
-use crate::daemon::vassal::{self, Begin, End, House, Order, Spawner, Wish};
+use crate::daemon::vassal::{self, Begin, End, Estate, House, Order, Spawner, Wish};
 
 /// All vassals.
 #[derive(Debug)]
@@ -32,6 +31,9 @@ pub(super) struct Vassals<S: Spawner> {
     /// Sites that a request waits for, and whose task is just ending.
     called: BTreeSet<SiteId>,
 }
+
+/// What is left of each site, until its vassal begins.
+type Estates = BTreeMap<SiteId, Estate>;
 
 #[derive(Debug)]
 pub(super) enum Vassal {

@@ -37,10 +37,7 @@ impl Places {
 
     /// Resolves once there is a place that may be used. Dropped before, it leaves the queue.
     pub(super) async fn take(self: Arc<Self>) -> Place {
-        let Ok(turn) = Arc::clone(&self.turns).acquire_owned().await else {
-            // It is never closed.
-            return std::future::pending().await;
-        };
+        let turn = acquire(Arc::clone(&self.turns)).await;
         let place = Place {
             free_from: self.longest_empty(),
             places: self,
@@ -76,5 +73,14 @@ impl Drop for Place {
     fn drop(&mut self) {
         // The turn goes only after this, so nobody looks for a place that isn't there yet.
         self.places.lock().push(self.free_from);
+    }
+}
+
+/// A turn, in the order of arrival.
+pub(super) async fn acquire(semaphore: Arc<Semaphore>) -> OwnedSemaphorePermit {
+    match semaphore.acquire_owned().await {
+        Ok(permit) => permit,
+        // It is never closed.
+        Err(_) => std::future::pending().await,
     }
 }

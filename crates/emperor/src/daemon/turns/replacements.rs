@@ -14,6 +14,7 @@ use site_model::SiteId;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::memory::{Gauge, Shortage};
+use super::places::acquire;
 
 /// How soon memory is looked at again where there was too little. Only while somebody waits for it.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -91,7 +92,7 @@ impl Replacements {
     ) -> impl Future<Output = Place> + Send + 'static {
         let waiting = Waiting::new(&self, site);
         async move {
-            let place = super::acquire(Arc::clone(&self.places)).await;
+            let place = acquire(Arc::clone(&self.places)).await;
             let promised_bytes = self.memory(expected_bytes).await;
             drop(waiting);
             Place {

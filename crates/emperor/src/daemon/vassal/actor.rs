@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
 
 use site_model::{Generation, SiteId};
 use tokio::sync::watch;
@@ -15,6 +14,7 @@ use vassal_core::lifecycle::{
 
 use super::House;
 use super::children::Children;
+use super::clock::{now, reached};
 use super::estate::{Estate, Heir};
 use super::order::{Order, Wish};
 use super::witness::{ADOPTED, BEGUN, Witness};
@@ -335,18 +335,6 @@ impl<S: Spawner> Actor<S> {
             self.house.spawner.remember(self.id, &site);
         }
         self.remembered = memory;
-    }
-}
-
-/// The runtime's clock, which a test can stop.
-pub(in crate::daemon) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
-
-async fn reached(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }
 

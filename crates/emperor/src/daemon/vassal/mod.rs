@@ -10,12 +10,13 @@
 //! | `worker` | what it needs of the process layer, as traits |
 //! | `children` | its processes and start permits |
 //! | `estate` | what an earlier emperor left of it |
-//! | `actor` | the task |
+//! | `actor`, `clock` | the task; what time it is for it |
 //! | `witness` | what is told of it: status, history, log |
 //! | `rest` | doing without one |
 
 mod actor;
 mod children;
+mod clock;
 mod estate;
 mod order;
 mod rest;
@@ -28,7 +29,8 @@ mod worker;
 
 use std::sync::Arc;
 
-pub(super) use actor::{Begin, BeginLeft, End, now, run, run_left};
+pub(super) use actor::{Begin, BeginLeft, End, run, run_left};
+pub(super) use clock::now;
 pub(super) use estate::{Estate, Heir, Unfit};
 pub(super) use order::{Order, Wish};
 pub(super) use rest::{keep_rest, rest};

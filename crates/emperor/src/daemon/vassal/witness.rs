@@ -11,7 +11,7 @@ use vassal_core::Lifecycle;
 use vassal_core::diagnostic::headline;
 use vassal_core::lifecycle::{Event, StopReason};
 
-use super::actor::now;
+use super::clock::now;
 use crate::daemon::statuses::{Cause, Exit, StatusBoard};
 
 /// The reason of what a life begins with.
