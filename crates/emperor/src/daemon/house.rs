@@ -4,11 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use site_registry::cluster::{ClusterError, ClusterState, PrivateCluster};
-use site_registry::{ConnectionState, ConnectionStatus, Registry, RegistryHandle, TargetError};
-use thiserror::Error;
+use site_registry::{ConnectionState, ConnectionStatus, Registry, RegistryHandle};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info};
 use vassal_core::Catalog;
 use vassal_core::lifecycle::Haste;
@@ -32,23 +30,16 @@ use crate::config::Config;
 use crate::control;
 
 mod database;
+mod part;
 mod purging;
 mod router_parts;
 
 use database::database;
+use part::Part;
 use purging::PurgingPart;
 use router_parts::{RouterParts, keeper_options};
 
-/// The database can't be had.
-#[derive(Debug, Error)]
-pub(crate) enum OpenError {
-    /// The private cluster can't be had.
-    #[error(transparent)]
-    Cluster(#[from] Arc<ClusterError>),
-    /// `database.url` is no URL.
-    #[error("database.url: {0}")]
-    Url(#[from] TargetError),
-}
+pub(crate) use database::OpenError;
 
 /// An open house, and who speaks with its main loop.
 pub(super) struct Opened {
@@ -80,12 +71,6 @@ struct SupervisorPart {
     shutdown: watch::Sender<Option<Haste>>,
     settled: watch::Receiver<bool>,
     part: Part,
-}
-
-/// A task, and how it is told to end.
-struct Part {
-    stop: CancellationToken,
-    task: AbortOnDropHandle<()>,
 }
 
 impl House {
@@ -286,40 +271,6 @@ impl SupervisorPart {
             part: Part::start(|_| supervisor.run()),
         };
         (part, commands, monitor)
-    }
-}
-
-impl Part {
-    fn start<F>(run: impl FnOnce(CancellationToken) -> F) -> Self
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let stop = CancellationToken::new();
-        let task = AbortOnDropHandle::new(tokio::spawn(run(stop.clone())));
-        Self { stop, task }
-    }
-
-    /// Resolves when the task has ended, every time it is asked. Cancel safe.
-    async fn ended(&mut self) {
-        if self.task.is_finished() {
-            return;
-        }
-        if let Err(error) = (&mut self.task).await {
-            error!(%error, "a part of the daemon failed");
-        }
-    }
-
-    async fn end(mut self) {
-        self.stop.cancel();
-        self.ended().await;
-    }
-}
-
-/// Resolves when a part has ended; never, where there is none. Cancel safe.
-async fn ended(part: Option<&mut Part>) {
-    match part {
-        Some(part) => part.ended().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -2,15 +2,26 @@
 
 use std::sync::Arc;
 
-use site_registry::cluster::{ClusterOptions, Durability, PrivateCluster};
+use site_registry::cluster::{ClusterError, ClusterOptions, Durability, PrivateCluster};
 use site_registry::purges::{LONGEST_LOOK, PurgeOptions};
-use site_registry::{ConfiguredRow, DatabaseTarget, Registry, RegistryOptions};
+use site_registry::{ConfiguredRow, DatabaseTarget, Registry, RegistryOptions, TargetError};
+use thiserror::Error;
 
-use super::OpenError;
 use super::purging::PurgingPart;
 use crate::config::Config;
 use crate::config::model::ConfiguredSite;
 use crate::daemon::router::board::RouteBoard;
+
+/// The database can't be had.
+#[derive(Debug, Error)]
+pub(crate) enum OpenError {
+    /// The private cluster can't be had.
+    #[error(transparent)]
+    Cluster(#[from] Arc<ClusterError>),
+    /// `database.url` is no URL.
+    #[error("database.url: {0}")]
+    Url(#[from] TargetError),
+}
 
 /// Begins to run the private cluster, where no URL is given.
 pub(super) fn database(

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::{Part, ended};
+use super::part::{Part, ended};
 use crate::config::Config;
 use crate::daemon::purging::{Purges, Purging};
 use crate::daemon::router::board::RouteBoard;

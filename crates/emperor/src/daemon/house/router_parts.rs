@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::net::UnixListener;
 use tokio::sync::{Notify, watch};
 
-use super::Part;
+use super::part::Part;
 use crate::config::Config;
 use crate::daemon::process::{Launcher, LeftFastrouter};
 use crate::daemon::pulse::{PulseMonitor, pulse};
