@@ -15,7 +15,7 @@ use imbl::ordmap::DiffItem;
 use serde::{Deserialize, Serialize};
 use site_model::SiteId;
 
-use super::Entry;
+use super::entry::Entry;
 use crate::desired::Row;
 
 /// One line.
