@@ -3,7 +3,8 @@
 use site_model::SiteId;
 
 use super::House;
-use super::world::{State, World};
+use super::process::State;
+use super::world::World;
 use crate::lifecycle::{Event, Inheritance, InheritedInstance, Process};
 use crate::{ExitReason, Lifecycle};
 
@@ -69,7 +70,7 @@ impl World {
                 memory: *remembered,
                 process: Process {
                     incarnation: *incarnation,
-                    ..super::world::a_process()
+                    ..super::process::a_process()
                 },
                 spec: process.spec.clone(),
                 ended: (process.state == State::Dead).then_some(ExitReason::Unknown),

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use site_model::{Incarnation, Service, SiteId, SiteRoute};
 
 use super::House;
-use super::world::{Motion, State, World};
+use super::process::{Motion, State};
+use super::world::World;
 use crate::lifecycle::{Event, Load};
 use crate::{Lifecycle, Resting, StatusTold};
 

@@ -1,12 +1,14 @@
 //! The world of a simulation: processes, start permits, the router, and a network of events in
 //! which some are lost, doubled or late. It performs effects as the daemon would.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use site_model::{Generation, Incarnation, Service, SiteId, SiteRoute};
 
+use super::permits::Queue;
+use super::process::{Motion, Simulated, State, a_process, is_never_ready, is_unspawnable};
 use super::visitors::Visitors;
 use crate::lifecycle::tests::fixture::GRACE;
 use crate::lifecycle::{Effect, Event, Process, Prospect, Sight, StopReason, Ticket, Turn};
@@ -48,33 +50,6 @@ pub(super) enum Trace {
     Shown,
 }
 
-/// A process.
-pub(super) struct Simulated {
-    pub(super) site: SiteId,
-    pub(super) spec: Arc<VassalSpec>,
-    pub(super) state: State,
-    pub(super) found_ready: bool,
-    pub(super) told_to_end: Option<Instant>,
-    pub(super) killed: bool,
-    pub(super) motion: Motion,
-    ignores_signals: bool,
-}
-
-/// How far a process is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    Alive,
-    Dead,
-    Removed,
-}
-
-/// Whether a signal has stopped a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Motion {
-    Goes,
-    Stopped,
-}
-
 /// The router, which is away now and then.
 #[derive(Default)]
 pub(super) struct Router {
@@ -83,39 +58,6 @@ pub(super) struct Router {
     pub(super) in_force: Generation,
     pub(super) routes: BTreeMap<SiteId, Arc<SiteRoute>>,
     pub(super) idle_questions: BTreeSet<(SiteId, Incarnation)>,
-}
-
-/// Those who wait for a permit, and those who have one.
-struct Queue {
-    asking: VecDeque<(SiteId, Ticket)>,
-    holding: BTreeSet<(SiteId, Ticket)>,
-    permits: usize,
-}
-
-impl Queue {
-    const fn with_permits(permits: usize) -> Self {
-        Self {
-            asking: VecDeque::new(),
-            holding: BTreeSet::new(),
-            permits,
-        }
-    }
-
-    /// The next one, which has a permit now.
-    fn next(&mut self) -> Option<(SiteId, Ticket)> {
-        if self.holding.len() == self.permits {
-            return None;
-        }
-        let next = self.asking.pop_front()?;
-        self.holding.insert(next);
-        Some(next)
-    }
-}
-
-impl Simulated {
-    fn is_alive(&self) -> bool {
-        self.state == State::Alive
-    }
 }
 
 impl Router {
@@ -494,29 +436,4 @@ impl World {
             );
         }
     }
-}
-
-/// A process whose incarnation is to be filled in.
-pub(super) fn a_process() -> Process {
-    Process {
-        incarnation: Incarnation::new(0),
-        pid: 1,
-        socket: "/run/s".into(),
-        started_at: SystemTime::UNIX_EPOCH,
-        missing: Vec::new(),
-    }
-}
-
-/// Every fourth revision can't be spawned, every fourth never gets ready.
-fn is_unspawnable(spec: &VassalSpec) -> bool {
-    kind(spec) == 1
-}
-
-fn is_never_ready(spec: &VassalSpec) -> bool {
-    kind(spec) == 2
-}
-
-fn kind(spec: &VassalSpec) -> u8 {
-    // The text begins with the first byte of the revision in hexadecimal digits.
-    u8::from_str_radix(&spec.revision.to_string()[..2], 16).unwrap() % 4
 }
