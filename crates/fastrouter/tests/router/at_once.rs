@@ -6,10 +6,10 @@ use tokio::time::timeout;
 use wire::cache::{CacheModeFrame, PurgeFrame};
 use wire::route::{RouterStats, Settings, ToRouter};
 
-use crate::cache::{MINUTE, Place, get, says};
 use crate::client::Client;
 use crate::house::{PATIENCE, settings};
 use crate::log::lines_at_the_end;
+use crate::place::{MINUTE, Place, get, says};
 
 /// More than the kernel takes for a client that doesn't read, and less than is kept of one page.
 const LARGE_BYTES: usize = 7 << 20;

@@ -5,10 +5,10 @@ use tokio::net::TcpSocket;
 use wire::cache::CacheModeFrame;
 use wire::route::ToRouter;
 
-use crate::cache::{MINUTE, Place, cached, get, said, says};
 use crate::client::Client;
 use crate::house::ready;
 use crate::log::lines_at_the_end;
+use crate::place::{MINUTE, Place, cached, get, said, says};
 
 /// A site where one client has asked for `/a`, and another waits for what that one gets.
 async fn two_wait(place: &mut Place, first: &mut Client) -> (crate::worker::Connection, Client) {

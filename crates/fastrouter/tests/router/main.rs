@@ -7,6 +7,7 @@
 
 mod client;
 mod house;
+mod place;
 mod worker;
 
 mod answers;
