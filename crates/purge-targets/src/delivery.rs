@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::directory;
+use crate::failure::Failure;
 use crate::http::HttpClient;
 use crate::order::Order;
-use crate::plan::{Ask, Unplannable, plan};
+use crate::plan::{Ask, plan};
 use crate::queue::{Job, Limits, Next, Outcome, Queue};
 use crate::target::{Kind, Target};
 use crate::varnish::VarnishClient;
@@ -53,41 +54,6 @@ pub struct Standing {
     pub next_try: Option<std::time::Instant>,
     /// How many orders were given up since the start.
     pub dead: u64,
-}
-
-/// Why an attempt failed, and whose fault it is.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) reason: String,
-    outcome: Outcome,
-}
-
-impl Failure {
-    /// The target isn't there, or not now.
-    pub(crate) const fn away(reason: String) -> Self {
-        Self {
-            reason,
-            outcome: Outcome::Away,
-        }
-    }
-
-    /// The target is there and doesn't do it.
-    pub(crate) const fn refused(reason: String) -> Self {
-        Self {
-            reason,
-            outcome: Outcome::Refused,
-        }
-    }
-}
-
-impl From<Unplannable> for Failure {
-    fn from(error: Unplannable) -> Self {
-        match error {
-            Unplannable::Unsupported { .. } | Unplannable::Url(_) => {
-                Self::refused(error.to_string())
-            }
-        }
-    }
 }
 
 /// A running delivery, and the owner of its task: it ends when this is dropped.

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::delivery::Failure;
+use crate::failure::Failure;
 
 /// Removes everything in a folder. Blocks.
 pub(crate) fn empty(folder: &Path) -> Result<(), Failure> {

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::delivery::Failure;
+use crate::failure::Failure;
 use crate::plan::Asked;
 use crate::target::is_json;
 

@@ -13,7 +13,7 @@
 //! | `queue` | what is next, what is done, when to try again | none; `now` is an argument |
 //! | `varnish` | bans, and Varnish's command-line protocol | `client` alone |
 //! | `http`, `directory` | requests, folders | yes |
-//! | `delivery` | the task | yes |
+//! | `delivery`, `failure` | the task; why an attempt failed | yes; none |
 //!
 //! What it must not know: the database, where orders come from, which hosts a site has. Whoever sends
 //! orders keeps them until [`Report::Done`] says that they are carried out; so none is lost, whatever
@@ -21,6 +21,7 @@
 
 mod delivery;
 mod directory;
+mod failure;
 mod http;
 mod order;
 mod plan;

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::protocol::{self, AUTHENTICATE, HEAD, OK, ProtocolError};
-use crate::delivery::Failure;
+use crate::failure::Failure;
 use crate::target::{Secret, VarnishTarget};
 
 /// A connection, if there is one.
