@@ -12,8 +12,8 @@ use tokio_postgres::{Client, Transaction};
 use crate::desired::Row;
 use crate::django;
 use crate::link::{Doing, LinkError, bounded};
-use crate::reading::RowSource;
-use crate::registry::ConfiguredRow;
+use crate::options::ConfiguredRow;
+use crate::source::RowSource;
 
 /// Emperors that start at once, and operators that have domains rewritten, write one after the other.
 pub(crate) const LOCK: i64 = 0x656d_7065_726f_7232;

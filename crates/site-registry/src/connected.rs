@@ -12,8 +12,9 @@ use crate::board::{Batch, Board};
 use crate::edit::{self, Edit, EditError};
 use crate::ledger::PartialReading;
 use crate::link::{Doing, Link, LinkError, Stale, bounded};
-use crate::reading::{FullReading, Reader, RowSource};
-use crate::registry::RegistryOptions;
+use crate::options::RegistryOptions;
+use crate::reading::{FullReading, Reader};
+use crate::source::RowSource;
 use crate::task::{Command, RegistryTask, until};
 use crate::{configured, django, report, schema};
 

@@ -8,11 +8,11 @@
 //! | module | what it is |
 //! |---|---|
 //! | `desired` | the rows as a persistent map, published as a level |
-//! | `registry` | options and the handle |
+//! | `registry`, `options` | the handle; what it is started with |
 //! | `task`, `connected` | the one task: without a link, with one |
 //! | `ledger` | from reading to reading; the guard against mass removal |
 //! | `reading`, `snapshot` | rows from PostgreSQL, rows from disk |
-//! | `django`, `queried` | the sites that Django keeps, or that a query yields |
+//! | `source`, `django`, `queried` | where rows are: our tables, Django's, what a query yields |
 //! | `edit`, `configured`, `rewriting`, `board`, `report` | what goes the other way |
 //! | `link` | URL, TLS, sessions, notifications, causes |
 //! | [`purges`] | what caches have to drop |
@@ -54,6 +54,7 @@ mod django;
 mod edit;
 mod ledger;
 mod link;
+mod options;
 pub mod purges;
 mod queried;
 mod reading;
@@ -62,6 +63,7 @@ mod report;
 mod rewriting;
 mod schema;
 mod snapshot;
+mod source;
 mod task;
 
 pub mod cluster;
@@ -70,11 +72,13 @@ pub use desired::{Desired, HeldRemovals, Row, Source};
 pub use django::DjangoTables;
 pub use edit::{Edit, EditError, NewSite, SiteChange};
 pub use link::{ConnectionState, ConnectionStatus, DatabaseTarget, Doing, LinkError, TargetError};
+pub use options::{ConfiguredRow, RegistryOptions};
 pub use queried::QuerySource;
-pub use reading::{RowSource, RowsRead, read_rows, row_from_text, row_text};
-pub use registry::{ConfiguredRow, Registry, RegistryHandle, RegistryOptions};
+pub use reading::{RowsRead, read_rows, row_from_text, row_text};
+pub use registry::{Registry, RegistryHandle};
 pub use rewriting::{DomainChange, Obstacle, RewriteError, Writing, rewrite_domains};
 pub use schema::{
     DAEMON_GRANTS, EDITOR_GRANTS, Migrated, PURGER_GRANTS, SchemaStatus, WATCHER_GRANTS, migrate,
     schema_status,
 };
+pub use source::RowSource;

@@ -1,76 +1,28 @@
-//! The registry from outside: what it is started with, and the handle that the daemon holds.
+//! The registry from outside: its owner, and the handle that the daemon holds.
 //!
 //! [`Registry`] owns every task; [`RegistryHandle`] is what everybody else gets. Nothing a handle
 //! does waits for a server that hangs: levels are read from `watch` channels, status rows go to a
 //! board, and a change is answered with an error at once where there is no link.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use imbl::OrdMap;
-use site_model::{Hostname, RunAs, SiteId, Slug, TemplateName};
+use site_model::SiteId;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use vassal_core::StatusTold;
 
 use crate::board::Board;
-use crate::cluster::ClusterState;
 use crate::desired::Desired;
 use crate::edit::{Edit, EditError, NewSite, SiteChange};
-use crate::link::{ConnectionStatus, DatabaseTarget};
-use crate::reading::RowSource;
+use crate::link::ConnectionStatus;
+use crate::options::RegistryOptions;
 use crate::task::{Channels, Command, RegistryTask};
 
 /// Commands that wait for the registry's task. Each is an operator at a command line who waits for
 /// its answer, so more than a few at once would only make them wait elsewhere.
 const COMMANDS: usize = 32;
-
-/// What the registry is started with.
-#[derive(Debug, Clone)]
-pub struct RegistryOptions {
-    /// The database.
-    pub target: DatabaseTarget,
-    /// How the private cluster is, where the database is in one: no connection is tried while it
-    /// doesn't run.
-    pub cluster: Option<watch::Receiver<ClusterState>>,
-    /// Which tables the rows are in.
-    pub source: RowSource,
-    /// This machine's name in `emperor.site_status`.
-    pub node: String,
-    /// Create or upgrade the schema at the first connection.
-    pub migrate: bool,
-    /// Time between two full readings, besides those after a connection.
-    pub resync_interval: Duration,
-    /// Share of the sites, in percent, whose disappearance in one reading is believed.
-    pub max_removals_percent: u8,
-    /// Where the last good reading is kept.
-    pub snapshot_path: PathBuf,
-    /// The `[[site]]` rows of the configuration.
-    pub configured: Vec<ConfiguredRow>,
-}
-
-/// A `[[site]]` of the configuration: `None` leaves what the row has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfiguredRow {
-    /// `slug`
-    pub slug: Slug,
-    /// `id`; the row is found by it where it is given, else by the slug.
-    pub id: Option<SiteId>,
-    /// `domain`
-    pub domain: Option<Hostname>,
-    /// `template`
-    pub template: Option<TemplateName>,
-    /// `extra_config`
-    pub extra_config: Option<String>,
-    /// `run_as`
-    pub run_as: Option<RunAs>,
-    /// `pool`
-    pub pool: Option<String>,
-    /// `enabled`; `false` is for a row that is made, and turns off none that is there.
-    pub enabled: Option<bool>,
-}
 
 /// The running registry, and the owner of its tasks: they end when it is dropped.
 #[derive(Debug)]

@@ -20,8 +20,8 @@ use crate::desired::{Desired, Row, Source};
 use crate::edit::{Edit, EditError};
 use crate::ledger::Ledger;
 use crate::link::{Backoff, ConnectionState, ConnectionStatus, LinkError, QUEUE_WARNING};
+use crate::options::RegistryOptions;
 use crate::reading::FullReading;
-use crate::registry::RegistryOptions;
 use crate::snapshot;
 
 /// How long the first reading may take before the snapshot on disk is used.

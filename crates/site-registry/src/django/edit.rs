@@ -9,7 +9,7 @@ use tokio_postgres::{Error, GenericClient};
 use crate::configured::explain_enabled;
 use crate::desired::Row;
 use crate::edit::{Edit, EditError, SiteChange};
-use crate::registry::ConfiguredRow;
+use crate::options::ConfiguredRow;
 
 /// What isn't given leaves the column as it is, and a row that is as wanted is not touched.
 const UPSERT: &str = "

@@ -2,7 +2,7 @@
 
 use tokio_postgres::error::SqlState;
 
-use super::{Edit, EditError, NewSite};
+use super::change::{Edit, EditError, NewSite};
 use crate::link::{Doing, LinkError};
 
 /// Either the server's error, to be explained, or one that explains itself.

@@ -2,19 +2,12 @@
 
 use tokio_postgres::Client;
 
-use super::event::{Position, PurgeEvent};
-use super::feed::{FeedState, Reader};
+use super::event::Position;
+use super::following::{CaughtUp, End, Following};
+use super::news::{FeedState, Reader};
 use super::reading;
-use super::task::{End, FeedTask, Following};
+use super::task::FeedTask;
 use crate::link::LinkError;
-
-/// What a reading found, and up to where.
-#[derive(Debug)]
-pub(super) struct CaughtUp {
-    pub(super) position: Position,
-    pub(super) missed: bool,
-    pub(super) events: Vec<PurgeEvent>,
-}
 
 /// Whether purges since then are forgotten that the reader was to hear of.
 async fn has_missed(client: &Client, past: &Position, reader: &Reader) -> Result<bool, LinkError> {

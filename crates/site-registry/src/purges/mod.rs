@@ -14,13 +14,14 @@
 mod catch_up;
 mod event;
 mod feed;
+mod following;
+mod news;
 mod post;
 mod reading;
 mod task;
 mod watches;
 
 pub use event::{DeadLetter, EventId, Mark, Purge, PurgeEvent};
-pub use feed::{
-    Batch, FeedState, LONGEST_LOOK, News, PurgeFeed, PurgeHandle, PurgeOptions, Reader,
-};
+pub use feed::{PurgeFeed, PurgeHandle};
+pub use news::{Batch, FeedState, LONGEST_LOOK, News, PurgeOptions, Reader};
 pub use watches::{Explained, Watch, explain, watches};

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use super::event::{DeadLetter, Mark};
-use super::feed::Reader;
+use super::news::Reader;
 
 /// Letters that wait to be written. Beyond, the oldest is dropped: its target and reason were logged.
 const MAX_LETTERS: usize = 1_000;

@@ -5,7 +5,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
 
 use super::event::{EventId, Position, Purge, PurgeEvent};
-use super::feed::Reader;
+use super::news::Reader;
 use super::post::Outgoing;
 use crate::link::{Doing, LinkError, PURGES, bounded_by};
 

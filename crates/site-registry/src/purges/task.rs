@@ -10,12 +10,11 @@ use std::time::Duration;
 use site_model::SiteId;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tokio_postgres::Statement;
 use tokio_util::sync::CancellationToken;
 
-use super::catch_up::CaughtUp;
 use super::event::{EventId, Mark, Position, Purge};
-use super::feed::{Batch, FeedState, News, PurgeOptions, Reader};
+use super::following::{CaughtUp, End, Following};
+use super::news::{Batch, FeedState, News, PurgeOptions, Reader};
 use super::post::{Outgoing, Post};
 use super::reading;
 use crate::cluster::ClusterState;
@@ -64,29 +63,6 @@ pub(super) struct FeedTask {
     written: BTreeMap<Reader, Mark>,
     /// The link is known to be lost, and its readers know it.
     pub(super) lost: bool,
-}
-
-/// An open link.
-#[derive(Debug)]
-pub(super) struct Following {
-    pub(super) session: Session,
-    pub(super) inbox: Arc<Inbox>,
-    pub(super) server: String,
-    pub(super) new: Statement,
-    look_due: Instant,
-    forget_due: Instant,
-}
-
-/// Why a link is no longer followed.
-pub(super) enum End {
-    Stopped,
-    Lost(LinkError),
-}
-
-impl From<LinkError> for End {
-    fn from(error: LinkError) -> Self {
-        Self::Lost(error)
-    }
 }
 
 impl FeedTask {

@@ -24,6 +24,7 @@ use crate::django::{self, DjangoTables};
 use crate::link::{DatabaseTarget, Doing, LinkError, Session, bounded, bounded_by};
 use crate::queried::{self, QuerySource};
 use crate::schema::ensure;
+use crate::source::RowSource;
 
 /// For a statement that reads every row of a large house.
 const FULL_READING_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
@@ -34,17 +35,6 @@ SELECT s.id, s.slug, s.domain, s.enabled, s.template, s.extra_config, s.run_as, 
     ARRAY(SELECT d.host FROM emperor.domains d WHERE d.site_id = s.id ORDER BY d.host) AS hosts,
     ARRAY(SELECT d.kind FROM emperor.domains d WHERE d.site_id = s.id ORDER BY d.host) AS kinds
 FROM emperor.sites s";
-
-/// Which tables the rows are in: `database.source`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RowSource {
-    /// `emperor.sites` and `emperor.domains`.
-    Emperor,
-    /// Django's.
-    Django(DjangoTables),
-    /// Whatever a query yields.
-    Query(QuerySource),
-}
 
 /// Reads from one source; the statement by id is prepared once, so it is one round trip.
 #[derive(Debug)]

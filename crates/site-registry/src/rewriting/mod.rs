@@ -10,40 +10,24 @@ mod plan;
 
 use std::collections::HashSet;
 
-use site_model::{Hostname, SiteId};
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, IsolationLevel, Transaction};
 use vassal_core::resolve::Domains;
 
-pub use self::plan::Obstacle;
 use self::plan::plan;
+pub use self::plan::{DomainChange, Obstacle};
 use crate::configured;
 use crate::desired::NamedRow;
 use crate::django;
 use crate::edit::SiteChange;
 use crate::link::{DatabaseTarget, Doing, LinkError, STATEMENT_TIMEOUT, Session};
-use crate::reading::{self, RowSource};
+use crate::reading;
 use crate::schema::ensure;
+use crate::source::RowSource;
 
 /// How long a `django_site.domain` may be, as the migration of `django.contrib.sites` makes it.
 const LONGEST_OF_DJANGO: usize = 100;
-
-/// A domain that another one is written over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DomainChange {
-    /// The site.
-    pub site: SiteId,
-    /// Its slug.
-    pub slug: String,
-    /// What stands in the column; empty: nothing.
-    pub old: String,
-    /// What is to stand there.
-    pub new: Hostname,
-    /// Its slug was made from the old domain. It is kept in `emperor.django_sites`, since another slug
-    /// would make another domain again.
-    pub keeps_slug: bool,
-}
 
 /// Whether the changes are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,23 @@ use site_model::{HostPattern, Hostname, RejectionReason, SiteId};
 use vassal_core::resolve::Domains;
 use vassal_core::spec::SiteHosts;
 
-use super::DomainChange;
 use crate::desired::{NamedRow, Row};
+
+/// A domain that another one is written over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainChange {
+    /// The site.
+    pub site: SiteId,
+    /// Its slug.
+    pub slug: String,
+    /// What stands in the column; empty: nothing.
+    pub old: String,
+    /// What is to stand there.
+    pub new: Hostname,
+    /// Its slug was made from the old domain. It is kept in `emperor.django_sites`, since another slug
+    /// would make another domain again.
+    pub keeps_slug: bool,
+}
 
 /// Why a site can't have the domain that it would get.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 
 use crate::django;
 use crate::link::{DatabaseTarget, Doing, LinkError, Session, bounded, bounded_by};
-use crate::reading::RowSource;
+use crate::source::RowSource;
 
 /// The migrations, by version from 1.
 const MIGRATIONS: &[&str] = &[
