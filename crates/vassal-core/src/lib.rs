@@ -12,6 +12,7 @@ pub mod backoff;
 pub mod diagnostic;
 pub mod exit;
 pub mod health;
+mod launch;
 pub mod lifecycle;
 pub mod overlay;
 mod plan;

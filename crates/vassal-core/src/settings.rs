@@ -7,6 +7,15 @@ use std::time::Duration;
 use site_model::QueueBounds;
 pub use site_model::{CacheMode, CacheSettings};
 
+/// Who binds the socket an instance listens on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenMode {
+    /// The emperor; the worker inherits it as descriptor 3.
+    Fd,
+    /// The worker, at `socket.path`.
+    Path,
+}
+
 /// All tables of a template but those that make up the command.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {

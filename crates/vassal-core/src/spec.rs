@@ -1,14 +1,14 @@
-//! The resolved specification of a vassal, and what one instance of it is started with.
+//! The resolved specification of a vassal.
 
 use std::fmt;
-use std::ops::BitOr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use site_model::{Alias, Hostname, Protocol, Revision, RunAs, Site, SiteId, TemplateName};
 
 use crate::Settings;
-pub use crate::resolve::{Recipe, RenderError};
+pub use crate::launch::{InstanceContext, Launch, Reach, RenderError, RenderedFile};
+pub use crate::resolve::{NamesTold, Recipe};
+pub use crate::settings::ListenMode;
 
 /// Everything that decides how one site is run: row, template and configuration, resolved.
 ///
@@ -39,18 +39,6 @@ pub struct VassalSpec {
     pub asked_as: Option<SiteId>,
     /// The hash of all that makes a worker another one.
     pub revision: Revision,
-}
-
-/// Which of a site's names its texts use. One that none uses is between the site and the router: it
-/// changes without a new worker.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct NamesTold {
-    /// `site.slug`
-    pub slug: bool,
-    /// `site.domain`
-    pub domain: bool,
-    /// `site.hosts`
-    pub hosts: bool,
 }
 
 /// Whose page an instance is asked for, to find out how it is.
@@ -116,19 +104,6 @@ impl VassalSpec {
     }
 }
 
-impl BitOr for NamesTold {
-    type Output = Self;
-
-    /// What either is told.
-    fn bitor(self, other: Self) -> Self {
-        Self {
-            slug: self.slug || other.slug,
-            domain: self.domain || other.domain,
-            hosts: self.hosts || other.hosts,
-        }
-    }
-}
-
 /// The hosts of a site after rewriting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SiteHosts {
@@ -136,60 +111,4 @@ pub struct SiteHosts {
     pub canonical: Hostname,
     /// The others.
     pub aliases: Vec<Alias>,
-}
-
-/// Who binds the socket an instance listens on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ListenMode {
-    /// The emperor; the worker inherits it as descriptor 3.
-    Fd,
-    /// The worker, at `socket.path`.
-    Path,
-}
-
-/// What is known of an instance only when it is started.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InstanceContext {
-    /// `instance.number`
-    pub number: u32,
-    /// `instance.dir`: its private folder.
-    pub dir: PathBuf,
-    /// `socket.path`
-    pub socket_path: PathBuf,
-}
-
-/// What one instance is started with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Launch {
-    /// Program and arguments.
-    pub argv: Vec<String>,
-    /// Where it runs; `None`: its private folder.
-    pub working_dir: Option<PathBuf>,
-    /// `[env]` of template and site: what comes on top of the emperor's own variables.
-    pub env: Vec<(String, String)>,
-    /// Files to write into its private folder before it starts.
-    pub files: Vec<RenderedFile>,
-    /// Which paths it may reach.
-    pub reach: Reach,
-}
-
-/// The paths of `[sandbox]`, all absolute.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reach {
-    /// The only ones that it may write to, besides its own; empty: as file modes say.
-    pub writable: Vec<PathBuf>,
-    /// The only ones that it may read, besides its own, the system's and writable ones; empty: as
-    /// file modes say.
-    pub readable: Vec<PathBuf>,
-    /// Those that look empty and closed to it.
-    pub inaccessible: Vec<PathBuf>,
-}
-
-/// A rendered `[files]` entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RenderedFile {
-    /// Its name in the private folder.
-    pub name: String,
-    /// Its content.
-    pub text: String,
 }

@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use site_model::SiteId;
 
-pub use policy::{Policy, SiteTables, UnknownTable};
+pub use crate::template::{SiteTables, UnknownTable};
+pub use policy::Policy;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Source};
 use crate::template::{Assignment, Layer, LayerKind, Permitted, VarEntry, read_layer};

@@ -11,38 +11,13 @@ use minijinja::{
     escape_formatter,
 };
 
-use super::names::{self, Scope};
-use crate::diagnostic::{Diagnostic, Place};
-use crate::spec::NamesTold;
+use super::names::{self, NamesTold, Scope};
+use super::text::{Bound, Text};
+use crate::diagnostic::Diagnostic;
 use crate::template::is_literal;
 
 /// Instructions that one text may take: a loop over some thousand hosts, and no endless one.
 const FUEL: u64 = 100_000;
-
-/// A text to render, and where it stands.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Text<'a> {
-    pub(super) text: &'a str,
-    pub(super) place: &'a Place,
-}
-
-/// What is rendered and how much of it is taken.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Bound {
-    /// An argument or a variable of the environment: the kernel takes 128 KiB with the final NUL.
-    Argument,
-    /// A file.
-    File,
-}
-
-impl Bound {
-    pub(super) const fn bytes(self) -> usize {
-        match self {
-            Self::Argument => 128 * 1024 - 1,
-            Self::File => 1024 * 1024,
-        }
-    }
-}
 
 /// The template engine, with a template's texts compiled.
 #[derive(Debug)]

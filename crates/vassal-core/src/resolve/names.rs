@@ -1,10 +1,11 @@
 //! The names that can stand between braces.
 
+use std::ops::BitOr;
+
 use minijinja::Value;
 
-use super::engine::Text;
+use super::text::Text;
 use crate::diagnostic::{Diagnostic, Place, nearest};
-use crate::spec::NamesTold;
 
 /// Every name that templates can use, and its meaning; `NAME` stands for one of the template's own.
 pub const RENDER_NAMES: &[(&str, &str)] = &[
@@ -38,6 +39,31 @@ pub const RENDER_NAMES: &[(&str, &str)] = &[
 
 /// Functions of the engine that templates can call.
 const FUNCTIONS: [&str; 2] = ["range", "dict"];
+
+/// Which of a site's names its texts use. One that none uses is between the site and the router: it
+/// changes without a new worker.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NamesTold {
+    /// `site.slug`
+    pub slug: bool,
+    /// `site.domain`
+    pub domain: bool,
+    /// `site.hosts`
+    pub hosts: bool,
+}
+
+impl BitOr for NamesTold {
+    type Output = Self;
+
+    /// What either is told.
+    fn bitor(self, other: Self) -> Self {
+        Self {
+            slug: self.slug || other.slug,
+            domain: self.domain || other.domain,
+            hosts: self.hosts || other.hosts,
+        }
+    }
+}
 
 /// Which of the site's names this one is. `site` as a whole, which a text may take apart in ways that
 /// don't show here, is all of them.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use site_model::Site;
 
-use super::engine::{Engine, Text};
-use super::names::{InstanceScope, Scope, narrow};
+use super::engine::Engine;
+use super::names::{InstanceScope, NamesTold, Scope, narrow};
+use super::text::Text;
+use super::uwsgi_options;
 use crate::Settings;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::overlay::{self, SiteTables};
-use crate::spec::NamesTold;
 use crate::template::{Draft, Piece};
 
 /// A template that sites can use.
@@ -23,6 +24,25 @@ pub(super) struct Prepared {
     site_may_set: SiteTables,
     /// What it says by itself: most of its sites have the same, and share it.
     settings: Arc<Settings>,
+}
+
+/// What is rendered for each instance of a vassal: its template. What the row lays over that is read
+/// again for each, so that a site which rests, as most of very many do, costs the text of its row and
+/// nothing that was made of it.
+///
+/// Opaque: [`VassalSpec::render`](crate::VassalSpec::render) uses it. The default is an empty one, which renders nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Recipe(pub(super) Arc<Prepared>);
+
+impl Recipe {
+    pub(super) fn new(template: Arc<Prepared>) -> Self {
+        Self(template)
+    }
+
+    /// Whether `extra_uwsgi_ini` means anything in it.
+    pub(super) fn uses_uwsgi_options(&self) -> bool {
+        uwsgi_options::are_used(&self.0.draft)
+    }
 }
 
 impl Prepared {

@@ -7,10 +7,11 @@ use minijinja::Value;
 use site_model::{Protocol, RejectionReason, Revision, Site};
 
 use super::catalog::Catalog;
-use super::engine::{Bound, Engine, Text};
+use super::engine::Engine;
 use super::names::{InstanceScope, Scope, table};
-use super::prepared;
-use super::recipe::{self, Recipe};
+use super::prepared::{self, Recipe};
+use super::rendering;
+use super::text::{Bound, Text};
 use super::{revision, uwsgi_options};
 use crate::Settings;
 use crate::diagnostic::Diagnostic;
@@ -60,7 +61,7 @@ impl Catalog {
         let listen = early.word(draft.listen.as_ref(), spec.listen);
         spec.protocol = protocol.map_err(|wrong| configuration(&wrong))?;
         spec.listen = listen.map_err(|wrong| configuration(&wrong))?;
-        recipe::render(&spec, &draft, &recipe::trial_instance())
+        rendering::render(&spec, &draft, &rendering::trial_instance())
             .map_err(|error| configuration(&error))?;
         spec.revision = revision::of(&spec, &draft);
         Ok((draft, spec))
@@ -98,13 +99,13 @@ impl<'a> Early<'a> {
     fn new(spec: &VassalSpec, draft: &'a Draft, engine: &'a Engine) -> Self {
         let variables = draft.vars.iter().filter_map(|(name, variable)| {
             let (value, _) = variable.value.as_ref()?;
-            Some((name.clone(), recipe::plain_value(value)))
+            Some((name.clone(), rendering::plain_value(value)))
         });
         let vars = Value::from_pairs(variables);
         Self {
             engine,
             names: draft.vars.keys().map(AsRef::as_ref).collect(),
-            values: table([("site", recipe::site_values(spec)), ("vars", vars)]),
+            values: table([("site", rendering::site_values(spec)), ("vars", vars)]),
         }
     }
 

@@ -16,8 +16,7 @@ use super::draft::Draft;
 use super::piece::{Origin, Piece, is_literal};
 use super::words::{ProbeKind, Word};
 use crate::diagnostic::{Diagnostic, Place, nearest};
-use crate::settings::{CacheMode, Capabilities, StopSignal, Syscalls};
-use crate::spec::ListenMode;
+use crate::settings::{CacheMode, Capabilities, ListenMode, StopSignal, Syscalls};
 use crate::units;
 
 /// Where in a draft a value belongs.

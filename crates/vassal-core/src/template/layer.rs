@@ -11,9 +11,9 @@ use super::lookup;
 use super::names::MapTable;
 use super::piece::{LayerKind, Named, Origin, Piece};
 use super::schema::{self, Key};
+use super::site_tables::SiteTables;
 use super::vars::{self, VarEntry};
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Source};
-use crate::overlay::SiteTables;
 
 /// What one text says.
 #[derive(Debug, Default)]

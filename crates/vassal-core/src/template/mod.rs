@@ -15,6 +15,7 @@ mod lookup;
 mod names;
 mod piece;
 pub mod schema;
+mod site_tables;
 mod vars;
 mod words;
 
@@ -30,6 +31,7 @@ pub use names::RESERVED_ENV;
 pub(crate) use names::is_reserved_env;
 pub use piece::{LayerKind, Origin};
 pub(crate) use piece::{Piece, ReachPieces, is_literal};
+pub use site_tables::{SiteTables, UnknownTable};
 pub use vars::VarValue;
 pub(crate) use vars::{Assignment, VarEntry};
 pub(crate) use words::Word;

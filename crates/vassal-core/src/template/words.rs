@@ -2,8 +2,7 @@
 
 use site_model::Protocol;
 
-use crate::settings::{CacheMode, StopSignal, Syscalls};
-use crate::spec::ListenMode;
+use crate::settings::{CacheMode, ListenMode, StopSignal, Syscalls};
 
 /// A setting whose value is one of a few words.
 pub(crate) trait Word: Copy + PartialEq + 'static {

@@ -1,55 +1,23 @@
-//! What an instance is made from, once its number, folder and socket are known.
+//! Rendering what one instance is started with.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use minijinja::Value;
 use site_model::HostPattern;
-use thiserror::Error;
 
-use super::engine::{Bound, Engine, Text};
+use super::engine::Engine;
 use super::names::{InstanceScope, Scope, table};
-use super::prepared::Prepared;
+use super::text::{Bound, Text};
 use super::uwsgi_options;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
-use crate::spec::{InstanceContext, Launch, ListenMode, Reach, RenderedFile, VassalSpec};
+use crate::launch::{InstanceContext, Launch, Reach, RenderError, RenderedFile};
+use crate::settings::ListenMode;
+use crate::spec::VassalSpec;
 use crate::template::{Draft, Piece, ReachPieces, VarValue};
 
 /// The descriptor of an inherited socket, the first of `sd_listen_fds(3)`.
 const SOCKET_FD: u32 = 3;
-
-/// What is rendered for each instance of a vassal: its template. What the row lays over that is read
-/// again for each, so that a site which rests, as most of very many do, costs the text of its row and
-/// nothing that was made of it.
-///
-/// Opaque: [`VassalSpec::render`] uses it. The default is an empty one, which renders nothing.
-#[derive(Debug, Clone, Default)]
-pub struct Recipe(Arc<Prepared>);
-
-/// A vassal's texts yield nothing that could be started.
-///
-/// What a site's texts yield is tried when it is resolved, so this is rare afterwards: a text that
-/// depends on the instance's number or folder.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum RenderError {
-    /// Some of its texts are wrong.
-    #[error(transparent)]
-    Text(#[from] Diagnostics),
-    /// There is no command.
-    #[error("there is no command to run; the template needs a `command`")]
-    NoCommand,
-}
-
-impl Recipe {
-    pub(super) fn new(template: Arc<Prepared>) -> Self {
-        Self(template)
-    }
-
-    /// Whether `extra_uwsgi_ini` means anything in it.
-    pub(super) fn uses_uwsgi_options(&self) -> bool {
-        uwsgi_options::are_used(&self.0.draft)
-    }
-}
 
 impl VassalSpec {
     /// What one instance is started with.
