@@ -18,6 +18,7 @@ pub mod chunked;
 pub mod forward;
 pub mod guard;
 pub mod host;
+mod length;
 pub mod plain;
 pub mod trust;
 pub mod upstream;

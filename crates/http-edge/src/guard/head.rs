@@ -2,8 +2,8 @@
 
 use memchr::{memchr, memchr_iter};
 
-use super::{Following, HeadLimits, HeadRefusal, MAX_HEADERS};
-use crate::upstream::parse_length;
+use super::rules::{HeadLimits, HeadRefusal, MAX_HEADERS};
+use crate::length::parse_length;
 
 /// Empty lines before a request line are forgiven (RFC 9112 section 2.2), up to this many.
 const MAX_EMPTY_LINES: u8 = 4;
@@ -28,6 +28,15 @@ pub(super) struct HeadScanner {
     length: Option<u64>,
     chunked: bool,
     upgrade: UpgradeWish,
+}
+
+/// What follows a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Following {
+    Head,
+    Length(u64),
+    Chunks,
+    MaybeTunnel,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,47 +4,16 @@
 //! the head tells. The head is re-written on its way to the client, so what it says about framing
 //! is decided here, once and strictly; a worker that contradicts itself has answered nothing.
 
+mod error;
 mod head;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
-use thiserror::Error;
 
-use self::head::{Coding, Parsed};
+pub use self::error::{AnswerError, MAX_ANSWER_HEAD_BYTES};
+use self::head::{Coding, Parsed, Persistence};
 use super::Codec;
 use crate::chunked::{BadChunk, Piece, Scanner};
-
-/// The largest head of an answer that is taken.
-pub const MAX_ANSWER_HEAD_BYTES: usize = 64 * 1024;
-
-/// What is wrong with an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum AnswerError {
-    /// The head is no head of an answer.
-    #[error("an answer whose head can't be read: {0}")]
-    Head(#[from] httparse::Error),
-    /// The status is no number from 100 to 999.
-    #[error("an answer without a valid status")]
-    Status,
-    /// The head is larger than [`MAX_ANSWER_HEAD_BYTES`].
-    #[error("an answer whose head is larger than {MAX_ANSWER_HEAD_BYTES} bytes")]
-    HeadTooLong,
-    /// Several lengths, one that is no number, or a length and a transfer coding.
-    #[error("an answer that contradicts itself about its length")]
-    Framing,
-    /// A transfer coding other than `chunked`.
-    #[error("an answer in a transfer coding that nobody asked for")]
-    TransferCoding,
-    /// The chunked body is broken.
-    #[error("an answer in broken chunks: {0}")]
-    Chunk(#[from] BadChunk),
-    /// The connection ended before the answer did.
-    #[error("an answer that was cut off")]
-    CutOff,
-    /// An upgrade that nobody asked for.
-    #[error("an answer that switches protocols unasked")]
-    Unasked,
-}
 
 /// The head of an answer.
 #[derive(Debug)]
@@ -99,13 +68,6 @@ enum State {
     UntilClose,
     End,
     Tunnel,
-}
-
-/// Whether the worker takes another request on the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Persistence {
-    KeepAlive,
-    Close,
 }
 
 impl AnswerDecoder {
@@ -251,14 +213,6 @@ impl AnswerDecoder {
             (Coding::None, None) => AnswerBody::UntilClose,
         })
     }
-}
-
-/// Reads a `Content-Length`: digits alone, as `+5` and `5, 5` are lengths to some and not to others.
-pub(crate) fn parse_length(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 fn take(received: &mut BytesMut, most: usize) -> Option<Bytes> {

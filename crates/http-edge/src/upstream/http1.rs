@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::{RequestBody, RequestHead, Upgrade};
+use super::request::{RequestBody, RequestHead, Upgrade};
 
 /// Appends the head. Everything in it came through types that hold no line end.
 pub(super) fn encode(head: &RequestHead<'_>, out: &mut BytesMut) {

@@ -8,10 +8,7 @@ use bytes::{BufMut, BytesMut};
 use http::{HeaderName, HeaderValue, header};
 
 use super::http1::decimal;
-use super::{EncodeError, RequestBody, RequestHead};
-
-/// The most bytes the variables of one request can have.
-pub const MAX_VARIABLES_BYTES: usize = u16::MAX as usize;
+use super::request::{EncodeError, RequestBody, RequestHead};
 
 const PACKET_HEADER_BYTES: usize = 4;
 

@@ -8,8 +8,9 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use httparse::{Header, ParserConfig, Response, Status};
 
 use super::super::Codec;
-use super::{AnswerError, Persistence, parse_length};
+use super::error::AnswerError;
 use crate::forward::{is_hop_by_hop, tokens};
+use crate::length::parse_length;
 
 /// How many headers an answer may have.
 const MAX_HEADERS: usize = 128;
@@ -24,6 +25,13 @@ pub(super) struct Parsed {
     pub(super) length: Option<u64>,
     pub(super) coding: Coding,
     pub(super) persistence: Persistence,
+}
+
+/// Whether the worker takes another request on the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Persistence {
+    KeepAlive,
+    Close,
 }
 
 /// The transfer coding.
