@@ -207,7 +207,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::order::InstanceFigures;
+    use crate::gauge::InstanceFigures;
 
     #[test]
     fn figures_of_threads_add_up() {

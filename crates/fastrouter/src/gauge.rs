@@ -9,7 +9,6 @@ use std::sync::{Arc, PoisonError};
 
 use site_model::Incarnation;
 
-use crate::order::InstanceFigures;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::weak::WeakMap;
@@ -21,6 +20,15 @@ pub(crate) enum Purpose {
     Visit,
     /// To see whether the site lives: a health checker's.
     Check,
+}
+
+/// Figures of one instance on one thread.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct InstanceFigures {
+    /// Requests it was given.
+    pub(crate) requests: u64,
+    /// Requests it has now.
+    pub(crate) in_flight: u64,
 }
 
 /// Counters with one writer. On a cache line of their own, or two with the prefetched neighbour.

@@ -9,11 +9,12 @@
 //! | [`link`], [`fleet`], [`order`] | the control thread: what the emperor says, to every serving thread |
 //! | [`thread`] | one single-threaded runtime per core, which accepts and serves |
 //! | [`client`] | the side of a client: guarded bytes to hyper |
-//! | [`request`] | the life of a request, phase by phase |
+//! | [`request`], [`cause`] | the life of a request, phase by phase; why one is answered here |
 //! | [`worker`] | the side of a worker: instances, connections, one exchange |
 //! | [`pages`] | the page cache: which site has which policy, purges |
 //! | [`shared`], [`gauge`], [`queue`], [`wakes`] | the little that threads share |
 
+mod cause;
 mod client;
 mod deadline;
 mod fleet;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use site_model::{Incarnation, RouteTable, SiteId};
 use tokio::sync::oneshot;
 
+use crate::gauge::InstanceFigures;
 use crate::pages::SitesPages;
 use crate::settings::Settings;
 use crate::tally::ThreadLoad;
@@ -75,13 +76,4 @@ pub(crate) struct ThreadStats {
     pub(crate) in_flight: u64,
     /// Per instance that was given a request and that the table leads to or that still has some.
     pub(crate) instances: BTreeMap<Incarnation, InstanceFigures>,
-}
-
-/// Figures of one instance on one thread.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct InstanceFigures {
-    /// Requests it was given.
-    pub(crate) requests: u64,
-    /// Requests it has now.
-    pub(crate) in_flight: u64,
 }

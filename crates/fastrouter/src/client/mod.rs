@@ -5,6 +5,7 @@
 
 pub(crate) mod connection;
 mod io;
+mod refusal;
 mod socket;
 
 use std::cell::{Cell, RefCell};
@@ -14,12 +15,12 @@ use std::task::Waker;
 use std::time::Duration;
 
 use http::{HeaderValue, Uri};
-use http_edge::chunked::BadChunk;
 use http_edge::forward::Trust;
-use http_edge::guard::{Guard, HeadRefusal};
+use http_edge::guard::Guard;
 use http_edge::host::{self, HostRefusal};
 use site_model::Hostname;
 
+pub(crate) use self::refusal::{BodyRefusal, Refusal};
 pub(crate) use self::socket::{Door, Socket};
 use crate::deadline::Alarm;
 use crate::request::at_once::Known;
@@ -34,24 +35,6 @@ pub(crate) struct Peer {
     /// The address as it is written; empty on a unix socket.
     pub(crate) text: String,
     pub(crate) trust: Trust,
-}
-
-/// Why a request head got no further than the guard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    Head(HeadRefusal),
-    /// It took too long to arrive.
-    TooSlow,
-    /// The client said no more in the middle of it.
-    CutOff,
-}
-
-/// Why a request body got no further.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BodyRefusal {
-    Chunk(BadChunk),
-    /// Nothing more of it came for too long.
-    TooSlow,
 }
 
 /// What the requests of one connection share, on one thread.

@@ -9,10 +9,11 @@ use http_edge::forward::X_REQUEST_ID;
 use http_edge::upstream::{AnswerBody, AnswerHead};
 use hyper::body::{Body, Frame, SizeHint};
 
+use super::Record;
 use super::feed::Fed;
 use super::filling::Recording;
 use super::page::Form;
-use super::{Cause, Record};
+use crate::cause::Cause;
 use crate::tunnel::Tunnel;
 use crate::worker::Exchange;
 

@@ -21,7 +21,9 @@ use page_cache::{
 use site_model::{Hostname, Service, SiteRoute};
 use tokio::time::Instant;
 
-use super::{Cause, Outcome, Record, delivery, filling, vassal_of};
+use super::outcome::{Outcome, vassal_of};
+use super::{Record, delivery, filling};
+use crate::cause::Cause;
 use crate::gauge::Purpose;
 use crate::pages::SitePages;
 use crate::worker::Upload;

@@ -12,8 +12,9 @@ use http_edge::upstream::{Codec, RequestBody};
 use site_model::{Incarnation, Service, SiteId, SiteRoute, Unavailable};
 use tokio::time::Instant;
 
-use super::cause::MAX_GATHERED_BYTES;
-use super::{Cause, Outcome, Record};
+use super::Record;
+use super::outcome::Outcome;
+use crate::cause::{Cause, MAX_GATHERED_BYTES};
 use crate::gauge::Purpose;
 use crate::queue::{Place, QueueFull, Stance};
 use crate::waiting::News;
@@ -123,7 +124,7 @@ async fn framed_for(lease: &Lease, record: &Record, upload: Upload) -> Result<Up
     match upload.gather(MAX_GATHERED_BYTES).await {
         Ok(Some(body)) => Ok(Upload::whole(body)),
         Ok(None) => Err(Cause::LengthRequired),
-        Err(error) => Err(Cause::of_upload(&record.connection, error)),
+        Err(error) => Err(Cause::of_upload(error, record.connection.body_refusal())),
     }
 }
 

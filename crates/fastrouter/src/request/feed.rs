@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use super::Cause;
+use crate::cause::Cause;
 use crate::thread::Thread;
 
 /// How much of an answer lies ready for a client at whose pace it is read.

@@ -19,7 +19,9 @@ use tokio::sync::oneshot;
 
 use super::caching::{Way, host_told};
 use super::feed::{Feeder, feed};
-use super::{Cause, Outcome, Record, delivery, vassal_of};
+use super::outcome::{Outcome, vassal_of};
+use super::{Record, delivery};
+use crate::cause::Cause;
 use crate::gauge::Purpose;
 use crate::pages::SitePages;
 use crate::worker::{Exchange, Upload};

@@ -10,10 +10,10 @@
 mod answer;
 pub(crate) mod at_once;
 mod caching;
-mod cause;
 mod delivery;
 mod feed;
 mod filling;
+mod outcome;
 mod page;
 mod purge;
 mod record;
@@ -25,36 +25,19 @@ use http::request::Parts;
 use http::{Method, Request, Response, header};
 use http_edge::forward::{self, Forwarded, connection_says};
 use http_edge::host::port_of;
-use http_edge::upstream::{AnswerHead, RequestBody, RequestHead, Upgrade};
+use http_edge::upstream::{RequestBody, RequestHead, Upgrade};
 use hyper::body::{Body, Incoming};
-use site_model::{Match, Service, SiteId, SiteRoute};
+use site_model::{Match, SiteId, SiteRoute};
 
 pub(crate) use self::answer::Answer;
 use self::caching::Way;
-pub(crate) use self::cause::Cause;
-use self::feed::Fed;
-use self::filling::Recording;
+use self::outcome::{Outcome, vassal_of};
 pub(crate) use self::record::Record;
+use crate::cause::Cause;
 use crate::client::{Connection, Refusal};
 use crate::gauge::Purpose;
 use crate::settings::Settings;
-use crate::worker::{Exchange, Upload};
-
-/// What a request gets.
-enum Outcome {
-    /// The worker's answer, and who takes it down.
-    Worker(AnswerHead, Box<Exchange>, Option<Recording>),
-    /// The worker's answer, as a fill reads it.
-    Filled(AnswerHead, Fed),
-    /// A page of the cache.
-    Stored(Box<page_cache::Answer>),
-    /// 200: a path was purged.
-    Purged,
-    /// 301 to another URL.
-    Redirect(String),
-    /// 204 in place of a site that sleeps.
-    Asleep,
-}
+use crate::worker::Upload;
 
 /// Answers one request.
 pub(crate) async fn answer(
@@ -115,16 +98,6 @@ async fn outcome(
         Purpose::Check => {}
     }
     delivery::deliver(record, route.id, purpose, upload).await
-}
-
-/// What answers for a site: who is counted, waited for and woken.
-fn vassal_of(route: &SiteRoute) -> SiteId {
-    match route.service {
-        Service::Pooled(pool) => pool,
-        Service::Ready(_) | Service::Waiting | Service::Asleep | Service::Unavailable(_) => {
-            route.id
-        }
-    }
 }
 
 fn purpose(route: &SiteRoute, head: &Parts) -> Purpose {

@@ -4,7 +4,9 @@ use http::header;
 use http_edge::forward::{self, Trust};
 use page_cache::Purge;
 
-use super::{Cause, Outcome, Record};
+use super::Record;
+use super::outcome::Outcome;
+use crate::cause::Cause;
 use crate::pages::SitePages;
 
 /// Forgets a path because a client says so, if this one may.

@@ -14,7 +14,7 @@ use site_model::{Incarnation, SiteId};
 use tokio::time::Instant;
 use wire::route::AccessLogFormat;
 
-use super::cause::Cause;
+use crate::cause::Cause;
 use crate::client::Connection;
 use crate::log::Entry;
 

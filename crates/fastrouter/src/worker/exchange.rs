@@ -20,8 +20,8 @@ use super::failure::{Failure, Reached};
 use super::lease::Lease;
 use super::link::{Link, Unreachable};
 use super::upload::{Upload, UploadError};
+use crate::cause::Cause;
 use crate::client::Connection;
-use crate::request::Cause;
 use crate::tally::Sign;
 
 /// A request that is on its way or being answered.
@@ -156,7 +156,8 @@ impl Exchange {
             return Poll::Pending;
         };
         let sent = under_way.send(cx);
-        let blocked_by = sent.map_err(|error| Cause::of_upload(&self.connection, error))?;
+        let blocked_by =
+            sent.map_err(|error| Cause::of_upload(error, self.connection.body_refusal()))?;
         loop {
             if let Some(head) = under_way.decoder.head(&mut under_way.link.received)? {
                 return Poll::Ready(Ok(head));
@@ -180,7 +181,8 @@ impl Exchange {
             return Poll::Ready(Ok(None));
         };
         let sent = under_way.send(cx);
-        let blocked_by = sent.map_err(|error| Cause::of_upload(&self.connection, error))?;
+        let blocked_by =
+            sent.map_err(|error| Cause::of_upload(error, self.connection.body_refusal()))?;
         loop {
             let part = under_way.decoder.body(&mut under_way.link.received)?;
             if part.is_some() || under_way.decoder.is_at_end() {

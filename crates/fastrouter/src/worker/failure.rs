@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::upload::Upload;
-use crate::request::Cause;
+use crate::cause::Cause;
 
 /// How far a request got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -11,7 +11,7 @@ use http_edge::upstream::{AnswerError, EncodeError, UnspokenProtocol};
 use site_model::Unavailable;
 use thiserror::Error;
 
-use crate::client::{BodyRefusal, Connection, Refusal};
+use crate::client::{BodyRefusal, Refusal};
 use crate::worker::UploadError;
 
 /// The largest body of unknown length that is gathered for a worker whose protocol wants to know
@@ -108,9 +108,9 @@ impl From<EncodeError> for Cause {
 }
 
 impl Cause {
-    /// Why a body ended early.
-    pub(crate) fn of_upload(connection: &Connection, error: UploadError) -> Self {
-        match (error, connection.body_refusal()) {
+    /// Why a body ended early: by itself, or since the guard refused to let more of it through.
+    pub(crate) fn of_upload(error: UploadError, refusal: Option<BodyRefusal>) -> Self {
+        match (error, refusal) {
             (UploadError::TooLarge, _) => Self::BodyTooLarge,
             (UploadError::CutOff, Some(refusal)) => refusal.into(),
             (UploadError::CutOff, None) => Self::BodyCutOff,
