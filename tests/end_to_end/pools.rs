@@ -151,3 +151,39 @@ async fn one_that_is_disabled_or_differs_leaves_the_others_alone() {
     load.stop().await;
     assert_eq!(pooled(&house, "two").await["pid"], worker);
 }
+
+#[tokio::test]
+async fn reloads_that_no_emperor_heard_replace_the_worker_of_a_pool_once() {
+    let mut house = House::open().await;
+    let id = insert(&house, "one", "gunicorn", Some("small")).await;
+    let other = insert(&house, "two", "gunicorn", Some("small")).await;
+    let worker = pooled(&house, "two").await["pid"].clone();
+    pooled(&house, "one").await;
+    let load = Load::start(house.client, &["one.example", "two.example"], "/");
+    let mut replaced = worker.clone();
+    for sites in [&[id, other][..], &[]] {
+        house.emperor.signal(Signal::SIGKILL);
+        house.emperor.ended(PATIENCE);
+        for site in sites {
+            house.sql("SELECT emperor.reload($1)", &[site]).await;
+        }
+        house.emperor.start_again().await;
+        let page = house
+            .page_where("one.example", |page| page["pid"] != worker)
+            .await;
+        eventually("the end of the replacement", PATIENCE, async || {
+            let site = house.emperor.in_state("one", "ready").await;
+            let instances = site["instances"].as_array().map(Vec::len);
+            (instances == Some(1) && site["detail"] == "in pool small")
+                .then_some(())
+                .ok_or_else(|| site.to_string())
+        })
+        .await;
+        if sites.is_empty() {
+            assert_eq!(page["pid"], replaced, "nothing was asked for meanwhile");
+        }
+        replaced = page["pid"].clone();
+        assert_eq!(pooled(&house, "two").await["pid"], replaced);
+    }
+    load.stop().await;
+}

@@ -29,7 +29,7 @@ pub use exit::ExitReason;
 pub use lifecycle::{Lifecycle, Resting, StatusTold};
 pub use overlay::Policy;
 pub use plan::{Action, Plan, plan};
-pub use resolve::{Catalog, CatalogInput, Pooling, Resolution};
+pub use resolve::{Catalog, CatalogInput, PoolReloads, Pooling, Resolution};
 pub use settings::Settings;
 pub use spec::{
     Asked, InstanceContext, Launch, ListenMode, NamesTold, Reach, RenderedFile, SiteHosts,

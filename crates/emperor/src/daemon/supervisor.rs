@@ -83,7 +83,7 @@ pub(super) struct Supervisor<S: Spawner> {
 
 impl<S: Spawner> Supervisor<S> {
     /// A supervisor that has told nobody anything yet.
-    pub(super) fn new(house: Arc<House<S>>, channels: Channels, left: Left) -> Self {
+    pub(super) fn new(house: Arc<House<S>>, channels: Channels, mut left: Left) -> Self {
         let catalog = channels.catalog.borrow().clone();
         let settle = *channels.settle.borrow();
         Self {
@@ -93,7 +93,7 @@ impl<S: Spawner> Supervisor<S> {
             channels,
             rows: OrdMap::new(),
             resolution: Resolution::new(catalog),
-            pooling: Pooling::default(),
+            pooling: Pooling::after(std::mem::take(&mut left.pools)),
             settling: Settling::new(settle),
             moving: BTreeMap::new(),
             told_stays: BTreeMap::new(),
@@ -143,12 +143,11 @@ impl<S: Spawner> Supervisor<S> {
         }
         let now = Instant::now();
         let rows = self.settling.hold(&self.rows, &desired.rows, now);
-        let reloads = self.resolve(&rows).await;
-        if *self.channels.settled.borrow() {
-            self.tell().await;
-            return self.reload_pools(&reloads);
-        }
+        self.resolve(&rows).await;
         self.pool().await;
+        if *self.channels.settled.borrow() {
+            return self.tell().await;
+        }
         self.inherit();
         self.tell().await;
         // Whoever is left has no row.
@@ -166,16 +165,9 @@ impl<S: Spawner> Supervisor<S> {
         self.vassals.inherit(left, wants, catalog);
     }
 
-    /// Returns the sites of pools whose rows ask for new instances.
-    async fn resolve(&mut self, rows: &OrdMap<SiteId, Row>) -> Vec<SiteId> {
+    async fn resolve(&mut self, rows: &OrdMap<SiteId, Row>) {
         let before = std::mem::replace(&mut self.rows, rows.clone());
-        let mut reloads = Vec::new();
         for (count, change) in every_second_first(before.diff(rows)).enumerate() {
-            if let DiffItem::Update { old, new } = &change
-                && pools::asks_for_reload(old.1, new.1)
-            {
-                reloads.push(*new.0);
-            }
             match change {
                 DiffItem::Add(_, row) | DiffItem::Update { new: (_, row), .. } => match row {
                     Row::Site(site) => self.resolution.set_site(site),
@@ -188,7 +180,6 @@ impl<S: Spawner> Supervisor<S> {
             }
             pause_after(count).await;
         }
-        reloads
     }
 
     /// Every row is resolved anew; only those that became something else are told.
@@ -199,6 +190,7 @@ impl<S: Spawner> Supervisor<S> {
         for id in std::mem::take(&mut self.refused) {
             self.told.remove(&id);
         }
+        self.pool().await;
         self.tell().await;
         let admitted = self.told.iter();
         let admitted = admitted.filter(|(id, _)| !self.refused.contains(id));
@@ -207,7 +199,6 @@ impl<S: Spawner> Supervisor<S> {
 
     /// Tells the vassals what differs from what they were told.
     async fn tell(&mut self) {
-        self.pool().await;
         let (wants, actions) = self.due();
         // Whoever gains or loses a host does so before anybody who is told of it publishes a route.
         self.house.routes.assign(self.resolution.hosts());

@@ -26,7 +26,7 @@ pub use explain::{ExplainedSetting, Rendering};
 pub use host_index::HostIndex;
 pub use hosts::{Domains, FormatError, Rewrite};
 pub use names::{NamesTold, RENDER_NAMES};
-pub use pooling::Pooling;
+pub use pooling::{PoolReloads, Pooling};
 pub use prepared::Recipe;
 pub use resolution::Resolution;
 pub use run_as::Privilege;

@@ -26,9 +26,30 @@ pub struct Pooling {
     /// Pools whose sites differ from what was found out of them.
     touched: BTreeSet<String>,
     wants: OrdMap<SiteId, Want>,
+    reloads: BTreeMap<SiteId, PoolReloads>,
+    /// Pools of whose reloads something else is to be remembered.
+    to_remember: BTreeSet<SiteId>,
+}
+
+/// How often new instances of a pool were asked for by the rows of its sites. It has no row that could
+/// count, so this has to be remembered for as long as one of its instances lives.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PoolReloads {
+    /// So often: a part of the pool's revision.
+    pub count: u64,
+    /// What the row of each of its sites counted then.
+    pub of_sites: BTreeMap<SiteId, u64>,
 }
 
 impl Pooling {
+    /// One that goes on from what was remembered of pools.
+    pub fn after(reloads: BTreeMap<SiteId, PoolReloads>) -> Self {
+        Self {
+            reloads,
+            ..Self::default()
+        }
+    }
+
     /// What would be wanted of the vassals of these sites, for whoever only looks: pools are numbered in
     /// the order of their names.
     pub fn to_look_at(sites: &OrdMap<SiteId, Want>, catalog: &Catalog) -> Self {
@@ -118,6 +139,16 @@ impl Pooling {
         }
     }
 
+    /// What is to be remembered of pools other than before; nothing, where a pool is no more.
+    pub fn take_to_remember(&mut self) -> Vec<(SiteId, PoolReloads)> {
+        let pools = std::mem::take(&mut self.to_remember).into_iter();
+        let known = pools.map(|pool| {
+            let reloads = self.reloads.get(&pool).cloned();
+            (pool, reloads.unwrap_or_default())
+        });
+        known.collect()
+    }
+
     fn leave(&mut self, pool: &str, site: SiteId) {
         if let Some(sites) = self.pools.get_mut(pool) {
             sites.remove(&site);
@@ -147,17 +178,49 @@ impl Pooling {
         let incumbent = incumbent(self.wants.get(&pool), specs);
         let Some(first) = incumbent.or_else(|| most_agreed(specs)) else {
             self.wants.remove(&pool);
+            self.count(pool, None);
             return;
         };
-        let want = want_of_pool(pool, slug, first, catalog);
-        self.wants.insert(pool, want);
+        let mut inside = BTreeMap::new();
         for spec in specs {
             let want = match differs(first, spec) {
-                None => Want::Pooled(Arc::new(Membership::new(pool, spec))),
+                None => {
+                    inside.insert(spec.site.id, spec.site.reloads);
+                    Want::Pooled(Arc::new(Membership::new(pool, spec)))
+                }
                 Some(column) => rejected(spec, column, disagreement(name, &first.site)),
             };
             self.wants.insert(spec.site.id, want);
         }
+        let before = self.reloads.get(&pool).cloned().unwrap_or_default();
+        let reloads = before.follow(inside);
+        let want = want_of_pool(pool, slug, reloads.count, first, catalog);
+        self.count(pool, Some(reloads));
+        self.wants.insert(pool, want);
+    }
+
+    fn count(&mut self, pool: SiteId, now: Option<PoolReloads>) {
+        if self.reloads.get(&pool) == now.as_ref() {
+            return;
+        }
+        match now {
+            Some(now) => drop(self.reloads.insert(pool, now)),
+            None => drop(self.reloads.remove(&pool)),
+        }
+        self.to_remember.insert(pool);
+    }
+}
+
+impl PoolReloads {
+    /// With these sites inside. A site that counts other than it did while it was inside asks for new
+    /// instances; several that do so together ask once, and one that is new asks for nothing.
+    fn follow(self, of_sites: BTreeMap<SiteId, u64>) -> Self {
+        let asks = |(site, count): (&SiteId, &u64)| {
+            let before = self.of_sites.get(site);
+            before.is_some_and(|before| before != count)
+        };
+        let count = self.count + u64::from(of_sites.iter().any(asks));
+        Self { count, of_sites }
     }
 }
 
@@ -206,14 +269,19 @@ fn pool_name(want: &Want) -> Option<&str> {
 }
 
 /// The pool as its first site has it.
-fn want_of_pool(pool: SiteId, slug: Slug, first: &VassalSpec, catalog: &Catalog) -> Want {
+fn want_of_pool(
+    pool: SiteId,
+    slug: Slug,
+    reloads: u64,
+    first: &VassalSpec,
+    catalog: &Catalog,
+) -> Want {
     let site = Arc::new(Site {
         id: pool,
         slug: slug.clone(),
         domain: Some(first.hosts.canonical.clone()),
         aliases: Vec::new(),
-        // Whoever asked for new instances of one site asked the pool's vassal for them.
-        reloads: 0,
+        reloads,
         ..Site::clone(&first.site)
     });
     match catalog.resolve(&site) {

@@ -3,8 +3,8 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use site_model::{Site, SiteId};
-use vassal_core::{Catalog, CatalogInput, Pooling, Resolution, Want};
+use site_model::{Revision, Site, SiteId};
+use vassal_core::{Catalog, CatalogInput, PoolReloads, Pooling, Resolution, Want};
 
 use super::support::{catalog, input, instance, site, template};
 
@@ -62,6 +62,13 @@ impl House {
             (name.clone(), SiteId::of_pool(number))
         });
         self.pooling.form(catalog, &Ok(numbered.collect()));
+    }
+
+    fn revision(&self, id: i64) -> Revision {
+        match self.want(id) {
+            Some(Want::Run(spec)) => spec.revision,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn want(&self, id: i64) -> Option<&Want> {
@@ -126,25 +133,84 @@ fn a_pool_has_no_host_and_is_asked_for_its_first_site() {
 #[test]
 fn sites_come_and_go_without_the_worker_noticing() {
     let mut house = House::new(shared(), [member(2, "a"), member(5, "a")]);
-    let revision = |house: &House| match house.want(-1) {
-        Some(Want::Run(spec)) => spec.revision,
-        other => panic!("{other:?}"),
-    };
-    let before = revision(&house);
+    let before = house.revision(-1);
     house.write([member(1, "a")]);
-    assert_eq!(revision(&house), before, "another one is the first");
+    assert_eq!(house.revision(-1), before, "another one is the first");
     let renamed = Site {
         domain: Some("other.example".parse().unwrap()),
-        reloads: 7,
         ..member(2, "a")
     };
     house.write([renamed]);
     house.resolution.remove(SiteId::new(1).unwrap());
     house.follow();
-    assert_eq!(revision(&house), before);
+    assert_eq!(house.revision(-1), before);
     assert_eq!(house.told(), "-1 runs pool.a, 2 in -1, 5 in -1");
     house.write([member(2, "b"), member(5, "b")]);
     assert_eq!(house.told(), "-2 runs pool.b, 2 in -2, 5 in -2");
+}
+
+fn reloaded(id: i64, pool: &str, reloads: u64) -> Site {
+    Site {
+        reloads,
+        ..member(id, pool)
+    }
+}
+
+#[test]
+fn reloads_of_sites_that_come_together_are_one_of_their_pool() {
+    let mut house = House::new(shared(), [member(2, "a"), reloaded(5, "a", 3)]);
+    let pool = SiteId::of_vassal(-1).unwrap();
+    let counts = |house: &mut House| {
+        let told = house.pooling.take_to_remember().into_iter();
+        told.map(|(of, reloads)| {
+            assert_eq!(of, pool);
+            reloads.count
+        })
+        .collect::<Vec<_>>()
+    };
+    let before = house.revision(-1);
+    assert_eq!(counts(&mut house), [0], "what they counted before");
+    house.write([reloaded(2, "a", 1), reloaded(5, "a", 4)]);
+    assert_eq!(counts(&mut house), [1]);
+    let after = house.revision(-1);
+    assert_ne!(after, before);
+    house.follow();
+    assert_eq!(counts(&mut house), [], "it is remembered");
+    // One that comes, and one that goes, ask for nothing.
+    house.write([reloaded(7, "a", 9)]);
+    house.resolution.remove(SiteId::new(2).unwrap());
+    house.follow();
+    assert_eq!(counts(&mut house), [1]);
+    assert_eq!(house.revision(-1), after);
+    // Nothing is remembered of one that is no more.
+    house.write([member(5, "b"), member(7, "b")]);
+    let left: Vec<_> = house.pooling.take_to_remember();
+    assert_eq!(left[1], (pool, PoolReloads::default()));
+}
+
+#[test]
+fn a_reload_that_nobody_heard_is_made_up_for_once() {
+    let sites = || [member(2, "a"), member(5, "a")];
+    let mut before = House::new(shared(), sites());
+    let remembered = |house: &mut House| {
+        let known = house.pooling.take_to_remember();
+        Pooling::after(known.into_iter().collect())
+    };
+    let kept = remembered(&mut before);
+    let again = |pooling: Pooling, sites: [Site; 2]| {
+        let mut house = House::new(shared(), []);
+        house.pooling = pooling;
+        house.write(sites);
+        house
+    };
+    let unchanged = again(kept.clone(), sites());
+    assert_eq!(unchanged.revision(-1), before.revision(-1));
+    let asked = || [reloaded(2, "a", 1), reloaded(5, "a", 1)];
+    let mut heard = again(kept, asked());
+    assert_ne!(heard.revision(-1), before.revision(-1));
+    let kept = remembered(&mut heard);
+    let third = again(kept, asked());
+    assert_eq!(third.revision(-1), heard.revision(-1));
 }
 
 #[test]

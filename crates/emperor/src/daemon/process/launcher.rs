@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 use vassal_core::spec::RenderError;
-use vassal_core::{ExitReason, InstanceContext, Launch, VassalSpec};
+use vassal_core::{ExitReason, InstanceContext, Launch, PoolReloads, VassalSpec};
 use wire::exec::Identity;
 
 use super::cgroup::Cgroups;
@@ -100,8 +100,7 @@ impl Launcher {
     /// awaited before the first spawn.
     pub(crate) async fn left(&self) -> Left {
         let tools = Arc::clone(&self.tools);
-        let look = move || left::look(&tools.layout.instances(), &tools.layout.sites());
-        let mut left = off_the_loop(look).await;
+        let mut left = off_the_loop(move || left::look(&tools.layout)).await;
         let unknown = std::mem::take(&mut left.unknown);
         reclaim::reclaim(unknown).await;
         let instances = self.tools.layout.instances();
@@ -185,6 +184,12 @@ impl Launcher {
     pub(crate) fn remember_site(&self, site: SiteId, memory: &SiteMemory) {
         let file = self.tools.layout.sites().join(format!("{site}.json"));
         self.tools.notebook.note(file, memory::site_text(memory));
+    }
+
+    /// Has it written down how often new instances of a pool were asked for.
+    pub(crate) fn remember_pool(&self, pool: SiteId, reloads: &PoolReloads) {
+        let file = self.tools.layout.pool_memory(pool);
+        self.tools.notebook.note(file, memory::pool_text(reloads));
     }
 
     /// A number no spawn ever had. Touches no disk.

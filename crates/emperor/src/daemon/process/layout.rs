@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use site_model::Incarnation;
+use site_model::{Incarnation, SiteId};
 
 use super::failure::{Doing, PathFailure, PrepareError};
 
@@ -45,6 +45,15 @@ impl Layout {
         self.runtime_dir.join("sites")
     }
 
+    /// The folder of what is remembered of pools.
+    pub(super) fn pool_memories(&self) -> PathBuf {
+        self.runtime_dir.join("pools")
+    }
+
+    pub(super) fn pool_memory(&self, pool: SiteId) -> PathBuf {
+        self.pool_memories().join(format!("{pool}.json"))
+    }
+
     pub(super) fn logs(&self) -> PathBuf {
         self.state_dir.join("logs")
     }
@@ -68,6 +77,7 @@ impl Layout {
         check_above(&self.runtime_dir, own.is_root())?;
         own_folder(&self.instances(), PASSAGE, own.as_raw())?;
         own_folder(&self.sites(), OWN, own.as_raw())?;
+        own_folder(&self.pool_memories(), OWN, own.as_raw())?;
         own_folder(&self.state_dir, PUBLIC, own.as_raw())?;
         check_above(&self.state_dir, false)?;
         own_folder(&self.logs(), OWN, own.as_raw())

@@ -14,12 +14,13 @@ use rustix::fs::{Gid, Uid, chown, lstat};
 use site_model::{Incarnation, Protocol, Revision, SiteId};
 use tokio::time::Instant;
 use tracing::{info, warn};
-use vassal_core::ExitReason;
 use vassal_core::lifecycle::InstanceMemory;
+use vassal_core::{ExitReason, PoolReloads};
 
 use super::child::Child;
 use super::failure::{Doing, PathFailure, SpawnFailure};
 use super::folder::InstanceFolder;
+use super::layout::Layout;
 use super::listen;
 use super::memory::{self, SiteMemory};
 use super::output::{Capture, Origin, Sink};
@@ -41,6 +42,8 @@ pub(crate) struct Left {
     pub(crate) instances: Vec<LeftInstance>,
     /// What was remembered of sites.
     pub(crate) sites: BTreeMap<SiteId, SiteMemory>,
+    /// How often new instances of pools were asked for.
+    pub(crate) pools: BTreeMap<SiteId, PoolReloads>,
     /// Routers, the last one first.
     pub(crate) fastrouters: Vec<LeftFastrouter>,
     /// Folders of what can't be taken over.
@@ -87,10 +90,12 @@ pub(crate) enum TakenOver<W> {
     Ended(ExitReason),
 }
 
-/// Looks through the folder of instances. Blocks.
-pub(super) fn look(instances: &Path, sites: &Path) -> Left {
+/// Looks through the folders of what is there for a while. Blocks.
+pub(super) fn look(layout: &Layout) -> Left {
+    let instances = &layout.instances();
     let mut left = Left {
-        sites: memory::read_sites(sites),
+        sites: memory::read_sites(&layout.sites()),
+        pools: memory::read_pools(&layout.pool_memories()),
         ..Left::default()
     };
     let entries = match read_dir(instances) {

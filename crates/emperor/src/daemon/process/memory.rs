@@ -5,14 +5,17 @@
 //! |---|---|
 //! | `memory.json` in an instance's folder | how far it is |
 //! | `runtime_dir/sites/ID.json` | how a site's attempts fare; only where something failed |
+//! | `runtime_dir/pools/ID.json` | how often new instances of a pool were asked for |
 
 use std::collections::BTreeMap;
 use std::fs::{read_dir, read_to_string};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use site_model::{InstanceNumber, SiteId};
+use vassal_core::PoolReloads;
 use vassal_core::lifecycle::{InstanceMemory, Prospect, Setback, Stage};
 
 use super::moment::Moment;
@@ -53,6 +56,14 @@ struct SiteText {
     boot_id: String,
     restarts: u64,
     setback: Option<SetbackText>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PoolText {
+    boot_id: String,
+    count: u64,
+    /// The ids of its sites, and what the row of each counted.
+    sites: BTreeMap<i64, u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -143,22 +154,56 @@ pub(super) fn site_text(memory: &SiteMemory) -> Option<String> {
     }))
 }
 
-/// What is written in a folder of sites. What an earlier start of the machine left says nothing.
-pub(super) fn read_sites(folder: &Path) -> BTreeMap<SiteId, SiteMemory> {
-    let entries = read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| read_site(&entry.path()))
-        .collect()
+/// As it is written; `None`: the pool is no more.
+pub(super) fn pool_text(reloads: &PoolReloads) -> Option<String> {
+    let sites = reloads.of_sites.iter();
+    let sites: BTreeMap<_, _> = sites.map(|(site, count)| (site.get(), *count)).collect();
+    (!sites.is_empty()).then(|| {
+        json(&PoolText {
+            boot_id: boot_id(),
+            count: reloads.count,
+            sites,
+        })
+    })
 }
 
-fn read_site(path: &Path) -> Option<(SiteId, SiteMemory)> {
-    let id = SiteId::of_vassal(path.file_stem()?.to_str()?.parse().ok()?).ok()?;
-    let text: SiteText = serde_json::from_str(&read_to_string(path).ok()?).ok()?;
-    let memory = SiteMemory {
-        setback: text.setback.and_then(SetbackText::into_setback),
-        restarts: text.restarts,
-    };
-    (text.boot_id == boot_id()).then_some((id, memory))
+/// What is written in a folder of sites. What an earlier start of the machine left says nothing.
+pub(super) fn read_sites(folder: &Path) -> BTreeMap<SiteId, SiteMemory> {
+    read_all(folder, |text: SiteText| {
+        let memory = SiteMemory {
+            setback: text.setback.and_then(SetbackText::into_setback),
+            restarts: text.restarts,
+        };
+        (text.boot_id, memory)
+    })
+}
+
+/// The same of pools.
+pub(super) fn read_pools(folder: &Path) -> BTreeMap<SiteId, PoolReloads> {
+    read_all(folder, |text: PoolText| {
+        let sites = text.sites.into_iter();
+        let of_sites = sites.filter_map(|(site, count)| Some((SiteId::new(site).ok()?, count)));
+        let reloads = PoolReloads {
+            count: text.count,
+            of_sites: of_sites.collect(),
+        };
+        (text.boot_id, reloads)
+    })
+}
+
+fn read_all<T: DeserializeOwned, V>(
+    folder: &Path,
+    understand: impl Fn(T) -> (String, V),
+) -> BTreeMap<SiteId, V> {
+    let entries = read_dir(folder).into_iter().flatten().flatten();
+    let all = entries.filter_map(|entry| {
+        let path = entry.path();
+        let id = SiteId::of_vassal(path.file_stem()?.to_str()?.parse().ok()?).ok()?;
+        let text = serde_json::from_str(&read_to_string(path).ok()?).ok()?;
+        let (at_boot, value) = understand(text);
+        (at_boot == boot_id()).then_some((id, value))
+    });
+    all.collect()
 }
 
 impl SetbackText {
@@ -256,5 +301,22 @@ mod tests {
         let read = read_sites(folder.path());
         assert_eq!(read, BTreeMap::from([(SiteId::new(7).unwrap(), memory)]));
         assert_eq!(site_text(&SiteMemory::default()), None);
+    }
+    #[test]
+    fn what_is_written_of_a_pool_is_read_again_until_the_machine_starts_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let reloads = PoolReloads {
+            count: 4,
+            of_sites: BTreeMap::from([(SiteId::new(7).unwrap(), 2), (SiteId::new(9).unwrap(), 0)]),
+        };
+        let text = pool_text(&reloads).unwrap();
+        write(folder.path().join("-1.json"), &text).unwrap();
+        let stale = text.replace(&boot_id(), "before");
+        write(folder.path().join("-2.json"), stale).unwrap();
+        write(folder.path().join("-3.json"), "{").unwrap();
+        let pool = SiteId::of_vassal(-1).unwrap();
+        let read = read_pools(folder.path());
+        assert_eq!(read, BTreeMap::from([(pool, reloads)]));
+        assert_eq!(pool_text(&PoolReloads::default()), None);
     }
 }

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use imbl::OrdMap;
 use site_model::SiteId;
-use site_registry::Row;
 use vassal_core::{Action, Want, plan};
 
 use super::Supervisor;
@@ -29,6 +28,9 @@ impl<S: Spawner> Supervisor<S> {
             self.house.statuses.name_pools(numbers.clone());
         }
         self.pooling.form(self.resolution.catalog(), &numbers);
+        for (pool, reloads) in self.pooling.take_to_remember() {
+            self.house.spawner.remember_pool(pool, &reloads);
+        }
     }
 
     /// What vassals are told of what is wanted, and what of it is news to them: a site that a pool is to
@@ -114,20 +116,4 @@ impl<S: Spawner> Supervisor<S> {
         };
         sites.iter().filter_map(vassal).collect()
     }
-
-    /// New instances were asked for by a row of one of its sites: a pool has no row that could say so.
-    pub(super) fn reload_pools(&self, asked: &[SiteId]) {
-        let vassals = self.vassals_of(asked).into_iter();
-        for pool in vassals.filter(|vassal| vassal.is_pool()) {
-            self.vassals.reload(pool);
-        }
-    }
-}
-
-/// Whether a row asks for new instances of a pool that it was in before.
-pub(super) fn asks_for_reload(old: &Row, new: &Row) -> bool {
-    let (Row::Site(old), Row::Site(new)) = (old, new) else {
-        return false;
-    };
-    new.pool.is_some() && new.pool == old.pool && new.reloads != old.reloads
 }

@@ -2,7 +2,7 @@
 //! while. No I/O; `now` is an argument.
 //!
 //! Only the count is held back. Whatever else changes in a row is followed at once, and takes the
-//! count along.
+//! count along. Sites of a pool are replaced together, and so are still together.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -46,22 +46,27 @@ impl Settling {
         rows: &OrdMap<SiteId, Row>,
         now: Instant,
     ) -> OrdMap<SiteId, Row> {
-        let mut follow = rows.clone();
-        let mut held = BTreeMap::new();
+        let mut moved = BTreeMap::new();
         for change in before.diff(rows) {
             let DiffItem::Update { old, new } = change else {
                 continue;
             };
-            let Some(reloads) = moved_count(old.1, new.1) else {
-                continue;
-            };
-            let waits = self.wait(*new.0, reloads, now);
-            if waits.due > now {
-                held.insert(*new.0, waits);
-                follow.insert(*old.0, old.1.clone());
+            if let Some(reloads) = moved_count(old.1, new.1) {
+                let waits = self.wait(*new.0, reloads, now);
+                moved.insert(*new.0, (pool(new.1), waits));
             }
         }
-        self.held = held;
+        self.wait_together(&mut moved);
+        let mut follow = rows.clone();
+        self.held.clear();
+        for (id, (_, waits)) in moved {
+            if waits.due > now
+                && let Some(old) = before.get(&id)
+            {
+                self.held.insert(id, waits);
+                follow.insert(id, old.clone());
+            }
+        }
         follow
     }
 
@@ -73,6 +78,24 @@ impl Settling {
     /// When to look again; `None`: nothing waits.
     pub(super) fn due(&self) -> Option<Instant> {
         self.held.values().map(|held| held.due).min()
+    }
+
+    /// Sites of a pool wait from the first one's beginning to the last one's end.
+    fn wait_together<'a>(&self, moved: &mut BTreeMap<SiteId, (Option<&'a str>, Held)>) {
+        let mut pools = BTreeMap::<&'a str, Held>::new();
+        for (pool, waits) in moved.values() {
+            if let Some(pool) = pool {
+                let all = pools.entry(pool).or_insert(*waits);
+                all.since = all.since.min(waits.since);
+                all.due = all.due.max(waits.due);
+            }
+        }
+        for (pool, waits) in moved.values_mut() {
+            if let Some(all) = pool.and_then(|pool| pools.get(pool)) {
+                waits.since = all.since;
+                waits.due = all.due.min(all.since + self.settle * LONGEST);
+            }
+        }
     }
 
     fn wait(&self, id: SiteId, reloads: u64, now: Instant) -> Held {
@@ -87,6 +110,13 @@ impl Settling {
             since,
             due: longest.min(now + self.settle),
         }
+    }
+}
+
+fn pool(row: &Row) -> Option<&str> {
+    match row {
+        Row::Site(site) => site.pool.as_deref(),
+        Row::Rejected(_) => None,
     }
 }
 
@@ -119,9 +149,23 @@ mod tests {
     const SETTLE: Duration = Duration::from_millis(500);
 
     fn rows(reloads: u64, slug: &str) -> OrdMap<SiteId, Row> {
-        let id = SiteId::new(1).unwrap();
-        let site = Site {
-            id,
+        let site = site(1, reloads, slug);
+        OrdMap::unit(site.id, Row::Site(Arc::new(site)))
+    }
+
+    /// Two sites of a pool, and what each counts.
+    fn pooled(reloads: [u64; 2]) -> OrdMap<SiteId, Row> {
+        let sites = (1..).zip(reloads).map(|(id, reloads)| {
+            let pool = Some("small".to_owned());
+            let site = site(id, reloads, "a");
+            (site.id, Row::Site(Arc::new(Site { pool, ..site })))
+        });
+        sites.collect()
+    }
+
+    fn site(id: i64, reloads: u64, slug: &str) -> Site {
+        Site {
+            id: SiteId::new(id).unwrap(),
             slug: slug.parse().unwrap(),
             domain: None,
             aliases: vec![],
@@ -132,8 +176,7 @@ mod tests {
             run_as: None,
             pool: None,
             reloads,
-        };
-        OrdMap::unit(id, Row::Site(Arc::new(site)))
+        }
     }
 
     #[test]
@@ -148,6 +191,29 @@ mod tests {
         let now = start + Duration::from_millis(900);
         assert_eq!(settling.hold(&before, &rows(2, "a"), now), rows(2, "a"));
         assert_eq!(settling.due(), None);
+    }
+
+    #[test]
+    fn a_burst_over_the_sites_of_a_pool_is_one() {
+        let (start, before) = (Instant::now(), pooled([0, 0]));
+        let mut settling = Settling::new(SETTLE);
+        for (after_ms, reloads, due_ms) in
+            [(0, [1, 0], 500), (400, [1, 1], 900), (800, [2, 1], 1300)]
+        {
+            let now = start + Duration::from_millis(after_ms);
+            assert_eq!(settling.hold(&before, &pooled(reloads), now), before);
+            assert_eq!(settling.due(), Some(start + Duration::from_millis(due_ms)));
+        }
+        let now = start + Duration::from_millis(1300);
+        assert_eq!(settling.hold(&before, &pooled([2, 1]), now), pooled([2, 1]));
+        assert_eq!(settling.due(), None);
+        // Taking turns, they are cut off as one would be.
+        let held = (1..).take_while(|count| {
+            let now = start + Duration::from_millis(100) * u32::try_from(*count).unwrap();
+            let reloads = [count / 2, count - count / 2];
+            settling.hold(&before, &pooled(reloads), now) == before
+        });
+        assert_eq!(held.count(), 50);
     }
 
     #[test]

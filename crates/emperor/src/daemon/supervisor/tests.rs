@@ -27,6 +27,10 @@ struct Test {
 
 impl Test {
     fn start(stage: Stage) -> Self {
+        Self::start_after(stage, Left::default())
+    }
+
+    fn start_after(stage: Stage, left: Left) -> Self {
         let scene = Scene::new(stage, 4);
         let (desired, rows) = watch::channel(Arc::new(Desired::nothing()));
         let (catalog, catalogs) = watch::channel(catalog());
@@ -43,7 +47,7 @@ impl Test {
             settled: settle,
             pulse: crate::daemon::pulse::pulse().0,
         };
-        let supervisor = Supervisor::new(Arc::clone(&scene.house), channels, Left::default());
+        let supervisor = Supervisor::new(Arc::clone(&scene.house), channels, left);
         let task = tokio::spawn(async move {
             let _catalog = catalog;
             supervisor.run().await;

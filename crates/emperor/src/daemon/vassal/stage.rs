@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use vassal_core::lifecycle::{InstanceMemory, Sight};
 use vassal_core::settings::{Health, Ready, StopSignal};
-use vassal_core::{Asked, ExitReason, StatusTold, VassalSpec};
+use vassal_core::{Asked, ExitReason, PoolReloads, StatusTold, VassalSpec};
 
 use super::House;
 use super::worker::{Spawner, Worker};
@@ -174,6 +174,8 @@ impl Spawner for Stage {
     async fn end_left(&self, _: LeftInstance) {}
 
     fn remember(&self, _: SiteId, _: &SiteMemory) {}
+
+    fn remember_pool(&self, _: SiteId, _: &PoolReloads) {}
 
     fn renew(&self, _: SiteId) {}
 }

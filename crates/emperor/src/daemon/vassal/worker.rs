@@ -13,7 +13,7 @@ use site_model::{Incarnation, InstanceNumber, Protocol, RunAs, SiteId};
 use tokio::time::Instant;
 use vassal_core::lifecycle::{InstanceMemory, Prospect, Sight};
 use vassal_core::settings::{Health, Ready, StopSignal};
-use vassal_core::{Asked, ExitReason, VassalSpec};
+use vassal_core::{Asked, ExitReason, PoolReloads, VassalSpec};
 
 use crate::daemon::process::{
     Launcher, LeftInstance, ProbeFailure, RunningInstance, SiteMemory, SpawnFailure, Start,
@@ -69,6 +69,9 @@ pub(in crate::daemon) trait Spawner: fmt::Debug + Send + Sync + 'static {
 
     /// Has it written down how a site fares, for an emperor that comes after a death.
     fn remember(&self, site: SiteId, memory: &SiteMemory);
+
+    /// Has it written down how often new instances of a pool were asked for; nothing: it is no more.
+    fn remember_pool(&self, pool: SiteId, reloads: &PoolReloads);
 
     /// New instances of a site were asked for although nothing of it changed: what they are made of may
     /// have. Nothing that was loaded before is to be in them.
@@ -194,6 +197,10 @@ impl Spawner for Launcher {
 
     fn remember(&self, site: SiteId, memory: &SiteMemory) {
         self.remember_site(site, memory);
+    }
+
+    fn remember_pool(&self, pool: SiteId, reloads: &PoolReloads) {
+        Self::remember_pool(self, pool, reloads);
     }
 
     fn renew(&self, site: SiteId) {

@@ -8,6 +8,17 @@ fn member(id: i64, pool: &str) -> Row {
     Row::Site(Arc::new(Site { pool, ..site }))
 }
 
+/// It has been reloaded once.
+fn reloaded(id: i64, pool: &str) -> Row {
+    match member(id, pool) {
+        Row::Site(site) => Row::Site(Arc::new(Site {
+            reloads: 1,
+            ..Site::clone(&site)
+        })),
+        rejected @ Row::Rejected(_) => rejected,
+    }
+}
+
 /// As the stage numbers it.
 fn pool(name: &str) -> SiteId {
     SiteId::of_vassal(-i64::from(name.as_bytes()[0])).unwrap()
@@ -129,17 +140,45 @@ async fn a_disabled_site_leaves_its_pool_alone_and_a_reload_of_one_is_the_pool_s
     }
     // And by its row.
     let before = test.answers(2).1;
-    let asked = match member(3, "a") {
-        Row::Site(site) => Site {
-            reloads: 1,
-            ..Site::clone(&site)
-        },
-        Row::Rejected(_) => unreachable!("it is a site"),
-    };
-    test.write([member(2, "a"), Row::Site(Arc::new(asked))]);
+    test.write([member(2, "a"), reloaded(3, "a")]);
     test.until_gone(1).await;
     tokio::time::sleep(SETTLE * 2).await;
     while test.answers(2).1 == before || test.answers(2).1.len() != 1 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_is_replaced_once_for_all_its_sites_that_are_reloaded_within_a_while() {
+    let mut test = Test::start(Stage::default());
+    test.write([member(1, "a"), member(2, "a"), member(3, "a")]);
+    test.until_answered_by(1, pool("a")).await;
+    let before = test.answers(1).1;
+    test.write([reloaded(1, "a"), member(2, "a"), member(3, "a")]);
+    tokio::time::sleep(SETTLE / 2).await;
+    test.write([reloaded(1, "a"), reloaded(2, "a"), member(3, "a")]);
+    tokio::time::sleep(SETTLE * 3 / 4).await;
+    assert_eq!(test.answers(3).1, before, "the other's while isn't over");
+    while test.answers(3).1 == before || test.answers(3).1.len() != 1 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let after = test.answers(3).1;
+    assert_eq!(after, [before[0] + 1]);
+    tokio::time::sleep(SETTLE * 4).await;
+    assert_eq!(test.answers(3).1, after);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_is_made_anew_for_reloads_that_no_emperor_heard() {
+    let known = vassal_core::PoolReloads {
+        count: 3,
+        of_sites: BTreeMap::from([(id(1), 0), (id(2), 0)]),
+    };
+    let mut left = Left::default();
+    left.pools.insert(pool("a"), known);
+    let mut test = Test::start_after(Stage::default(), left);
+    test.write([reloaded(1, "a"), reloaded(2, "a")]);
+    test.until_answered_by(1, pool("a")).await;
+    let running = test.scene.stage.worker(test.answers(1).1[0]);
+    assert_eq!(running.spec.site.reloads, 4);
 }
