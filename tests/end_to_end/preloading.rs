@@ -165,6 +165,42 @@ async fn a_forked_worker_has_its_limits_and_is_recycled_by_a_fork() {
 }
 
 #[tokio::test]
+async fn no_code_of_the_project_runs_for_requests_that_are_rehearsed() {
+    let house = open("").await;
+    let project = Project::populate(&house, "django", APPLICATION_DATABASE, &DOMAINS[..1]);
+    let urls = house.place.join("django/house/urls.py");
+    let code = std::fs::read_to_string(&urls).unwrap();
+    let code = code.replace("\"pid\":", "\"began\": began, \"pid\":");
+    let noting = "\
+began = []
+
+from django.core.signals import request_started
+request_started.connect(lambda **_: began.append(os.getpid()), weak=False)
+";
+    std::fs::write(&urls, format!("{code}\n{noting}")).unwrap();
+    project.serve(DOMAINS[0], "django").await;
+    let page = house.page(DOMAINS[0]).await;
+    let own = &page["pid"];
+    let began = page["began"].as_array().unwrap();
+    assert!(
+        !began.is_empty() && began.iter().all(|pid| pid == own),
+        "{page}"
+    );
+}
+
+#[tokio::test]
+async fn who_asks_alone_is_always_answered_by_the_same_thread() {
+    let house = open("").await;
+    serve(&house, &DOMAINS[..1]).await;
+    let mut page = Value::Null;
+    for _ in 0..8 {
+        page = house.page(DOMAINS[0]).await;
+    }
+    // The other one waits for connections.
+    assert_eq!(worker(&page).status_line("Threads:").unwrap(), "2");
+}
+
+#[tokio::test]
 async fn workers_outlive_the_emperor_and_their_preloader_and_are_taken_over() {
     let mut house = open("").await;
     let two = &DOMAINS[..2];
