@@ -6,8 +6,9 @@ use tokio::time::timeout;
 use wire::cache::{CacheModeFrame, PurgeFrame};
 use wire::route::{RouterStats, Settings, ToRouter};
 
+use crate::PATIENCE;
 use crate::client::Client;
-use crate::house::{PATIENCE, settings};
+use crate::house::settings;
 use crate::log::lines_at_the_end;
 use crate::place::{MINUTE, Place, get, says};
 

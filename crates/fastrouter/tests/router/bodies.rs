@@ -2,22 +2,8 @@
 
 use tokio::time::timeout;
 
-use crate::client::Client;
-use crate::house::{House, ready, route};
-use crate::worker::{Connection, Worker, next};
-
-/// A client and the worker's end of its request.
-async fn exchange(request: &str) -> (House, Worker, Client, Connection) {
-    let mut house = House::new().await;
-    let (worker, mut connections) = Worker::by_hand(house.socket("w1"));
-    house
-        .publish(route(1, ready(&[(1, worker.socket.clone())])))
-        .await;
-    let mut client = house.client().await;
-    client.say(request).await;
-    let connection = next(&mut connections).await;
-    (house, worker, client, connection)
-}
+use crate::house::{House, exchange, ready, route};
+use crate::worker::{Worker, next};
 
 fn post(lines: &str) -> String {
     format!("POST / HTTP/1.1\r\nHost: site-1.example\r\n{lines}\r\n")
@@ -124,10 +110,7 @@ async fn a_large_body_passes_in_both_directions_at_once() {
     });
     let mut received = Vec::new();
     let reading = tokio::io::AsyncReadExt::read_to_end(&mut read, &mut received);
-    timeout(crate::house::PATIENCE, reading)
-        .await
-        .unwrap()
-        .unwrap();
+    timeout(crate::PATIENCE, reading).await.unwrap().unwrap();
     writing.await.unwrap();
     assert!(
         received.ends_with(&sent),
@@ -138,11 +121,7 @@ async fn a_large_body_passes_in_both_directions_at_once() {
 
 #[tokio::test]
 async fn a_client_that_doesn_t_read_stops_the_worker() {
-    let mut house = House::new().await;
-    let (worker, mut connections) = Worker::by_hand(house.socket("w1"));
-    house
-        .publish(route(1, ready(&[(1, worker.socket.clone())])))
-        .await;
+    let (mut house, _worker, mut connections) = House::new().await.with_worker_by_hand().await;
     let mut client = house.client().await;
     client
         .say("GET / HTTP/1.1\r\nHost: site-1.example\r\n\r\n")

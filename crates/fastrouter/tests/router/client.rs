@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::house::PATIENCE;
+use crate::PATIENCE;
 
 pub(crate) struct Client {
     pub(crate) stream: TcpStream,

@@ -9,8 +9,9 @@ use tokio::process::Child;
 use tokio::time::timeout;
 use wire::route::{RouteFrame, ServiceFrame};
 
+use crate::PATIENCE;
 use crate::client::Client;
-use crate::house::{House, PATIENCE, ready, route, signal_to};
+use crate::house::{House, ready, route, signal_to};
 use crate::worker::{Worker, next};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: site-1.example\r\n\r\n";

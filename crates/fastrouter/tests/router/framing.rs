@@ -161,10 +161,9 @@ async fn what_is_too_large_gets_a_status_of_its_own() {
 
 #[tokio::test]
 async fn a_body_in_chunks_that_grows_too_large_gets_413_and_its_worker_half_a_request() {
-    let mut house = House::with(|settings| settings.max_body_bytes = 5).await;
-    let (worker, mut connections) = Worker::by_hand(house.socket("w1"));
-    house
-        .publish(route(1, ready(&[(1, worker.socket.clone())])))
+    let (house, _worker, mut connections) = House::with(|settings| settings.max_body_bytes = 5)
+        .await
+        .with_worker_by_hand()
         .await;
     let mut client = house.client().await;
     client.say(with("Transfer-Encoding: chunked\r\n")).await;
@@ -234,11 +233,7 @@ async fn requests_before_a_forged_one_are_answered() {
 
 #[tokio::test]
 async fn a_forged_body_is_never_taken_for_a_request() {
-    let mut house = House::new().await;
-    let (worker, mut connections) = Worker::by_hand(house.socket("w1"));
-    house
-        .publish(route(1, ready(&[(1, worker.socket.clone())])))
-        .await;
+    let (house, _worker, mut connections) = House::new().await.with_worker_by_hand().await;
     let mut client = house.client().await;
     let smuggled = "0\n\r\nGET /admin HTTP/1.1\r\nHost: site-1.example\r\n\r\n";
     let head = with("Transfer-Encoding: chunked\r\n");

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
 use bytes::BytesMut;
 use nix::sys::signal::{Signal, kill};
@@ -14,6 +13,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use wire::frame;
 use wire::route::{
@@ -21,10 +21,9 @@ use wire::route::{
     ServiceFrame, Settings, SiteLoad, ToRouter,
 };
 
+use crate::PATIENCE;
 use crate::client::Client;
-
-/// Nothing that is awaited here takes longer, unless something is broken.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+use crate::worker::{Connection, Worker, next};
 
 /// A router, its emperor, and the folder they live in.
 pub(crate) struct House {
@@ -34,6 +33,15 @@ pub(crate) struct House {
     pub(crate) emperor: Emperor,
     listener: UnixListener,
     door: std::net::TcpListener,
+}
+
+/// A client that has asked for this, and the worker's end of its request.
+pub(crate) async fn exchange(request: &str) -> (House, Worker, Client, Connection) {
+    let (house, worker, mut connections) = House::new().await.with_worker_by_hand().await;
+    let mut client = house.client().await;
+    client.say(request).await;
+    let connection = next(&mut connections).await;
+    (house, worker, client, connection)
 }
 
 /// The emperor's end of one connection.
@@ -61,6 +69,16 @@ impl House {
         house.emperor.say(&ToRouter::Settings(settings)).await;
         house.emperor.whole_table(1, vec![]).await;
         house
+    }
+
+    /// With site 1, and its worker, whose connections the test takes.
+    pub(crate) async fn with_worker_by_hand(
+        mut self,
+    ) -> (Self, Worker, mpsc::Receiver<Connection>) {
+        let (worker, connections) = Worker::by_hand(self.socket("w1"));
+        let route = route(1, ready(&[(1, worker.socket.clone())]));
+        self.publish(route).await;
+        (self, worker, connections)
     }
 
     /// A router that was told nothing yet.

@@ -4,7 +4,8 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::house::{House, PATIENCE, ready, route};
+use crate::PATIENCE;
+use crate::house::{House, ready, route};
 use crate::worker::Worker;
 
 /// The lines of a router that has ended.

@@ -29,3 +29,8 @@ mod queue;
 mod retry;
 mod sleep;
 mod upgrade;
+
+use std::time::Duration;
+
+/// Nothing that is awaited here takes longer, unless something is broken.
+const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,7 +1,7 @@
 //! How long the router waits for whom.
 
 use crate::house::{House, ready, route};
-use crate::worker::Worker;
+use crate::worker::{Worker, next};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: site-1.example\r\n\r\n";
 
@@ -18,16 +18,16 @@ async fn a_head_that_takes_too_long_gets_408() {
 
 #[tokio::test]
 async fn a_body_that_stops_coming_gets_408() {
-    let mut house = House::with(|settings| settings.keep_alive_timeout_ms = 50).await;
-    let (worker, mut connections) = Worker::by_hand(house.socket("w1"));
-    house
-        .publish(route(1, ready(&[(1, worker.socket.clone())])))
-        .await;
+    let (house, _worker, mut connections) =
+        House::with(|settings| settings.keep_alive_timeout_ms = 50)
+            .await
+            .with_worker_by_hand()
+            .await;
     let mut client = house.client().await;
     client
         .say("POST / HTTP/1.1\r\nHost: site-1.example\r\nContent-Length: 5\r\n\r\nhe")
         .await;
-    let mut connection = crate::worker::next(&mut connections).await;
+    let mut connection = next(&mut connections).await;
     connection.head().await;
     assert_eq!(client.reply().await.status, 408);
     assert_eq!(&connection.exactly(2).await[..], b"he");
@@ -50,14 +50,14 @@ async fn a_connection_without_requests_is_closed_in_time() {
 
 #[tokio::test]
 async fn a_worker_that_is_too_slow_gets_the_client_504() {
-    let mut house = House::with(|settings| settings.response_timeout_ms = 50).await;
-    let (worker, mut connections) = Worker::by_hand(house.socket("w1"));
-    house
-        .publish(route(1, ready(&[(1, worker.socket.clone())])))
-        .await;
+    let (house, _worker, mut connections) =
+        House::with(|settings| settings.response_timeout_ms = 50)
+            .await
+            .with_worker_by_hand()
+            .await;
     let mut client = house.client().await;
     client.say(GET).await;
-    let mut connection = crate::worker::next(&mut connections).await;
+    let mut connection = next(&mut connections).await;
     connection.head().await;
     assert_eq!(client.reply().await.status, 504);
     assert!(connection.is_ended().await);
@@ -65,14 +65,14 @@ async fn a_worker_that_is_too_slow_gets_the_client_504() {
 
 #[tokio::test]
 async fn a_worker_that_stops_within_its_answer_ends_the_connection() {
-    let mut house = House::with(|settings| settings.response_timeout_ms = 50).await;
-    let (worker, mut connections) = Worker::by_hand(house.socket("w1"));
-    house
-        .publish(route(1, ready(&[(1, worker.socket.clone())])))
-        .await;
+    let (house, _worker, mut connections) =
+        House::with(|settings| settings.response_timeout_ms = 50)
+            .await
+            .with_worker_by_hand()
+            .await;
     let mut client = house.client().await;
     client.say(GET).await;
-    let mut connection = crate::worker::next(&mut connections).await;
+    let mut connection = next(&mut connections).await;
     connection.head().await;
     connection
         .say("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")

@@ -142,11 +142,7 @@ async fn a_dying_worker_that_is_met_twice_is_followed_by_its_successor() {
 
 #[tokio::test]
 async fn a_worker_that_dies_within_its_answer_is_not_asked_twice() {
-    let mut house = House::new().await;
-    let (worker, mut connections) = Worker::by_hand(house.socket("w1"));
-    house
-        .publish(route(1, ready(&[(1, worker.socket.clone())])))
-        .await;
+    let (house, _worker, mut connections) = House::new().await.with_worker_by_hand().await;
     let mut client = house.client().await;
     client.say(GET).await;
     let mut connection = next(&mut connections).await;
@@ -202,11 +198,7 @@ async fn a_connection_that_the_worker_has_closed_is_not_reused() {
 
 #[tokio::test]
 async fn connections_to_a_worker_are_reused() {
-    let mut house = House::new().await;
-    let (worker, mut connections) = Worker::by_hand(house.socket("w1"));
-    house
-        .publish(route(1, ready(&[(1, worker.socket.clone())])))
-        .await;
+    let (house, _worker, mut connections) = House::new().await.with_worker_by_hand().await;
     let mut client = house.client().await;
     client.say(GET).await;
     let mut connection = next(&mut connections).await;

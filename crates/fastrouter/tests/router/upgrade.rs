@@ -1,23 +1,9 @@
 //! Leaving HTTP for a WebSocket, and what must not become one.
 
-use crate::client::Client;
-use crate::house::{House, ready, route};
-use crate::worker::{Connection, Worker, next};
+use crate::house::exchange;
 
 const WISH: &str = "GET /chat HTTP/1.1\r\nHost: site-1.example\r\nConnection: Upgrade\r\n\
                     Upgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n";
-
-async fn exchange(request: &str) -> (House, Worker, Client, Connection) {
-    let mut house = House::new().await;
-    let (worker, mut connections) = Worker::by_hand(house.socket("w1"));
-    house
-        .publish(route(1, ready(&[(1, worker.socket.clone())])))
-        .await;
-    let mut client = house.client().await;
-    client.say(request).await;
-    let connection = next(&mut connections).await;
-    (house, worker, client, connection)
-}
 
 #[tokio::test]
 async fn a_websocket_passes_bytes_both_ways_until_one_side_closes() {

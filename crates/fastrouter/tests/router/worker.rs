@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::house::PATIENCE;
+use crate::PATIENCE;
 
 /// A worker that answers until it is dropped.
 pub(crate) struct Worker {

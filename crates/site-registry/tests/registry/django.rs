@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use site_model::{AliasKind, RejectionReason};
 use site_registry::{
-    ConfiguredRow, Desired, DjangoTables, EditError, LinkError, NewSite, RegistryOptions, Row,
-    RowSource, SiteChange, migrate, read_rows,
+    ConfiguredRow, Desired, DjangoTables, EditError, LinkError, RegistryOptions, Row, RowSource,
+    SiteChange, migrate, read_rows,
 };
 use tokio_postgres::Client;
 
 use crate::support::{
-    Database, Running, check_payloads, connect, refused, scalar, site, site_id, soon,
+    Database, Running, check_payloads, connect, new_site, refused, scalar, site, site_id, soon,
 };
 
 /// `django.contrib.sites`, with the row that its migration makes.
@@ -219,17 +219,7 @@ async fn what_is_django_s_is_not_changed_by_the_emperor() {
     let (database, client) = house(&[SITES]).await;
     let running = running(&database).await;
     let handle = running.registry.handle();
-    let new = NewSite {
-        slug: "new".parse().unwrap(),
-        id: None,
-        domain: None,
-        aliases: vec![],
-        enabled: true,
-        template: None,
-        extra_config: String::new(),
-        run_as: None,
-        pool: None,
-    };
+    let new = new_site("new");
     let domain = SiteChange {
         domain: Some(Some("x.example".parse().unwrap())),
         ..SiteChange::default()

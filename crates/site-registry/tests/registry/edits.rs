@@ -1,23 +1,9 @@
 //! Changes of rows that the emperor makes itself: for who asks it to, and for its configuration.
 
 use site_model::{Alias, AliasKind, HostPattern};
-use site_registry::{ConfiguredRow, EditError, NewSite, SiteChange};
+use site_registry::{ConfiguredRow, EditError, SiteChange};
 
-use crate::support::{Database, Running, site_id, soon};
-
-fn new_site(slug: &str) -> NewSite {
-    NewSite {
-        slug: slug.parse().unwrap(),
-        id: None,
-        domain: None,
-        aliases: vec![],
-        enabled: true,
-        template: None,
-        extra_config: String::new(),
-        run_as: None,
-        pool: None,
-    }
-}
+use crate::support::{Database, Running, new_site, site_id, soon};
 
 #[tokio::test]
 async fn a_change_is_seen_by_who_made_it_as_soon_as_it_is_answered() {

@@ -6,7 +6,7 @@ use site_model::{
 };
 use site_registry::{EditError, Row, Source};
 
-use crate::support::{Database, Running, site, site_id, until_true};
+use crate::support::{Database, Running, insert_a, site, site_id, until_true};
 
 #[tokio::test]
 async fn a_committed_row_arrives_and_a_rolled_back_one_does_not() {
@@ -43,10 +43,7 @@ async fn every_one_of_many_edits_in_a_row_is_honoured() {
     let database = Database::new().await;
     let mut running = database.registry().await;
     let client = database.client().await;
-    client
-        .batch_execute("INSERT INTO emperor.sites (id, slug) VALUES (1, 'a')")
-        .await
-        .unwrap();
+    insert_a(&client).await;
     for round in 0..200 {
         // Two edits in one transaction have one and the same now(), and so would any timestamp.
         let edit = format!(
@@ -68,9 +65,7 @@ async fn a_bulk_statement_arrives_whole() {
     let client = database.client().await;
     let insert = "INSERT INTO emperor.sites (slug) SELECT 's' || n FROM generate_series(1, 5000) n";
     client.batch_execute(insert).await.unwrap();
-    running
-        .until("all rows", |desired| desired.rows.len() == 5_000)
-        .await;
+    running.until_rows(5_000).await;
     let update = "UPDATE emperor.sites SET template = 'demo' WHERE id % 2 = 0";
     client.batch_execute(update).await.unwrap();
     let changed = |row: &Row| matches!(row, Row::Site(site) if site.template.is_some());
@@ -90,9 +85,7 @@ async fn a_bad_row_is_rejected_beside_the_good_ones_until_it_is_corrected() {
     let insert = "INSERT INTO emperor.sites (id, slug, template, run_as) VALUES
         (1, 'good', 'demo', ''), (2, 'bad', '../x', ''), (3, 'worse', '', 'a b')";
     client.batch_execute(insert).await.unwrap();
-    running
-        .until("the rows", |desired| desired.rows.len() == 3)
-        .await;
+    running.until_rows(3).await;
     assert!(running.site(1).is_some());
     for (id, expected) in [(2, "template"), (3, "run_as")] {
         let row = running.desired.borrow().rows.get(&site_id(id)).cloned();
@@ -121,9 +114,7 @@ async fn a_reload_is_seen_as_a_moved_count() {
     let client = database.client().await;
     let insert = "INSERT INTO emperor.sites (id, slug) VALUES (1, 'a'), (2, 'b')";
     client.batch_execute(insert).await.unwrap();
-    running
-        .until("the rows", |desired| desired.rows.len() == 2)
-        .await;
+    running.until_rows(2).await;
     let handle = running.registry.handle();
     client
         .batch_execute("SELECT emperor.reload(1)")
@@ -213,13 +204,8 @@ async fn an_idle_registry_asks_nothing() {
     let database = Database::new().await;
     let mut running = database.registry().await;
     let client = database.client().await;
-    client
-        .batch_execute("INSERT INTO emperor.sites (id, slug) VALUES (1, 'a')")
-        .await
-        .unwrap();
-    running
-        .until("the row", |desired| desired.rows.len() == 1)
-        .await;
+    insert_a(&client).await;
+    running.until_rows(1).await;
     let sessions =
         "SELECT array_agg(pid::text || state || query_start || state_change ORDER BY pid)
         FROM pg_stat_activity WHERE application_name = 'emperor node1'
@@ -268,9 +254,7 @@ async fn a_resync_comes_by_itself_after_its_interval() {
     let silent = "BEGIN; SET LOCAL session_replication_role = replica;
         INSERT INTO emperor.sites (id, slug) VALUES (1, 'a'); COMMIT";
     client.batch_execute(silent).await.unwrap();
-    running
-        .until("the row", |desired| desired.rows.len() == 1)
-        .await;
+    running.until_rows(1).await;
     running.registry.shutdown().await;
 }
 

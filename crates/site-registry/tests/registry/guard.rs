@@ -99,9 +99,7 @@ async fn rows_that_vanished_while_the_daemon_was_away_are_held_too() {
     let mut options = database.options();
     options.target = unreachable_target();
     let mut running = Running::start_unread(options);
-    running
-        .until("the snapshot", |desired| desired.rows.len() == 100)
-        .await;
+    running.until_rows(100).await;
     let source = running.desired.borrow().source;
     assert!(matches!(source, Source::Snapshot { .. }), "{source:?}");
     running.registry.shutdown().await;

@@ -13,20 +13,12 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 
 use crate::support::{
-    Database, OwnCluster, Running, connect, open_folder, options, site, site_id, soon, until_true,
+    Database, OwnCluster, Running, bare_status, connect, insert_a, open_folder, options, site,
+    site_id, soon, until_true,
 };
 
 fn ready(id: i64) -> SiteStatus {
-    SiteStatus {
-        id: site_id(id),
-        state: SiteState::Ready,
-        detail: String::new(),
-        hosts: vec![],
-        revision: None,
-        wanted: None,
-        restarts: 0,
-        instances: vec![],
-    }
+    bare_status(site_id(id), SiteState::Ready)
 }
 
 #[tokio::test]
@@ -65,13 +57,8 @@ async fn a_server_that_restarts_disturbs_nothing_and_is_told_everything_again() 
     let mut running = Running::start(options(cluster.target(), &path)).await;
     let handle = running.registry.handle();
     let client = connect(cluster.url()).await;
-    client
-        .batch_execute("INSERT INTO emperor.sites (id, slug) VALUES (1, 'a')")
-        .await
-        .unwrap();
-    running
-        .until("the row", |desired| desired.rows.len() == 1)
-        .await;
+    insert_a(&client).await;
+    running.until_rows(1).await;
     handle.report(ready(1));
     until_true(&client, "SELECT count(*) = 1 FROM emperor.site_status").await;
 
@@ -107,14 +94,8 @@ async fn stopped_with_a_row() -> (OwnCluster, PathBuf) {
     let cluster = own.start().await;
     let snapshot = own.dir.path().join("snapshot.json");
     let mut running = Running::start(options(cluster.target(), &snapshot)).await;
-    connect(cluster.url())
-        .await
-        .batch_execute("INSERT INTO emperor.sites (id, slug) VALUES (1, 'a')")
-        .await
-        .unwrap();
-    running
-        .until("the row", |desired| desired.rows.len() == 1)
-        .await;
+    insert_a(&connect(cluster.url()).await).await;
+    running.until_rows(1).await;
     running.registry.shutdown().await;
     cluster.stop().await.unwrap();
     (own, snapshot)
@@ -173,10 +154,7 @@ async fn a_server_that_takes_connections_and_says_nothing_stalls_nothing() {
     let port = listener.local_addr().unwrap().port();
     let database = Database::new().await;
     let client = database.client().await;
-    client
-        .batch_execute("INSERT INTO emperor.sites (id, slug) VALUES (1, 'a')")
-        .await
-        .unwrap();
+    insert_a(&client).await;
     database.registry().await.registry.shutdown().await;
 
     let silent = format!("postgresql://emperor@127.0.0.1:{port}/x?connect_timeout=1");
@@ -186,9 +164,7 @@ async fn a_server_that_takes_connections_and_says_nothing_stalls_nothing() {
     handle.report(ready(1));
     let answer = soon("the answer", handle.disable(site_id(1))).await;
     assert_eq!(answer, Err(EditError::Link(LinkError::NotYet)));
-    running
-        .until("the snapshot", |desired| desired.rows.len() == 1)
-        .await;
+    running.until_rows(1).await;
     let mut connection = handle.connection();
     let lost = connection.wait_for(|status| status.state.as_str() == "lost");
     let cause = soon("the loss", lost).await.unwrap().state.clone();
@@ -265,14 +241,9 @@ async fn a_server_that_hangs_later_costs_one_bound_and_then_a_new_link() {
         "{answer:?}"
     );
     let client = connect(cluster.url()).await;
-    client
-        .batch_execute("INSERT INTO emperor.sites (id, slug) VALUES (1, 'a')")
-        .await
-        .unwrap();
+    insert_a(&client).await;
     network.frozen.send_replace(false);
-    running
-        .until("the row", |desired| desired.rows.len() == 1)
-        .await;
+    running.until_rows(1).await;
     running.registry.shutdown().await;
     cluster.stop().await.unwrap();
 }
@@ -339,9 +310,7 @@ async fn several_readers_see_the_same_rows_without_copying_them() {
     let insert = "INSERT INTO emperor.sites (id, slug) VALUES (1, 'a'), (2, 'b')";
     client.batch_execute(insert).await.unwrap();
     let mut running = running;
-    running
-        .until("the rows", |desired| desired.rows.len() == 2)
-        .await;
+    running.until_rows(2).await;
     let before = running.site(1).unwrap();
     client
         .batch_execute("UPDATE emperor.sites SET template = 'x' WHERE id = 2")

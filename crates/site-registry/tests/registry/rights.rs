@@ -1,5 +1,6 @@
 //! What each role may do, and that it is enough and no more.
 
+use site_model::SiteState;
 use site_registry::purges::{DeadLetter, News, PurgeFeed, PurgeOptions, Reader};
 use site_registry::{
     DAEMON_GRANTS, DatabaseTarget, EDITOR_GRANTS, LinkError, PURGER_GRANTS, WATCHER_GRANTS, migrate,
@@ -7,7 +8,9 @@ use site_registry::{
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use crate::support::{Database, Running, connect, options, refused, scalar, site, soon};
+use crate::support::{
+    Database, Running, bare_status, connect, options, refused, scalar, site, soon,
+};
 
 /// Makes a role of one test's own, and tells the URL to log in with.
 async fn role(database: &Database, admin: &Client, kind: &str) -> (String, String) {
@@ -168,24 +171,13 @@ async fn check_daemon(database: &Database, url: &str, migrate: bool) {
         enabled: None,
     }];
     let mut running = Running::start(settings).await;
-    running
-        .until("the configured row", |desired| desired.rows.len() == 1)
-        .await;
+    running.until_rows(1).await;
     let handle = running.registry.handle();
     let id = running.desired.borrow().find_slug("configured").unwrap();
     handle.disable(id).await.unwrap();
     handle.request_reload(vec![id]).await.unwrap();
     handle.remove_site(id).await.unwrap();
-    handle.report(site_model::SiteStatus {
-        id,
-        state: site_model::SiteState::Stopping,
-        detail: String::new(),
-        hosts: vec![],
-        revision: None,
-        wanted: None,
-        restarts: 0,
-        instances: vec![],
-    });
+    handle.report(bare_status(id, SiteState::Stopping));
     running.registry.shutdown().await;
     let client = database.client().await;
     let written = "SELECT count(*) = 1 FROM emperor.site_status";

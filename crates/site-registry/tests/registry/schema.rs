@@ -7,7 +7,7 @@ use site_registry::{LinkError, migrate, schema_status};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use crate::support::{Database, check_payloads, payloads_of, soon};
+use crate::support::{Database, check_payloads, insert_a, payloads_of, soon};
 
 async fn check(client: &Client, statement: &str, expected: Option<(SqlState, &str)>) {
     let done = client.batch_execute(statement).await;
@@ -91,10 +91,7 @@ async fn a_row_that_breaks_a_rule_is_refused_and_the_rule_is_named() {
 async fn whatever_host_a_rule_lets_pass_is_a_host_in_its_normal_form() {
     let database = Database::new().await;
     let client = database.client().await;
-    client
-        .batch_execute("INSERT INTO emperor.sites (id, slug) VALUES (1, 'a')")
-        .await
-        .unwrap();
+    insert_a(&client).await;
     let label = "x".repeat(63);
     let longest = [label.as_str(); 4].join(".")[..253].to_owned();
     let mut accepted = 0;

@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use site_model::{Site, SiteId};
+use site_model::{Site, SiteId, SiteState, SiteStatus};
 use site_registry::cluster::{ClusterOptions, Durability, Owner, PrivateCluster};
-use site_registry::{DatabaseTarget, Desired, Registry, RegistryOptions, Row, RowSource, migrate};
+use site_registry::{
+    DatabaseTarget, Desired, NewSite, Registry, RegistryOptions, Row, RowSource, migrate,
+};
 use tokio::sync::{OnceCell, watch};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::FromSql;
@@ -242,6 +244,13 @@ impl Running {
         }
     }
 
+    /// Waits until so many rows are known.
+    pub(crate) async fn until_rows(&mut self, count: usize) {
+        let what = format!("{count} rows");
+        self.until(&what, |desired| desired.rows.len() == count)
+            .await;
+    }
+
     pub(crate) fn site(&self, id: i64) -> Option<Arc<Site>> {
         site(&self.desired.borrow(), id)
     }
@@ -252,6 +261,35 @@ pub(crate) fn site(desired: &Desired, id: i64) -> Option<Arc<Site>> {
     match desired.rows.get(&site_id(id))? {
         Row::Site(site) => Some(Arc::clone(site)),
         Row::Rejected(_) => None,
+    }
+}
+
+/// A site of which nothing is given but its slug.
+pub(crate) fn new_site(slug: &str) -> NewSite {
+    NewSite {
+        slug: slug.parse().unwrap(),
+        id: None,
+        domain: None,
+        aliases: vec![],
+        enabled: true,
+        template: None,
+        extra_config: String::new(),
+        run_as: None,
+        pool: None,
+    }
+}
+
+/// The status of a site that has nothing else to tell.
+pub(crate) fn bare_status(id: SiteId, state: SiteState) -> SiteStatus {
+    SiteStatus {
+        id,
+        state,
+        detail: String::new(),
+        hosts: vec![],
+        revision: None,
+        wanted: None,
+        restarts: 0,
+        instances: vec![],
     }
 }
 
@@ -269,6 +307,12 @@ pub(crate) async fn connect(url: &str) -> Client {
         }
     });
     client
+}
+
+/// Inserts site 1, called `a`.
+pub(crate) async fn insert_a(client: &Client) {
+    let insert = "INSERT INTO emperor.sites (id, slug) VALUES (1, 'a')";
+    client.batch_execute(insert).await.unwrap();
 }
 
 /// The one value that a query yields.

@@ -9,7 +9,9 @@ use site_registry::cluster::find_programs;
 use site_registry::{ConnectionState, DatabaseTarget, LinkError, schema_status};
 use tokio_postgres::NoTls;
 
-use crate::support::{Database, OwnCluster, Running, command, connect, options, run, soon};
+use crate::support::{
+    Database, OwnCluster, Running, command, connect, insert_a, options, run, soon,
+};
 
 const PASSWORD: &str = "correct-horse-battery";
 
@@ -278,12 +280,7 @@ async fn a_proxy_that_pools_sessions_is_as_good_as_none() {
     let target = DatabaseTarget::parse(&url).unwrap();
     let mut running = Running::start(options(target, &database.snapshot_path())).await;
     let client = database.client().await;
-    client
-        .batch_execute("INSERT INTO emperor.sites (id, slug) VALUES (1, 'a')")
-        .await
-        .unwrap();
-    running
-        .until("the row", |desired| desired.rows.len() == 1)
-        .await;
+    insert_a(&client).await;
+    running.until_rows(1).await;
     running.registry.shutdown().await;
 }
