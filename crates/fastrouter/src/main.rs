@@ -6,13 +6,18 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`link`], [`fleet`], [`order`] | the control thread: what the emperor says, to every serving thread |
-//! | [`thread`] | one single-threaded runtime per core, which accepts and serves |
+//! | [`link`], [`settings`], [`hearing`] | the control thread: what the emperor says, and whether it is heard |
+//! | [`fleet`], [`order`], [`signals`] | from there to every serving thread |
+//! | [`thread`], [`listeners`] | one single-threaded runtime per core, which accepts and serves |
+//! | [`deadline`], [`waiting`], [`tally`] | what one thread keeps to itself: alarms, who waits for news, notes of load |
 //! | [`client`] | the side of a client: guarded bytes to hyper |
 //! | [`request`], [`cause`] | the life of a request, phase by phase; why one is answered here |
 //! | [`worker`] | the side of a worker: instances, connections, one exchange |
+//! | [`tunnel`] | a connection that left HTTP |
 //! | [`pages`] | the page cache: which site has which policy, purges |
 //! | [`shared`], [`gauge`], [`queue`], [`wakes`] | the little that threads share |
+//! | [`sync`], [`weak`] | what it is made of |
+//! | [`log`] | the access log, and the router's own |
 
 mod cause;
 mod client;

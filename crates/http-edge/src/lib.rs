@@ -10,6 +10,7 @@
 //! | [`forward`] | which headers pass the edge, and which are added |
 //! | [`guard`] | what a client sends, checked before it is parsed |
 //! | [`host`] | the host a request is for |
+//! | `length` | what is a `Content-Length` |
 //! | [`plain`] | heads that ask for a page and for nothing else |
 //! | [`trust`] | whose word about its client is taken |
 //! | [`upstream`] | requests and answers as workers speak them: HTTP/1.1 and uwsgi |

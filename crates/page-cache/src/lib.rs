@@ -13,15 +13,17 @@
 //! |---|---|
 //! | [`policy`] | what a site wants of the cache |
 //! | [`key`] | what tells one page from another |
-//! | [`request`] | a request as the cache sees it |
+//! | [`request`], `cookies` | a request as the cache sees it |
 //! | [`directives`] | `Cache-Control` and its like |
-//! | [`freshness`] | how old a page is, and how old it may become |
+//! | [`freshness`], `moment` | how old a page is, and how old it may become |
 //! | [`conditional`], [`range`] | 304 and parts, from a stored whole |
 //! | [`at_hand`] | fresh pages for requests that ask for nothing else |
 //! | [`lookup`], [`permit`], [`recorder`], [`fill`] | what a request finds, and who asks the worker |
 //! | [`revalidation`] | what other answers say about a stored page |
 //! | [`purge`], [`sweep`] | what is no longer true, and how pages learn of it |
-//! | [`page`], [`cache`] | what is stored, and the whole put together |
+//! | `storing` | whether an answer may be kept |
+//! | [`page`], `head`, `store` | what is kept of an answer, and where |
+//! | `site`, [`cache`] | one site within the cache, and the whole put together |
 //! | [`serving`] | answers made of stored pages |
 //! | [`reason`], [`cache_status`], [`counters`], [`show`] | what is told about all that |
 

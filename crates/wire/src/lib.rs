@@ -7,7 +7,7 @@
 //!
 //! | module | between |
 //! |---|---|
-//! | [`frame`] | the length-prefixed framing of the next two; `codec` fits it to tokio's streams |
+//! | [`frame`] | the length-prefixed framing of the next three; `codec` fits it to tokio's streams |
 //! | [`exec`] | emperor → `vassal-exec` |
 //! | [`preload`] | emperor ↔ a preloader, and the workers forked from it |
 //! | [`route`], [`cache`] | emperor ↔ fastrouter |

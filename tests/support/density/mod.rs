@@ -5,9 +5,9 @@
 //! |---|---|
 //! | [`ours`] | the emperor and its router |
 //! | [`emperor_pg`] | uWSGI's emperor, which reads the same table, and its HTTP router |
-//! | [`visits`] | requests that are timed |
+//! | `visits` | requests that are timed |
 //!
-//! A further way to run them is a variant of [`Contender`] and of [`Supervisor`].
+//! A further way to run them is a variant of [`Contender`] and of `Supervisor`.
 
 pub mod emperor_pg;
 pub mod ours;

@@ -5,8 +5,10 @@
 //! |---|---|
 //! | `daemon` | what the API asks of the daemon, as a trait; `adapter` is the real one |
 //! | `socket` | the socket: who may connect, and who had it before |
+//! | `api` | what every handler has, and how it answers |
 //! | `routes`, `logs`, `changes`, `purging` | resources and methods |
 //! | `rows` | rows as documents, documents as values |
+//! | `story`, `caches`, `rollout` | what happened to a site, cached pages and replacements as documents |
 //! | `refusal` | every refusal, as status and document |
 //! | `tail` | reading a log that grows and is rotated |
 //!

@@ -3,7 +3,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | `run` | the life of the daemon: begin, follow signals, end |
-//! | `foundation` | lock, folders, sockets: what may be refused before anything starts |
+//! | `foundation`, `lock` | lock, folders, sockets: what may be refused before anything starts |
 //! | `house` | every task, and how they are connected |
 //! | `supervisor` | from desired state to what vassals are told |
 //! | `vassal` | one task per vassal: lifecycle and processes |

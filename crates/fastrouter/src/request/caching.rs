@@ -2,7 +2,7 @@
 //! witness of the answer.
 //!
 //! A hit touches neither an instance nor the site's queue, and wakes nobody. How a worker is asked for a
-//! page is the matter of [`filling`](super::filling).
+//! page is the matter of [`filling`].
 
 use std::borrow::Cow;
 use std::future::{Future, poll_fn};

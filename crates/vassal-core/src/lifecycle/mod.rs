@@ -6,6 +6,7 @@
 //!
 //! | module | what it decides |
 //! |---|---|
+//! | `event`, `reason` | nothing: what is heard, what is to be done, and the names of why |
 //! | `adoption` | how a life goes on that an earlier emperor began |
 //! | `goal` | what the vassal is after |
 //! | `demand` | whether anybody wants its pages: load, sleep |

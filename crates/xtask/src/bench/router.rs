@@ -12,7 +12,7 @@
 //! | [`stage`] | the private folder, the cores, the backend |
 //! | [`process`], [`cpu`] | processes that end with their owner, and the CPU they take |
 //! | [`load`], [`syscalls`] | wrk, strace |
-//! | [`cache`] | the page cache beside those of nginx and Varnish |
+//! | [`cache`], [`flat`] | the page cache beside those of nginx and Varnish, and with ever more pages |
 //! | [`http_cache`] | the public test-suite of HTTP caches |
 //! | [`figures`], [`report`] | medians and ratios, and how they are written down |
 

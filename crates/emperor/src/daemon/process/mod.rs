@@ -15,9 +15,10 @@
 //! | `environment`, `limits`, `order` | what a worker is given |
 //! | `room` | for how many instances there are descriptors |
 //! | `cgroup`, `walls` | what bounds an instance as a whole, and what it is kept from |
-//! | `spawning`, `helper` | from all this to `vassal-exec` and its plan |
+//! | `spawning`, `helper`, `programs` | from all this to `vassal-exec` and its plan; where our programs are |
 //! | `preloading` | processes that workers are forked from |
-//! | `start` | one start, step by step |
+//! | `start`, `priority` | one start, step by step, and how it waits for what serves |
+//! | `failure` | why there is no process, for an operator |
 //! | `pidfd`, `child`, `session`, `running` | exits, signals, groups, what is left over |
 //! | `halts` | processes that are stopped, or go on |
 //! | `output` | standard output and error, to one log per site |

@@ -11,7 +11,7 @@
 //! | [`roster`], `questions` | which routers there are, and what they are asked |
 //! | [`caches`] | what its cache has to forget, and whether it may be used |
 //! | [`demand`] | what it tells of requests: load, and sites to wake |
-//! | [`link`] | the socket over which it is told |
+//! | [`link`], [`socket`] | how it is told, and over which socket |
 
 pub(crate) mod board;
 pub(in crate::daemon) mod caches;
