@@ -60,9 +60,16 @@ impl PageCache {
         } else {
             Vec::new()
         };
-        let (id, query) = (site.id(), query.as_deref());
+        let primary = key::Primary {
+            site: site.id(),
+            scheme: asked.scheme,
+            host: asked.host,
+            path: &path,
+            query: query.as_deref(),
+            cookies: &cookies,
+        };
         key.clear();
-        key::push_primary(key, id, asked.scheme, asked.host, &path, query, &cookies);
+        primary.push_to(key);
         if key.len() > MAX_KEY_BYTES {
             return None;
         }

@@ -31,52 +31,51 @@ pub fn normal_path(path: &str) -> Cow<'_, str> {
     normal(&path[..end])
 }
 
-/// The part of a key that is known before an answer is.
-pub(crate) fn primary(
-    site: SiteId,
-    scheme: Scheme,
-    host: &str,
-    path: &str,
-    query: Option<&str>,
-    cookies: &[(&str, &str)],
-) -> Vec<u8> {
-    let query_length = query.map_or(0, str::len);
-    let mut key = Vec::with_capacity(16 + host.len() + path.len() + query_length);
-    push_primary(&mut key, site, scheme, host, path, query, cookies);
-    key
+/// What is known of a key before an answer is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Primary<'a> {
+    pub(crate) site: SiteId,
+    pub(crate) scheme: Scheme,
+    pub(crate) host: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) query: Option<&'a str>,
+    /// Those that tell pages apart.
+    pub(crate) cookies: &'a [(&'a str, &'a str)],
 }
 
-/// The same into a buffer.
-pub(crate) fn push_primary(
-    key: &mut Vec<u8>,
-    site: SiteId,
-    scheme: Scheme,
-    host: &str,
-    path: &str,
-    query: Option<&str>,
-    cookies: &[(&str, &str)],
-) {
-    key.extend_from_slice(&site.get().to_be_bytes());
-    key.push(match scheme {
-        Scheme::Http => b'h',
-        Scheme::Https => b's',
-    });
-    key.extend_from_slice(host.as_bytes());
-    key.push(0);
-    key.extend_from_slice(path.as_bytes());
-    key.push(0);
-    if let Some(query) = query {
-        key.push(b'?');
-        key.extend_from_slice(query.as_bytes());
+impl Primary<'_> {
+    /// The key.
+    pub(crate) fn to_key(self) -> Vec<u8> {
+        let query_length = self.query.map_or(0, str::len);
+        let mut key = Vec::with_capacity(16 + self.host.len() + self.path.len() + query_length);
+        self.push_to(&mut key);
+        key
     }
-    key.push(0);
-    for (name, value) in cookies {
-        key.extend_from_slice(name.as_bytes());
-        key.push(b'=');
-        key.extend_from_slice(value.as_bytes());
-        key.push(b';');
+
+    /// The same into a buffer.
+    pub(crate) fn push_to(self, key: &mut Vec<u8>) {
+        key.extend_from_slice(&self.site.get().to_be_bytes());
+        key.push(match self.scheme {
+            Scheme::Http => b'h',
+            Scheme::Https => b's',
+        });
+        key.extend_from_slice(self.host.as_bytes());
+        key.push(0);
+        key.extend_from_slice(self.path.as_bytes());
+        key.push(0);
+        if let Some(query) = self.query {
+            key.push(b'?');
+            key.extend_from_slice(query.as_bytes());
+        }
+        key.push(0);
+        for (name, value) in self.cookies {
+            key.extend_from_slice(name.as_bytes());
+            key.push(b'=');
+            key.extend_from_slice(value.as_bytes());
+            key.push(b';');
+        }
+        key.push(0);
     }
-    key.push(0);
 }
 
 /// The path within a key.
@@ -321,15 +320,16 @@ mod tests {
 
     #[test]
     fn a_key_gives_back_its_parts() {
-        let key = primary(
-            site(258),
-            Scheme::Https,
-            "a.example",
-            "/p",
-            Some("q=1"),
-            &[],
-        );
-        let primary = key.clone();
+        let primary = Primary {
+            site: site(258),
+            scheme: Scheme::Https,
+            host: "a.example",
+            path: "/p",
+            query: Some("q=1"),
+            cookies: &[],
+        };
+        let primary = primary.to_key();
+        let key = primary.clone();
         assert_eq!(path_of(&key), b"/p");
         assert_eq!(host_of(&key), b"a.example");
         assert_eq!(query_of(&key), b"?q=1");
@@ -356,7 +356,15 @@ mod tests {
         ) {
             let key = |(id, host, path, query, cookie): &(i64, String, String, Option<String>, Option<String>)| {
                 let cookies: Vec<_> = cookie.iter().map(|value| ("c", value.as_str())).collect();
-                primary(site(*id), Scheme::Http, host, path, query.as_deref(), &cookies)
+                let primary = Primary {
+                    site: site(*id),
+                    scheme: Scheme::Http,
+                    host,
+                    path,
+                    query: query.as_deref(),
+                    cookies: &cookies,
+                };
+                primary.to_key()
             };
             prop_assert_eq!(key(&one) == key(&other), one == other);
         }

@@ -62,58 +62,48 @@ pub(crate) struct Marks {
     tagged: bool,
 }
 
+/// Where a page is to stand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) site: &'a Arc<SiteCache>,
+    pub(crate) key: &'a [u8],
+    /// The number of the site's last purge when the page was asked for.
+    pub(crate) verified: u64,
+}
+
 impl Page {
-    /// Puts an answer together. `verified` is the number of the site's last purge when it was asked for.
-    pub(crate) fn whole(
-        site: &Arc<SiteCache>,
-        key: &[u8],
-        answer: &Storable,
-        body: &[u8],
-        verified: u64,
-    ) -> Self {
+    /// Puts an answer together.
+    pub(crate) fn whole(place: Place<'_>, answer: &Storable, body: &[u8]) -> Self {
         let mut headers = answer.headers.clone();
         let own_etag = answer.status == StatusCode::OK && !headers.contains_key(ETAG);
         if own_etag {
             headers.insert(ETAG, etag_of(body));
         }
-        Self::assembled(site, key, answer, &headers, body, verified, own_etag)
+        Self::assembled(place, answer, &headers, body, own_etag)
     }
 
     /// This page's body under a newer head.
     pub(crate) fn freshened(&self, answer: &Storable, verified: u64) -> Self {
-        let own_etag = self.marks.own_etag;
-        Self::assembled(
-            &self.site,
-            self.key(),
-            answer,
-            &answer.headers,
-            self.body_bytes(),
+        let place = Place {
+            site: &self.site,
+            key: self.key(),
             verified,
-            own_etag,
-        )
+        };
+        let (body, own_etag) = (self.body_bytes(), self.marks.own_etag);
+        Self::assembled(place, answer, &answer.headers, body, own_etag)
     }
 
     fn assembled(
-        site: &Arc<SiteCache>,
-        key: &[u8],
+        place: Place<'_>,
         answer: &Storable,
         headers: &HeaderMap,
         body: &[u8],
-        verified: u64,
         own_etag: bool,
     ) -> Self {
         let mut lines = Vec::with_capacity(512);
         head::write(headers, &mut lines);
         let tagged = head::pairs(&lines).any(|(name, _)| TAG_HEADERS.contains(&name));
-        let mut page = Self::new(
-            site,
-            key,
-            &lines,
-            body,
-            Kind::Whole,
-            answer.freshness,
-            verified,
-        );
+        let mut page = Self::new(place, &lines, body, Kind::Whole, answer.freshness);
         page.status = answer.status;
         page.marks = Marks {
             shareable: answer.shareable,
@@ -126,47 +116,27 @@ impl Page {
     }
 
     /// A place that says which headers tell its pages apart.
-    pub(crate) fn variants(
-        site: &Arc<SiteCache>,
-        key: &[u8],
-        names: &[HeaderName],
-        freshness: Freshness,
-        verified: u64,
-    ) -> Self {
+    pub(crate) fn variants(place: Place<'_>, names: &[HeaderName], freshness: Freshness) -> Self {
         let names: Vec<&str> = names.iter().map(HeaderName::as_str).collect();
         let head = names.join(",");
-        Self::new(
-            site,
-            key,
-            head.as_bytes(),
-            b"",
-            Kind::Variants,
-            freshness,
-            verified,
-        )
+        Self::new(place, head.as_bytes(), b"", Kind::Variants, freshness)
     }
 
     /// A place that says for a while that nothing is kept there.
     pub(crate) fn uncacheable(
-        site: &Arc<SiteCache>,
-        key: &[u8],
+        place: Place<'_>,
         reason: BypassReason,
         freshness: Freshness,
-        verified: u64,
     ) -> Self {
-        let kind = Kind::Uncacheable(reason);
-        Self::new(site, key, b"", b"", kind, freshness, verified)
+        Self::new(place, b"", b"", Kind::Uncacheable(reason), freshness)
     }
 
-    fn new(
-        site: &Arc<SiteCache>,
-        key: &[u8],
-        head: &[u8],
-        body: &[u8],
-        kind: Kind,
-        freshness: Freshness,
-        verified: u64,
-    ) -> Self {
+    fn new(place: Place<'_>, head: &[u8], body: &[u8], kind: Kind, freshness: Freshness) -> Self {
+        let Place {
+            site,
+            key,
+            verified,
+        } = place;
         let page = Self {
             buffer: [key, head, body].concat().into_boxed_slice(),
             site: Arc::clone(site),

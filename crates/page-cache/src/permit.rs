@@ -18,7 +18,7 @@ use crate::freshness::{Freshness, Timing};
 use crate::head;
 use crate::key;
 use crate::moment::Moment;
-use crate::page::Page;
+use crate::page::{Page, Place};
 use crate::policy::Policy;
 use crate::purge::PurgeSequence;
 use crate::reason::BypassReason;
@@ -42,6 +42,14 @@ pub struct FillPermit {
     pub(crate) began: PurgeSequence,
     pub(crate) asked: Moment,
     pub(crate) previous: Option<Arc<Page>>,
+}
+
+/// The head of a worker's answer, and when it was asked for and came.
+#[derive(Debug, Clone, Copy)]
+struct Told<'a> {
+    status: StatusCode,
+    headers: &'a HeaderMap,
+    timing: Timing,
 }
 
 /// What becomes of a worker's answer.
@@ -90,20 +98,25 @@ impl FillPermit {
             asked: self.asked,
             received: now,
         };
+        let told = Told {
+            status,
+            headers,
+            timing,
+        };
         if status == StatusCode::NOT_MODIFIED {
-            return self.not_modified(cache, policy, request, headers, timing);
+            return self.not_modified(cache, policy, request, told);
         }
         let failed = [500, 502, 503, 504].contains(&status.as_u16());
         if failed && let Some(hit) = self.rescue(request, now) {
             return Answered::Rescued(hit);
         }
         if request.head_only {
-            self.compare_head(cache, policy, request, status, headers, timing);
+            self.compare_head(cache, policy, request, told);
             return Answered::Refused(BypassReason::Method);
         }
         let storable = Storable::judge(request, policy.settings(), status, headers, timing);
         match storable {
-            Ok(storable) => self.record(cache, policy, request, storable, headers, now),
+            Ok(storable) => self.record(cache, policy, request, storable, told),
             Err(reason) => self.refuse(cache, reason, now),
         }
     }
@@ -143,16 +156,18 @@ impl FillPermit {
         cache: &PageCache,
         policy: &Policy,
         request: &CacheRequest<'_>,
-        headers: &HeaderMap,
-        timing: Timing,
+        told: Told<'_>,
     ) -> Answered {
+        let Told {
+            headers, timing, ..
+        } = told;
         let Some(page) = self.previous.clone() else {
             // Nobody asked for it, so there is nothing to be done but to pass it on.
             return self.refuse(cache, BypassReason::Status, timing.received);
         };
         let usable =
             page.is_current() && confirms(&page, headers) && !headers.contains_key(SET_COOKIE);
-        let freshened = usable.then(|| self.freshened(policy, request, &page, headers, timing));
+        let freshened = usable.then(|| self.freshened(policy, request, &page, told));
         let Some(Ok(freshened)) = freshened else {
             cache.store().remove(&page);
             return Answered::AskAgain(Self {
@@ -176,9 +191,11 @@ impl FillPermit {
         policy: &Policy,
         request: &CacheRequest<'_>,
         page: &Arc<Page>,
-        headers: &HeaderMap,
-        timing: Timing,
+        told: Told<'_>,
     ) -> Result<Page, BypassReason> {
+        let Told {
+            headers, timing, ..
+        } = told;
         let mut merged = page.headers();
         head::update(&mut merged, &dated(headers, &Fields::None, timing));
         // `Age` isn't stored; the newer head's counts for the newer times.
@@ -196,22 +213,20 @@ impl FillPermit {
         cache: &PageCache,
         policy: &Policy,
         request: &CacheRequest<'_>,
-        status: StatusCode,
-        headers: &HeaderMap,
-        timing: Timing,
+        told: Told<'_>,
     ) {
         let Some(page) = self
             .previous
             .as_ref()
-            .filter(|page| page.status() == status)
+            .filter(|page| page.status() == told.status)
         else {
             return;
         };
-        if !is_head_of(page, headers) {
+        if !is_head_of(page, told.headers) {
             cache.store().remove(page);
             return;
         }
-        if let Ok(freshened) = self.freshened(policy, request, page, headers, timing) {
+        if let Ok(freshened) = self.freshened(policy, request, page, told) {
             // Refused where a purge came meanwhile, and then nothing is to be updated.
             let _refused = keep(cache, &Arc::new(freshened)).err();
         }
@@ -223,20 +238,28 @@ impl FillPermit {
         policy: &Policy,
         request: &CacheRequest<'_>,
         storable: Storable,
-        headers: &HeaderMap,
-        now: Moment,
+        told: Told<'_>,
     ) -> Answered {
-        let announced = headers.get(CONTENT_LENGTH).and_then(length_of);
+        let announced = told.headers.get(CONTENT_LENGTH).and_then(length_of);
         let room = cache
             .most_page_bytes()
             .min(policy.settings().max_page as u64);
         if announced.is_some_and(|length| length > room) {
-            return self.refuse(cache, BypassReason::TooLarge, now);
+            return self.refuse(cache, BypassReason::TooLarge, told.timing.received);
         }
         let names = storable.vary.iter().map(|name| name.as_str().as_bytes());
         let variant = key::secondary(self.primary(), names, || head::lines(request.headers));
         let recorder = Recorder::new(self, storable, variant, announced, room);
         Answered::Record(Box::new(recorder))
+    }
+
+    /// Where what comes of this fill is to stand, under this key.
+    pub(crate) fn place<'a>(&'a self, key: &'a [u8]) -> Place<'a> {
+        Place {
+            site: &self.site,
+            key,
+            verified: self.began.get(),
+        }
     }
 
     /// The key without what an earlier answer's `Vary` added.
@@ -254,9 +277,8 @@ impl FillPermit {
         self.site.counters().refused(reason);
         if lasts(reason) && self.claim.is_some() {
             let freshness = place_times(now, UNCACHEABLE_SECONDS);
-            let place =
-                Page::uncacheable(&self.site, &self.key, reason, freshness, self.began.get());
-            cache.store().insert(&Arc::new(place));
+            let page = Page::uncacheable(self.place(&self.key), reason, freshness);
+            cache.store().insert(&Arc::new(page));
         }
         self.end(Outcome::NotShared);
     }

@@ -89,15 +89,16 @@ impl Recorder {
         {
             return Err(BypassReason::Incomplete);
         }
-        let (site, began) = (&self.permit.site, self.permit.began.get());
-        let page = Page::whole(site, &self.variant, &self.storable, &self.body, began);
+        let place = self.permit.place(&self.variant);
+        let page = Page::whole(place, &self.storable, &self.body);
         let page = Arc::new(page);
         keep(cache, &page)?;
         let names = &self.storable.vary;
         if !names.is_empty() && !self.is_known(cache, names) {
             let times = place_times(now, FOREVER);
-            let place = Page::variants(site, self.permit.primary(), names, times, began);
-            keep(cache, &Arc::new(place))?;
+            let place = self.permit.place(self.permit.primary());
+            let variants = Page::variants(place, names, times);
+            keep(cache, &Arc::new(variants))?;
         }
         Ok(page)
     }

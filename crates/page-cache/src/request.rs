@@ -77,14 +77,15 @@ impl<'a> CacheRequest<'a> {
         let query = asked
             .query
             .and_then(|query| key::normal_query(policy, query));
-        let key = key::primary(
-            asked.site,
-            asked.scheme,
-            asked.host,
-            &path,
-            query.as_deref(),
-            &cookies,
-        );
+        let key = key::Primary {
+            site: asked.site,
+            scheme: asked.scheme,
+            host: asked.host,
+            path: &path,
+            query: query.as_deref(),
+            cookies: &cookies,
+        };
+        let key = key.to_key();
         if key.len() > MAX_KEY_BYTES {
             return Err(BypassReason::KeyTooLong);
         }
