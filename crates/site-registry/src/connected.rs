@@ -51,7 +51,11 @@ impl Connected {
     ) -> Result<(Self, FullReading), LinkError> {
         let mut link = Link::open(&options.target).await?;
         let client = &mut link.query.client;
-        schema::ensure(client, options.migrate).await?;
+        if options.migrate {
+            schema::ensure(client).await?;
+        } else {
+            schema::require(client).await?;
+        }
         if let (RowSource::Django(tables), true) = (&options.source, options.migrate) {
             django::follow(client, tables).await?;
         }

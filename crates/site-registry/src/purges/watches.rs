@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 
 use crate::link::{DatabaseTarget, Doing, LinkError, Session, bounded};
-use crate::schema::ensure;
+use crate::schema::require;
 
 /// A watch that `emperor.purge_on_change()` or `emperor.reload_on_change()` made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub async fn watches(target: &DatabaseTarget) -> Result<Vec<Watch>, LinkError> {
 }
 
 async fn list(client: &mut Client) -> Result<Vec<Watch>, LinkError> {
-    ensure(client, false).await?;
+    require(client).await?;
     let query = "SELECT format('%I.%I', n.nspname, c.relname), w.kind, w.site, w.paths, w.tags,
             w.columns, w.enabled
         FROM emperor.watches() w JOIN pg_class c ON c.oid = w.tbl
@@ -91,7 +91,7 @@ async fn try_row(
     table: &str,
     row: &serde_json::Value,
 ) -> Result<Vec<Explained>, LinkError> {
-    ensure(client, false).await?;
+    require(client).await?;
     let asking = async {
         let transaction = client.build_transaction().read_only(true).start().await?;
         let query = "SELECT e.kind, e.site_id, e.paths, e.tags

@@ -23,7 +23,7 @@ use crate::desired::{NamedRow, Row};
 use crate::django::{self, DjangoTables};
 use crate::link::{DatabaseTarget, Doing, LinkError, Session, bounded, bounded_by};
 use crate::queried::{self, QuerySource};
-use crate::schema::ensure;
+use crate::schema::require;
 use crate::source::RowSource;
 
 /// For a statement that reads every row of a large house.
@@ -72,7 +72,7 @@ pub async fn read_rows(target: &DatabaseTarget, source: &RowSource) -> Result<Ro
 }
 
 async fn read_once(client: &mut Client, source: &RowSource) -> Result<RowsRead, LinkError> {
-    ensure(client, false).await?;
+    require(client).await?;
     let reading = Reader::prepare(client, source).await?.all(client).await?;
     Ok(RowsRead {
         rows: reading.rows,

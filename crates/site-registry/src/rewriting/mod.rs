@@ -23,7 +23,7 @@ use crate::django;
 use crate::edit::SiteChange;
 use crate::link::{DatabaseTarget, Doing, LinkError, STATEMENT_TIMEOUT, Session};
 use crate::reading;
-use crate::schema::ensure;
+use crate::schema::require;
 use crate::source::RowSource;
 
 /// How long a `django_site.domain` may be, as the migration of `django.contrib.sites` makes it.
@@ -92,7 +92,7 @@ async fn rewrite(
     writing: Writing,
 ) -> Result<Vec<DomainChange>, RewriteError> {
     let table = Table::of(source)?;
-    ensure(client, false).await?;
+    require(client).await?;
     // Before the snapshot is taken, which has to show what another emperor wrote meanwhile. The
     // session's end lets go of it.
     let lock = client.execute("SELECT pg_advisory_lock($1)", &[&configured::LOCK]);

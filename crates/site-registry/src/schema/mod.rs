@@ -90,7 +90,7 @@ pub async fn migrate(target: &DatabaseTarget, source: &RowSource) -> Result<Migr
 }
 
 async fn migrate_in(client: &mut Client, source: &RowSource) -> Result<Migrated, LinkError> {
-    let before = ensure(client, true).await?;
+    let before = ensure(client).await?;
     let heard_again = match source {
         RowSource::Emperor | RowSource::Query(_) => Vec::new(),
         RowSource::Django(tables) => django::put_up(client, tables).await?,
@@ -101,18 +101,25 @@ async fn migrate_in(client: &mut Client, source: &RowSource) -> Result<Migrated,
     })
 }
 
-/// Makes sure that this program can work on the schema; returns what was found before.
-pub(crate) async fn ensure(client: &mut Client, migrate: bool) -> Result<SchemaStatus, LinkError> {
+/// Makes the schema, or brings it up to date, where this program couldn't work on it otherwise; returns
+/// what was found before.
+pub(crate) async fn ensure(client: &mut Client) -> Result<SchemaStatus, LinkError> {
     check_server(client).await?;
     let before = status(client).await?;
     match before.obstacle() {
         None => {}
-        Some(LinkError::NoSchema | LinkError::OldSchema { .. }) if migrate => {
+        Some(LinkError::NoSchema | LinkError::OldSchema { .. }) => {
             bounded_by_migration(client).await?;
         }
         Some(obstacle) => return Err(obstacle),
     }
     Ok(before)
+}
+
+/// Makes sure that this program can work on the server and the schema as they are.
+pub(crate) async fn require(client: &Client) -> Result<(), LinkError> {
+    check_server(client).await?;
+    check(client).await
 }
 
 /// Whether this program can work on the schema as it is.
