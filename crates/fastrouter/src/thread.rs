@@ -208,6 +208,7 @@ impl Thread {
         }
     }
 
+    /// Whoever asked for an answer may be gone: then nobody misses it.
     fn obey(&self, order: Order) {
         match order {
             Order::Table {
@@ -220,8 +221,7 @@ impl Thread {
                 self.instances.retire(before.as_deref(), &table);
                 self.waiting.tell(&table);
                 self.begun.cancel();
-                // Requests of this thread that begin from here on find the new table. Whoever asked
-                // may be gone; the table stays.
+                // Requests of this thread that begin from here on find the new table.
                 in_force.send(()).ok();
             }
             Order::Settings(settings) => self.put_settings_in_force(settings),

@@ -180,6 +180,7 @@ impl RegistryTask {
         };
         if lost.is_none() {
             let farewell = link.farewell(&self.channels.board);
+            // A server that hangs keeps nobody; the next emperor writes them anew.
             let _flushed = tokio::time::timeout(FAREWELL, farewell).await;
         }
         link.close().await;

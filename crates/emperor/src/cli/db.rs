@@ -175,6 +175,7 @@ struct DatabaseDocument {
 async fn status(format: Format, config: &Config, client: &Client) -> Result<(), Failure> {
     let target = target(config, client).await?;
     let schema = site_registry::schema_status(&target).await?;
+    // Without one that answers, nothing is said of its link.
     let daemon: Option<StatusDocument> = client.get("/v1/status").await.ok();
     let document = DatabaseDocument {
         target: target.to_string(),

@@ -164,11 +164,8 @@ async fn lease(
                     Err(NoLease::NoOther) => {
                         avoid = None;
                         if let Try::Elsewhere(_) = attempt {
-                            // Only the one that was found dead is known. Without news it is worth
-                            // one more knock.
                             place = None;
-                            let aside = enter(record, route, Stance::Aside, NEWS_WAIT)?;
-                            wait(record, [own, route], &aside).await;
+                            wait_for_another(record, own, route).await?;
                         }
                         continue;
                     }
@@ -191,6 +188,17 @@ async fn lease(
             Wait::TooLong => return Err(Cause::QueueTimeout),
         }
     }
+}
+
+/// Only the instance that was found dead is known. Without news it is worth one more knock.
+async fn wait_for_another(
+    record: &mut Record,
+    own: &Arc<SiteRoute>,
+    route: &Arc<SiteRoute>,
+) -> Result<(), Cause> {
+    let aside = enter(record, route, Stance::Aside, NEWS_WAIT)?;
+    wait(record, [own, route], &aside).await;
+    Ok(())
 }
 
 /// Takes a place in the site's queue, to be held for so long.

@@ -122,6 +122,7 @@ impl FeedTask {
         };
         if matches!(end, End::Stopped) {
             let farewell = self.farewell(&link);
+            // A server that hangs keeps nobody; what isn't acknowledged is read again.
             let _written = tokio::time::timeout(FAREWELL, farewell).await;
         }
         link.session.close().await;

@@ -83,6 +83,7 @@ pub(in crate::daemon) async fn serve(
                 // Its predecessor ends first, so that its end can't take down this one's peer.
                 if let Some(before) = connections.remove(&pid) {
                     before.abort();
+                    // It was told to end, or had ended.
                     before.await.ok();
                 }
                 let task = tokio::spawn(converse(stream, pid, Arc::clone(&board)));

@@ -153,6 +153,7 @@ impl Open {
     /// Figures arrived.
     pub(super) fn hear_stats(&mut self, token: u64, stats: RouterStats) {
         if let Some(asker) = self.stats.remove(&token) {
+            // Who asked may be gone.
             asker.send(stats).ok();
         }
     }
@@ -160,6 +161,7 @@ impl Open {
     /// What is stored arrived.
     pub(super) fn hear_pages(&mut self, token: u64, pages: Vec<PageFrame>) {
         if let Some(question) = self.pages.remove(&token) {
+            // Who asked may be gone.
             question.asker.send(pages).ok();
         }
     }

@@ -208,6 +208,7 @@ impl Roster {
     /// Waits until a router has a table in force. Cancel safe.
     pub(super) async fn served_by(&self, pid: u32) {
         let mut state = self.state.subscribe();
+        // The sender is this roster's own.
         drop(state.wait_for(|state| state.serves(pid)).await);
     }
 }
@@ -236,6 +237,7 @@ impl Roster {
     /// Waits until a process is a router. Cancel safe.
     pub(super) async fn enlisted(&self, pid: u32) {
         let mut state = self.state.subscribe();
+        // The sender is this roster's own.
         drop(state.wait_for(|state| state.seats.contains_key(&pid)).await);
     }
 

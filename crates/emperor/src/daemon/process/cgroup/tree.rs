@@ -145,8 +145,9 @@ impl Drop for CgroupTree {
     fn drop(&mut self) {
         match self.place.standing {
             Standing::Made => {
-                let _ = remove_dir(&self.sites);
-                let _ = remove_dir(&self.place.base);
+                // What still has a process in it is in use, and stays.
+                let _in_use = remove_dir(&self.sites);
+                let _in_use = remove_dir(&self.place.base);
             }
             Standing::Given | Standing::Within | Standing::Unit => {}
         }
