@@ -8,6 +8,7 @@
 mod bench;
 mod chaos;
 mod ci;
+mod error;
 mod fuzz;
 mod package;
 mod progress;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use error::TaskError;
 use workspace::Workspace;
 
 #[derive(Debug, Parser)]
@@ -47,25 +49,6 @@ enum Task {
     Fuzz(fuzz::Arguments),
     /// The Debian package
     Package,
-}
-
-/// Why a command failed.
-#[derive(Debug, thiserror::Error)]
-enum TaskError {
-    #[error(transparent)]
-    Workspace(#[from] workspace::WorkspaceError),
-    #[error(transparent)]
-    Provision(#[from] provision::ProvisionError),
-    #[error(transparent)]
-    Command(#[from] shell::CommandError),
-    #[error(transparent)]
-    Chaos(#[from] chaos::ChaosError),
-    #[error(transparent)]
-    Fuzz(#[from] fuzz::FuzzError),
-    #[error(transparent)]
-    RouterBench(#[from] bench::RouterBenchError),
-    #[error(transparent)]
-    Document(#[from] bench::DocumentError),
 }
 
 fn main() -> ExitCode {

@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::{Measurements, document};
+use super::document;
+use super::measurements::Measurements;
 use crate::progress::say;
 use crate::workspace::Workspace;
 use crate::{TaskError, provision, shell};

@@ -2,20 +2,16 @@
 
 mod density;
 mod document;
+mod measurements;
 mod purge;
 mod router;
 mod spawn;
 mod supervision;
 
-use std::path::PathBuf;
-use std::process::Command;
-
 use clap::Subcommand;
 
-use crate::TaskError;
-use crate::progress::say;
-use crate::shell::{self, CommandError};
-use crate::workspace::{Profile, Workspace};
+use crate::error::TaskError;
+use crate::workspace::Workspace;
 
 pub(crate) use document::DocumentError;
 pub(crate) use router::RouterBenchError;
@@ -53,24 +49,5 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), Ta
         Arguments::Purge(arguments) => purge::run(workspace, arguments),
         Arguments::Density(arguments) => density::run(workspace, arguments),
         Arguments::Supervision(arguments) => supervision::run(workspace, arguments),
-    }
-}
-
-/// Measurements that are programs of the end-to-end package, which knows how to start a PostgreSQL and
-/// an emperor: built, optimised like the programs that they start.
-#[derive(Debug)]
-struct Measurements(PathBuf);
-
-impl Measurements {
-    fn build(workspace: &Workspace) -> Result<Self, CommandError> {
-        say("Building optimised programs");
-        Ok(Self(workspace.build_all(Profile::Release)?))
-    }
-
-    fn command(&self, name: &str) -> Command {
-        let mut measurement = shell::command(self.0.join(name));
-        // What an operator has; the debug log of ten thousand rows would be measured otherwise.
-        measurement.env("EMPEROR_LOG", "info");
-        measurement
     }
 }

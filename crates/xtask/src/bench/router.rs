@@ -11,22 +11,29 @@
 //! | [`emperor`] | what the fastrouter is told over its link |
 //! | [`stage`] | the private folder, the cores, the backend |
 //! | [`process`], [`cpu`] | processes that end with their owner, and the CPU they take |
-//! | [`load`], [`syscalls`] | wrk, strace |
+//! | [`request`], [`client`] | what is asked, and one who asks |
+//! | [`effort`], [`load`], [`syscalls`] | how much is measured; wrk, strace |
 //! | [`cache`], [`flat`] | the page cache beside those of nginx and Varnish, and with ever more pages |
 //! | [`http_cache`] | the public test-suite of HTTP caches |
-//! | [`figures`], [`report`] | medians and ratios, and how they are written down |
+//! | [`error`] | why nothing is measured |
+//! | [`figures`], [`float`], [`report`] | medians and ratios, and how they are written down |
 
 pub(super) mod backend;
 pub(super) mod cache;
+mod client;
 mod contender;
 mod cpu;
+mod effort;
 mod emperor;
+mod error;
 mod figures;
 mod flat;
+mod float;
 pub(super) mod http_cache;
 mod load;
 mod process;
 mod report;
+mod request;
 mod stage;
 mod syscalls;
 
@@ -34,16 +41,18 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use thiserror::Error;
 
 use contender::{Contender, Headers, Plan};
+use effort::Effort;
 use figures::{Round, Series};
 use stage::Stage;
 
+pub(crate) use error::RouterBenchError;
+
 use super::document;
 use crate::progress::say;
-use crate::provision::{self, Need, ProvisionError};
-use crate::shell::{self, CommandError};
+use crate::provision::{self, Need};
+use crate::shell;
 use crate::workspace::Workspace;
 
 /// Where the figures are kept.
@@ -76,67 +85,12 @@ pub(crate) struct Arguments {
     write: bool,
 }
 
-/// How often and how long each contender is under how much load.
-#[derive(Debug, Clone, Copy)]
-struct Effort {
-    times: u32,
-    seconds: u32,
-    connections: u32,
-}
-
 /// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Program {
     Nginx,
     Haproxy,
     Fastrouter,
-}
-
-/// Why nothing was measured.
-#[derive(Debug, Error)]
-pub(crate) enum RouterBenchError {
-    /// Something is missing and can't be had.
-    #[error(transparent)]
-    Provision(#[from] ProvisionError),
-    /// A program could not be started, or ended badly.
-    #[error(transparent)]
-    Command(#[from] CommandError),
-    /// Proxy and load would share a core, and every figure would be of both.
-    #[error("two cores are needed, one for the proxy and one for the load; {found} can be used")]
-    Cores { found: usize },
-    /// A file, folder or socket is not as it should be.
-    #[error("could not use {path}")]
-    File {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    /// The backend lost its event loop.
-    #[error("the backend can't go on")]
-    Backend(#[source] io::Error),
-    /// A contender doesn't answer, or not as it has to.
-    #[error("{contender} gives no good answer: {detail}; it said: {said:?}")]
-    NoGoodAnswer {
-        contender: String,
-        detail: String,
-        said: String,
-    },
-    /// Some requests under load failed, so their figures would mean nothing.
-    #[error("{contender}: {failed} of {requests} requests failed under load")]
-    FailedRequests {
-        contender: String,
-        failed: u64,
-        requests: u64,
-    },
-    /// wrk said something else than what it was asked for.
-    #[error("wrk said no figures, but: {said:?}")]
-    Wrk { said: String },
-    /// Something in `/proc` has no number where one was due.
-    #[error("{path} has no figure at the expected place: {text:?}")]
-    Proc { path: PathBuf, text: String },
-    /// The figures can't be written down.
-    #[error(transparent)]
-    Document(#[from] document::DocumentError),
 }
 
 /// Measures, prints the tables and, if asked to, writes them down.

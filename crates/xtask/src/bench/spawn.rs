@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::Measurements;
+use super::measurements::Measurements;
 use crate::workspace::Workspace;
 use crate::{TaskError, provision, shell};
 

@@ -1,6 +1,6 @@
 //! Cargo subcommands that are built from source where they are missing.
 
-use super::ProvisionError;
+use super::error::ProvisionError;
 use crate::progress::say;
 use crate::shell;
 

@@ -5,16 +5,15 @@
 
 mod apt;
 mod cargo_tool;
+mod error;
 mod needs;
 mod python;
 
 use std::path::PathBuf;
 
-use thiserror::Error;
-
-use crate::shell::CommandError;
 use crate::workspace::Workspace;
 
+pub(crate) use error::ProvisionError;
 pub(crate) use needs::Need;
 
 /// The Python of the test environment, as the tests find it.
@@ -23,35 +22,6 @@ pub(crate) const PYTHON_VARIABLE: &str = "EMPEROR_TEST_PYTHON";
 pub(crate) const DJANGO_4_2_VARIABLE: &str = "EMPEROR_TEST_PYTHON_DJANGO_4_2";
 /// The node program, as the tests find it.
 pub(crate) const NODE_VARIABLE: &str = "EMPEROR_TEST_NODE";
-
-/// Something is missing and can't be had.
-#[derive(Debug, Error)]
-pub(crate) enum ProvisionError {
-    /// Nobody may install packages here.
-    #[error("{what} missing, and installing needs root: run `{command}`, then try again")]
-    NoRights { what: String, command: String },
-    /// There is no apt here.
-    #[error(
-        "{what} missing, and this machine has no apt-get; install what it calls {packages}, then try again"
-    )]
-    NoApt { what: String, packages: String },
-    /// It was installed and still isn't there.
-    #[error("{what} still missing after {packages} were installed; look at what apt-get said")]
-    StillMissing { what: String, packages: String },
-    /// A file could not be read or written.
-    #[error("could not use {path}")]
-    File {
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-    /// A folder in a place that everybody may write to belongs to somebody else.
-    #[error("{path} belongs to somebody else; remove it, then try again")]
-    Foreign { path: PathBuf },
-    /// A program failed.
-    #[error(transparent)]
-    Command(#[from] CommandError),
-}
 
 /// The programs that tests speak to.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::{fs, path};
 
-use super::ProvisionError;
+use super::error::ProvisionError;
 use super::needs::SYSTEM_PYTHON;
 use crate::progress::say;
 use crate::shell;

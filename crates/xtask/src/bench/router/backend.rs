@@ -13,7 +13,7 @@ use clap::Args;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
-use super::RouterBenchError;
+use super::error::RouterBenchError;
 
 /// How long the body of the answer is.
 pub(super) const BODY_BYTES: usize = 1024;

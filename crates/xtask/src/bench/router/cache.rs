@@ -5,8 +5,8 @@
 //! `cargo run --release -p page-cache --example overhead`.
 
 use std::fmt::Write as _;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,14 +14,15 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::backend::{BODY_BYTES, TAG};
+use super::backend::TAG;
+use super::client::Client;
 use super::contender::{Contender, Plan};
+use super::error::{RouterBenchError, file};
 use super::figures::Series;
 use super::flat::{self, Stored};
-use super::load::ANONYMOUS;
 use super::process::pin_this_thread;
-use super::stage::{Stage, file};
-use super::{RouterBenchError, document, emperor, report};
+use super::stage::Stage;
+use super::{document, emperor, report};
 use crate::progress::say;
 use crate::provision::{self, Need};
 use crate::shell;
@@ -203,43 +204,4 @@ fn is_forgotten(address: SocketAddr, purge: &Value) -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::other(format!("after {purge} it says {head:?}")))
-}
-
-pub(super) struct Client {
-    stream: TcpStream,
-    received: Vec<u8>,
-}
-
-impl Client {
-    pub(super) fn connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
-            received: Vec::new(),
-        })
-    }
-
-    /// Asks for a page, and returns the head of the answer.
-    pub(super) fn ask(&mut self, target: &str) -> io::Result<String> {
-        let lines = ANONYMOUS.join("\r\n");
-        let request = format!("GET {target} HTTP/1.1\r\n{lines}\r\n\r\n");
-        self.stream.write_all(request.as_bytes())?;
-        self.received.clear();
-        let mut buffer = [0; 8192];
-        loop {
-            if let Some(end) = self
-                .received
-                .windows(4)
-                .position(|part| part == b"\r\n\r\n")
-                && self.received.len() >= end + 4 + BODY_BYTES
-            {
-                return Ok(String::from_utf8_lossy(&self.received[..end]).into_owned());
-            }
-            match self.stream.read(&mut buffer)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                count => self.received.extend_from_slice(&buffer[..count]),
-            }
-        }
-    }
 }

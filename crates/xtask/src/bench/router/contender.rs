@@ -14,12 +14,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::RouterBenchError;
 use super::backend::{BODY_BYTE, BODY_BYTES};
 use super::emperor::{self, Kept};
-use super::load::{ANONYMOUS, HEADERS, HOST, TARGET};
+use super::error::{RouterBenchError, file};
 use super::process::{Process, pinned, pinned_with_socket};
-use super::stage::{Stage, file};
+use super::request::{ANONYMOUS, HEADERS, HOST, TARGET};
+use super::stage::Stage;
 
 /// How long a first answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);

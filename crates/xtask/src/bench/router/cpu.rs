@@ -8,8 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::RouterBenchError;
-use super::stage::file;
+use super::error::{RouterBenchError, file};
+use super::float::float;
 
 /// CPU taken by a program and its children, since they began or since another reading.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -37,7 +37,7 @@ impl Taken {
     /// Which part of it was spent outside of the kernel, 0 to 1.
     pub(super) fn user_share(self) -> f64 {
         let ticks = self.user_ticks + self.system_ticks;
-        super::figures::float(self.user_ticks) / super::figures::float(ticks.max(1))
+        float(self.user_ticks) / float(ticks.max(1))
     }
 }
 

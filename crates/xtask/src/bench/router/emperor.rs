@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::load::HOST;
+use super::request::HOST;
 
 /// How long a fastrouter may take to connect and to have the table in force.
 const PATIENCE: Duration = Duration::from_secs(10);

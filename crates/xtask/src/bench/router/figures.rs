@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::contender::Role;
 use super::cpu::Taken;
+use super::float::float;
 use super::load::Load;
 use super::syscalls::PerRequest;
 
@@ -142,15 +143,6 @@ impl Spread {
             greatest,
         })
     }
-}
-
-/// A count as a number to reckon with.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "counts of seconds of work are far below 2^52"
-)]
-pub(super) fn float(count: u64) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

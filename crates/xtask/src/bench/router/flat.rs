@@ -4,12 +4,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::cache::Client;
+use super::client::Client;
 use super::contender::Contender;
 use super::cpu;
+use super::effort::Effort;
+use super::error::{RouterBenchError, file};
 use super::figures::{Figure, Round};
-use super::stage::{Stage, file};
-use super::{Effort, RouterBenchError, load};
+use super::load;
+use super::stage::Stage;
 use crate::progress::say;
 
 /// So many pages are stored, one after the other.

@@ -14,10 +14,11 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::contender::listening_socket;
+use super::document;
 use super::emperor::{self, Kept};
+use super::error::{RouterBenchError, file};
 use super::process::{Process, pinned_with_socket};
-use super::stage::{file, usable_cores};
-use super::{RouterBenchError, document};
+use super::stage::usable_cores;
 use crate::progress::say;
 use crate::provision::{self, Need};
 use crate::shell;

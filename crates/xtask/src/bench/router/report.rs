@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::fs;
 
-use super::Effort;
 use super::contender::Role;
+use super::effort::Effort;
 use super::figures::{Figure, Series, Spread};
 use crate::shell;
 

@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 use tempfile::TempDir;
 
-use super::RouterBenchError;
+use super::error::{RouterBenchError, file};
 use super::process::{Process, pinned};
 
 /// The surroundings of a measurement; all of it is gone with this value.
@@ -115,14 +115,6 @@ fn parse_list(list: &str) -> Option<Vec<usize>> {
         cores.extend(from..=to);
     }
     Some(cores)
-}
-
-/// Says which file an error is about.
-pub(super) fn file(path: &Path) -> impl Fn(std::io::Error) -> RouterBenchError {
-    move |source| RouterBenchError::File {
-        path: path.to_owned(),
-        source,
-    }
 }
 
 #[cfg(test)]

@@ -8,12 +8,12 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 
-use super::RouterBenchError;
 use super::cpu::family;
-use super::figures::float;
+use super::error::{RouterBenchError, file};
+use super::float::float;
 use super::load::Load;
 use super::process::{Process, pinned};
-use super::stage::{Stage, file};
+use super::stage::Stage;
 use crate::progress::say;
 
 /// Calls per request, by name.
