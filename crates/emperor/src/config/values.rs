@@ -50,7 +50,9 @@ pub(crate) enum ValueError {
     #[error("{0:?} is no port; ports are 0 (any that is free) to 65535")]
     Port(String),
     /// A path that the kernel doesn't take for a socket.
-    #[error("the path of a unix socket has at most {MAX_SOCKET_PATH} bytes, this one has {0}")]
+    #[error(
+        "the path of a unix socket has at most {MAX_SOCKET_PATH} bytes, this one has {0}; choose a shorter one"
+    )]
     LongSocket(usize),
     /// No address and no network.
     #[error("an address (\"10.0.0.1\") or a network (\"10.0.0.0/8\") is due")]

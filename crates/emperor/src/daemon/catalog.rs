@@ -18,7 +18,10 @@ use crate::config::model::{self, OverlaySource};
 #[derive(Debug, Error)]
 pub(crate) enum AssemblyError {
     /// A folder of templates, or a template, is there and can't be read.
-    #[error("could not read the templates in {}: {source}", path.display())]
+    #[error(
+        "could not read the templates in {}: {source}; let the emperor's user read them, or take the \
+         folder out of template_dirs", path.display()
+    )]
     Unreadable {
         /// The folder or the file.
         path: PathBuf,

@@ -24,7 +24,7 @@ pub(crate) enum LockError {
          of its own", pid_text(*.pid), folder.display()
     )]
     Held { folder: PathBuf, pid: Option<u32> },
-    #[error("could not lock {}: {source}", path.display())]
+    #[error("could not lock {}: {source}; the emperor's user has to be able to write there", path.display())]
     Io { path: PathBuf, source: io::Error },
 }
 

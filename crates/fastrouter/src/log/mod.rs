@@ -149,7 +149,10 @@ impl Lines {
     fn tell_dropped(&self) {
         let dropped = self.dropped.replace(0);
         if dropped > 0 {
-            warn!(dropped, "the access log could not be written fast enough");
+            warn!(
+                dropped,
+                "the access log can't be written as fast as requests come; lines are left out"
+            );
         }
     }
 }

@@ -73,7 +73,9 @@ pub enum EditError {
     #[error("there is no site with id {0}")]
     NoSuchSite(SiteId),
     /// The site doesn't have this host.
-    #[error("site {site} has no further host {host}")]
+    #[error(
+        "site {site} has no further host {host}; `emperor site show {site}` names those it has"
+    )]
     NoSuchDomain {
         /// The site.
         site: SiteId,

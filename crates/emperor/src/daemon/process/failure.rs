@@ -104,7 +104,7 @@ pub(crate) enum IdentityError {
         own: String,
     },
     /// There is no such account.
-    #[error("there is no user {0:?} on this machine")]
+    #[error("there is no user {0:?} on this machine; create it, or name another")]
     UnknownUser(String),
     /// The account is root's.
     #[error("{0:?} is root, which is not permitted; set policy.allow_root = true if it has to be")]

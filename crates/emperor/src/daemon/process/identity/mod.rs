@@ -243,7 +243,7 @@ mod tests {
         let error = identities(&folder, false).of(site(1), &run_as).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "there is no user \"no-such-user\" on this machine"
+            "there is no user \"no-such-user\" on this machine; create it, or name another"
         );
     }
 
