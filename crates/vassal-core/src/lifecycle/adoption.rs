@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use site_model::{Incarnation, InstanceNumber, Revision, SiteId};
 
+use super::Lifecycle;
 use super::checkup::Probe;
 use super::demand::Demand;
 use super::event::{Effect, Event, Process};
@@ -17,10 +18,10 @@ use super::goal::Goal;
 use super::instance::{Carrier, DrainStep, Instance, Permit, Phase};
 use super::reason::{Failure, Prospect, StopReason};
 use super::rollout::{Health, NextTry, Rollout, RolloutNumber, Standing, Trouble};
+use super::time::later;
 use super::transition::probe_patience;
 use super::watch::Watch;
 use super::wear::Wear;
-use super::{Lifecycle, later};
 use crate::health::Condition;
 use crate::{ExitReason, VassalSpec, Want};
 

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use site_model::Incarnation;
 
+use super::Lifecycle;
 use super::event::Effect;
 use super::instance::{Instance, Role};
+use super::load::InstanceLoad;
 use super::reason::{Failure, StopReason};
-use super::{InstanceLoad, Lifecycle, later};
+use super::time::later;
 
 /// The prober ends itself at `health.timeout`; this much later its silence counts as a failure.
 const MARGIN: Duration = Duration::from_secs(1);

@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use site_model::{Generation, Incarnation, InstanceNumber, SiteRoute};
 
-use super::demand::Load;
+use super::load::Load;
 use super::reason::{Prospect, StopReason};
-use super::watch::Sight;
 use crate::settings::StopSignal;
 use crate::{ExitReason, VassalSpec, Want};
 
@@ -26,6 +25,19 @@ pub enum Turn {
     /// As many serve as are wanted, and it takes the place of one of them. Its permit is given back
     /// once there are no more processes than are wanted.
     Replacement,
+}
+
+/// What was seen of an instance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sight {
+    /// Its main process is stopped by a signal.
+    pub stopped: bool,
+    /// When it last said `WATCHDOG=1`.
+    pub spoke: Option<Instant>,
+    /// How long it may be silent, as it asked for itself (`WATCHDOG_USEC=`).
+    pub watchdog: Option<Duration>,
+    /// It said `WATCHDOG=trigger`.
+    pub broken: bool,
 }
 
 /// A process that came to be.

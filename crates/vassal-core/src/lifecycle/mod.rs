@@ -6,7 +6,7 @@
 //!
 //! | module | what it decides |
 //! |---|---|
-//! | `event`, `reason` | nothing: what is heard, what is to be done, and the names of why |
+//! | `event`, `load`, `reason` | nothing: what is heard, what is to be done, and the names of why |
 //! | `adoption` | how a life goes on that an earlier emperor began |
 //! | `goal` | what the vassal is after |
 //! | `demand` | whether anybody wants its pages: load, sleep |
@@ -18,6 +18,7 @@
 //! | `wear` | who has served for long enough |
 //! | `steer` | which instances there should be, and which are to go |
 //! | `surge` | how many more there may be while they are replaced |
+//! | `time` | how far ahead a moment can be |
 //! | `view` | what is told about it: status and route |
 //! | `resting` | the same of one at rest, from what is wanted of it alone |
 //!
@@ -33,30 +34,31 @@ mod event;
 mod goal;
 mod hear;
 mod instance;
+mod load;
 mod reason;
 mod resting;
 mod rollout;
 mod steer;
 mod surge;
+mod time;
 mod transition;
 mod view;
 mod watch;
 mod wear;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use site_model::{Generation, Incarnation, SiteId, SiteRoute};
 
 pub use adoption::{Inheritance, InheritedInstance, InstanceMemory, Memory, Setback, Stage};
 use demand::Demand;
-pub use demand::{InstanceLoad, Load};
-pub use event::{Effect, Event, Haste, Process, Ticket, Turn};
+pub use event::{Effect, Event, Haste, Process, Sight, Ticket, Turn};
 use goal::Goal;
 use instance::{Carrier, Instance};
+pub use load::{InstanceLoad, Load};
 pub use reason::{Failure, Prospect, StopReason};
 pub use resting::{Resting, StatusTold};
-pub use watch::Sight;
 
 use crate::Want;
 use crate::scaling::Scale;
@@ -218,12 +220,6 @@ impl Lifecycle {
         let instances = std::mem::take(&mut self.instances);
         self.instances = instances.into_iter().filter_map(change).collect();
     }
-}
-
-/// `now` and so much more. Durations are an operator's, and may be longer than a clock goes.
-fn later(now: Instant, wait: Duration) -> Instant {
-    const A_YEAR: Duration = Duration::from_hours(24 * 365);
-    now.checked_add(wait).unwrap_or(now + A_YEAR)
 }
 
 #[cfg(test)]

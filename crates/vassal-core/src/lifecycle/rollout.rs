@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::later;
 use super::reason::{Failure, Prospect};
+use super::time::later;
 use crate::scaling::Scale;
 use crate::{VassalSpec, backoff};
 

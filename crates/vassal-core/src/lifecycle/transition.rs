@@ -8,8 +8,8 @@ use site_model::Generation;
 
 use super::event::{Effect, Process};
 use super::instance::{Carrier, DrainStep, Fate, Instance, Permit, Phase};
-use super::later;
 use super::reason::StopReason;
+use super::time::later;
 use crate::VassalSpec;
 use crate::settings::Probe;
 

@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use site_model::Incarnation;
 
-use super::event::Effect;
+use super::Lifecycle;
+use super::event::{Effect, Sight};
 use super::instance::Instance;
-use super::{InstanceLoad, Lifecycle, later};
+use super::load::InstanceLoad;
+use super::time::later;
 
 /// A process that was stopped may be let go on within that long. Longer than a machine that swaps
 /// or a person at a terminal takes for a moment's pause, shorter than visitors wait.
@@ -22,19 +24,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Who looks this much later than was due was stopped itself, or starved: messages have come that
 /// nobody has read yet, and no worker is to pay for that.
 const LATE: Duration = Duration::from_secs(2);
-
-/// What was seen of an instance.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sight {
-    /// Its main process is stopped by a signal.
-    pub stopped: bool,
-    /// When it last said `WATCHDOG=1`.
-    pub spoke: Option<Instant>,
-    /// How long it may be silent, as it asked for itself (`WATCHDOG_USEC=`).
-    pub watchdog: Option<Duration>,
-    /// It said `WATCHDOG=trigger`.
-    pub broken: bool,
-}
 
 /// What is known of one instance from looking at it.
 #[derive(Debug, Clone, Copy, Default)]

@@ -7,9 +7,10 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use super::Lifecycle;
 use super::event::Effect;
 use super::instance::Instance;
-use super::{Lifecycle, later};
+use super::time::later;
 use crate::settings::Recycle;
 
 /// How often the memory of an instance is measured where it has a bound.
