@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 use site_model::SiteId;
-use tokio::sync::watch;
 use tracing::warn;
 use vassal_core::{Catalog, Want};
 
-use super::vassals::{Vassal, Vassals};
+use super::vassals::Vassals;
 use crate::daemon::process::{Left, SiteMemory};
-use crate::daemon::vassal::{self, BeginLeft, End, Estate, Heir, Order, Spawner, Unfit, Wish};
+use crate::daemon::vassal::{self, End, Estate, Heir, Spawner, Unfit, Wish};
 
 impl<S: Spawner> Vassals<S> {
     /// Takes in what an earlier emperor left. What nothing can be made of is ended.
@@ -58,20 +57,9 @@ impl<S: Spawner> Vassals<S> {
     }
 
     pub(super) fn begin_with(&mut self, id: SiteId, wish: Wish, estate: Estate) {
-        let order = Order { wish, reloads: 0 };
-        let (sender, orders) = watch::channel(order.clone());
-        let begin = BeginLeft {
-            id,
-            estate,
-            seed: fastrand::u64(..),
-            known: order,
-            orders,
-            listener: self.house.routes.demand().listen(id),
-            beginning: self.beginning.token(),
-        };
-        let task = vassal::run_left(begin, Arc::clone(&self.house));
-        let handle = self.tasks.spawn(task);
-        self.sites.insert(handle.id(), id);
-        self.known.insert(id, Vassal::Acting(sender));
+        let (house, seed) = (Arc::clone(&self.house), fastrand::u64(..));
+        self.act(id, wish, |beginning| {
+            vassal::run_left(beginning, (estate, seed), house)
+        });
     }
 }

@@ -15,7 +15,7 @@ use tracing::error;
 use vassal_core::lifecycle::{Event, Haste};
 use vassal_core::{Lifecycle, Resting, Want};
 
-use crate::daemon::vassal::{self, Begin, End, Estate, House, Order, Spawner, Wish};
+use crate::daemon::vassal::{self, Beginning, End, Estate, House, Order, Spawner, Wish};
 
 /// All vassals.
 #[derive(Debug)]
@@ -185,21 +185,26 @@ impl<S: Spawner> Vassals<S> {
         if let Some(route) = life.route().filter(|_| id.is_pool()) {
             self.house.routes.publish(route);
         }
-        let order = Order {
-            wish: Wish::Want(want),
-            reloads: 0,
-        };
-        let (sender, orders) = watch::channel(order.clone());
-        let beginning = Begin {
+        let house = Arc::clone(&self.house);
+        self.act(id, Wish::Want(want), |beginning| {
+            vassal::run(beginning, (life, effects), house)
+        });
+    }
+
+    /// Gives a vassal a task.
+    pub(super) fn act<F>(&mut self, id: SiteId, wish: Wish, run: impl FnOnce(Beginning) -> F)
+    where
+        F: Future<Output = End> + Send + 'static,
+    {
+        let known = Order { wish, reloads: 0 };
+        let (sender, orders) = watch::channel(known.clone());
+        let task = run(Beginning {
             id,
-            life,
-            effects,
-            known: order,
+            known,
             orders,
             listener: self.house.routes.demand().listen(id),
-            beginning: self.beginning.token(),
-        };
-        let task = vassal::run(beginning, Arc::clone(&self.house));
+            token: self.beginning.token(),
+        });
         let handle = self.tasks.spawn(task);
         self.sites.insert(handle.id(), id);
         self.known.insert(id, Vassal::Acting(sender));

@@ -37,105 +37,53 @@ pub(in crate::daemon) enum End {
     },
 }
 
-/// What a task begins with.
+/// What every task begins with.
 #[derive(Debug)]
-pub(in crate::daemon) struct Begin {
+pub(in crate::daemon) struct Beginning {
     /// Its site.
     pub(in crate::daemon) id: SiteId,
-    /// The life it goes on with.
-    pub(in crate::daemon) life: Lifecycle,
-    /// What is to be done first.
-    pub(in crate::daemon) effects: Vec<Effect>,
-    /// The order that the life knows of.
+    /// The order that its life knows of.
     pub(in crate::daemon) known: Order,
     /// Where others arrive.
     pub(in crate::daemon) orders: watch::Receiver<Order>,
     /// What the router tells.
     pub(in crate::daemon) listener: Listener,
     /// Let go of once its route is published.
-    pub(in crate::daemon) beginning: TaskTrackerToken,
+    pub(in crate::daemon) token: TaskTrackerToken,
 }
 
-/// What a task begins with that goes on with what an earlier emperor left.
-#[derive(Debug)]
-pub(in crate::daemon) struct BeginLeft {
-    /// Its site.
-    pub(in crate::daemon) id: SiteId,
-    /// What was left.
-    pub(in crate::daemon) estate: Estate,
-    /// As of [`Lifecycle::adopt`].
-    pub(in crate::daemon) seed: u64,
-    /// As of [`Begin`].
-    pub(in crate::daemon) known: Order,
-    /// As of [`Begin`].
-    pub(in crate::daemon) orders: watch::Receiver<Order>,
-    /// As of [`Begin`].
-    pub(in crate::daemon) listener: Listener,
-    /// As of [`Begin`].
-    pub(in crate::daemon) beginning: TaskTrackerToken,
-}
-
-/// Runs a vassal until it is gone or at rest.
-pub(in crate::daemon) async fn run<S: Spawner>(begin: Begin, house: Arc<House<S>>) -> End {
-    let Begin {
-        id,
-        life,
-        effects,
-        known,
-        orders,
-        listener,
-        beginning,
-    } = begin;
-    let mut actor = Actor {
-        id,
-        children: Children::new(),
-        witness: Witness::new(known.slug(), BEGUN),
-        known,
-        orders,
-        listener,
-        returning: Vec::new(),
-        remembered: Memory::default(),
-        house,
-    };
+/// Runs a vassal until it is gone or at rest. What its life wants done first are the effects.
+pub(in crate::daemon) async fn run<S: Spawner>(
+    beginning: Beginning,
+    (life, effects): (Lifecycle, Vec<Effect>),
+    house: Arc<House<S>>,
+) -> End {
+    let (mut actor, token) = Actor::new(beginning, BEGUN, house);
     let mut events = VecDeque::new();
     actor.perform(effects, &mut events);
-    drop(beginning);
+    drop(token);
     actor.act(life, events).await
 }
 
-/// As [`run`], from what an earlier emperor left on.
-pub(in crate::daemon) async fn run_left<S: Spawner>(begin: BeginLeft, house: Arc<House<S>>) -> End {
-    let BeginLeft {
-        id,
-        estate,
-        seed,
-        known,
-        orders,
-        listener,
-        beginning,
-    } = begin;
-    let (want, last_word) = match &known.wish {
+/// As [`run`], from what an earlier emperor left on. The seed is as of [`Lifecycle::adopt`].
+pub(in crate::daemon) async fn run_left<S: Spawner>(
+    beginning: Beginning,
+    (estate, seed): (Estate, u64),
+    house: Arc<House<S>>,
+) -> End {
+    let (id, wish) = (beginning.id, &beginning.known.wish);
+    let (want, last_word) = match wish {
         Wish::Want(want) => (Some(want.clone()), None),
         Wish::Removed => (None, None),
         Wish::Shutdown(haste) => (None, Some(Event::Shutdown(*haste))),
     };
-    let mut actor = Actor {
-        id,
-        children: Children::new(),
-        witness: Witness::new(known.slug(), ADOPTED),
-        known,
-        orders,
-        listener,
-        returning: Vec::new(),
-        remembered: Memory::default(),
-        house,
-    };
+    let (mut actor, token) = Actor::new(beginning, ADOPTED, house);
     let inheritance = actor.take_over(estate).await;
     let (life, effects) = Lifecycle::adopt(id, want, inheritance, seed, now());
     let mut events = VecDeque::new();
     actor.perform(effects, &mut events);
     events.extend(last_word);
-    drop(beginning);
+    drop(token);
     actor.act(life, events).await
 }
 
@@ -156,6 +104,33 @@ struct Actor<S: Spawner> {
 }
 
 impl<S: Spawner> Actor<S> {
+    /// One that has done nothing yet, and what to let go of once it has.
+    fn new(
+        beginning: Beginning,
+        reason: &'static str,
+        house: Arc<House<S>>,
+    ) -> (Self, TaskTrackerToken) {
+        let Beginning {
+            id,
+            known,
+            orders,
+            listener,
+            token,
+        } = beginning;
+        let actor = Self {
+            id,
+            children: Children::new(),
+            witness: Witness::new(known.slug(), reason),
+            known,
+            orders,
+            listener,
+            returning: Vec::new(),
+            remembered: Memory::default(),
+            house,
+        };
+        (actor, token)
+    }
+
     /// Does what the life says until it is over, or nothing is left to do.
     async fn act(mut self, mut life: Lifecycle, mut events: VecDeque<Event>) -> End {
         let mut effects;

@@ -29,7 +29,7 @@ mod worker;
 
 use std::sync::Arc;
 
-pub(super) use actor::{Begin, BeginLeft, End, run, run_left};
+pub(super) use actor::{Beginning, End, run, run_left};
 pub(super) use clock::now;
 pub(super) use estate::{Estate, Heir, Unfit};
 pub(super) use order::{Order, Wish};

@@ -11,7 +11,7 @@ use vassal_core::{Catalog, CatalogInput, ExitReason, Lifecycle, Source, Template
 use wire::route::SiteLoad;
 
 use super::stage::{Scene, Stage};
-use super::{Begin, End, Order, Wish, now, run};
+use super::{Beginning, End, Order, Wish, now, run};
 use crate::daemon::process::{Outcome, Step};
 use crate::daemon::turns::{Attempt, AwaitedBy, Permit};
 
@@ -60,16 +60,15 @@ impl Vassal {
         let wish = Wish::Want(want);
         let known = Order { wish, reloads: 0 };
         let (orders, receiver) = watch::channel(known.clone());
-        let begin = Begin {
+        let beginning = Beginning {
             id: id(),
-            life,
-            effects,
             known,
             orders: receiver,
             listener: scene.board.demand().listen(id()),
-            beginning: TaskTracker::new().token(),
+            token: TaskTracker::new().token(),
         };
-        let task = tokio::spawn(run(begin, Arc::clone(&scene.house)));
+        let task = run(beginning, (life, effects), Arc::clone(&scene.house));
+        let task = tokio::spawn(task);
         Self {
             orders,
             task: AbortOnDropHandle::new(task),
