@@ -17,7 +17,7 @@
 //! | [`directives`] | `Cache-Control` and its like |
 //! | [`freshness`], `moment` | how old a page is, and how old it may become |
 //! | [`conditional`], [`range`] | 304 and parts, from a stored whole |
-//! | [`at_hand`] | fresh pages for requests that ask for nothing else |
+//! | `at_hand` | fresh pages for requests that ask for nothing else |
 //! | [`lookup`], [`permit`], [`recorder`], [`fill`] | what a request finds, and who asks the worker |
 //! | [`revalidation`] | what other answers say about a stored page |
 //! | [`purge`], [`sweep`] | what is no longer true, and how pages learn of it |

@@ -1,7 +1,7 @@
 //! From committed purges to whoever holds the pages: the routers' caches, and the targets in front.
 //!
 //! One task reads the feed and waits for nobody: what routers have to forget goes to the
-//! [`CacheBoard`], and each target has a task of its own. What each has done is acknowledged in the
+//! [`CacheBoard`](super::router::caches::CacheBoard), and each target has a task of its own. What each has done is acknowledged in the
 //! database, so that the next emperor goes on there.
 //!
 //! Knows neither SQL nor the link nor how a target is purged.
