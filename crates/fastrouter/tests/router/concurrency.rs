@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use wire::route::{RouteFrame, RouterStats, ServiceFrame};
 
 use crate::client::Client;
-use crate::house::{House, ready, route};
+use crate::house::{House, open_tunnel, ready, route};
 use crate::worker::{Worker, next};
 
 fn bounded(instances: &[(u64, PathBuf)], most: u32) -> RouteFrame {
@@ -182,20 +182,7 @@ async fn a_tunnel_keeps_its_place_until_it_ends() {
         .publish(bounded(&[(1, worker.socket.clone())], 1))
         .await;
     let mut websocket = house.client().await;
-    websocket
-        .say(
-            "GET /chat HTTP/1.1\r\nHost: site-1.example\r\nConnection: Upgrade\r\n\
-             Upgrade: websocket\r\n\r\n",
-        )
-        .await;
-    let mut tunnel = next(&mut connections).await;
-    tunnel.head().await;
-    tunnel
-        .say(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-        )
-        .await;
-    websocket.until(b"\r\n\r\n").await;
+    let mut tunnel = open_tunnel(&mut websocket, &mut connections).await;
     let mut waiting = asking(&mut house, std::slice::from_ref(&websocket)).await;
     let stats = house.emperor.stats().await;
     assert_eq!(in_flight_and_waiting(&stats), (1, 1));

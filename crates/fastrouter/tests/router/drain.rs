@@ -11,7 +11,7 @@ use wire::route::{RouteFrame, ServiceFrame};
 
 use crate::PATIENCE;
 use crate::client::Client;
-use crate::house::{House, ready, route, signal_to};
+use crate::house::{House, one_waits, open_tunnel, ready, route, signal_to};
 use crate::worker::{Worker, next};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: site-1.example\r\n\r\n";
@@ -86,10 +86,7 @@ async fn who_waits_at_a_router_that_drains_is_answered_once_its_site_is_up() {
     house.publish(route(1, ServiceFrame::Waiting)).await;
     let mut client = house.client().await;
     client.say(GET).await;
-    house
-        .emperor
-        .stats_until(|stats| stats.queues.iter().any(|queue| queue.waiting == 1))
-        .await;
+    house.emperor.stats_until(one_waits).await;
     let mut idle = house.client().await;
     house.signal(Signal::SIGQUIT);
     assert!(idle.is_ended().await, "it drains");
@@ -107,10 +104,7 @@ async fn what_does_not_end_is_broken_off_after_the_time_that_was_set() {
     house.publish(route(1, ServiceFrame::Waiting)).await;
     let mut client = house.client().await;
     client.say(GET).await;
-    house
-        .emperor
-        .stats_until(|stats| stats.queues.iter().any(|queue| queue.waiting == 1))
-        .await;
+    house.emperor.stats_until(one_waits).await;
     house.signal(Signal::SIGTERM);
     ended_well(&mut house.router).await;
     assert!(client.is_ended().await);
@@ -182,20 +176,7 @@ async fn a_websocket_goes_on_while_its_router_drains() {
     let (worker, mut connections) = Worker::by_hand(house.socket("w1"));
     house.publish(site(&worker)).await;
     let mut client = house.client().await;
-    client
-        .say(
-            "GET /chat HTTP/1.1\r\nHost: site-1.example\r\nConnection: Upgrade\r\n\
-             Upgrade: websocket\r\n\r\n",
-        )
-        .await;
-    let mut tunnel = next(&mut connections).await;
-    tunnel.head().await;
-    tunnel
-        .say(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-        )
-        .await;
-    client.until(b"\r\n\r\n").await;
+    let mut tunnel = open_tunnel(&mut client, &mut connections).await;
     let mut idle = house.client().await;
     house.signal(Signal::SIGQUIT);
     assert!(idle.is_ended().await, "it drains");

@@ -44,6 +44,31 @@ pub(crate) async fn exchange(request: &str) -> (House, Worker, Client, Connectio
     (house, worker, client, connection)
 }
 
+/// Opens a WebSocket to a worker that the test plays, and returns the worker's end.
+pub(crate) async fn open_tunnel(
+    client: &mut Client,
+    connections: &mut mpsc::Receiver<Connection>,
+) -> Connection {
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    client
+        .say(format!(
+            "GET /chat HTTP/1.1\r\nHost: site-1.example\r\n{upgrade}"
+        ))
+        .await;
+    let mut tunnel = next(connections).await;
+    tunnel.head().await;
+    tunnel
+        .say(format!("HTTP/1.1 101 Switching Protocols\r\n{upgrade}"))
+        .await;
+    client.until(b"\r\n\r\n").await;
+    tunnel
+}
+
+/// Whether one request waits in a queue.
+pub(crate) fn one_waits(stats: &RouterStats) -> bool {
+    stats.queues.iter().any(|queue| queue.waiting == 1)
+}
+
 /// The emperor's end of one connection.
 pub(crate) struct Emperor {
     stream: UnixStream,

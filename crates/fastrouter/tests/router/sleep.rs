@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use wire::route::{FromRouter, RouterStats, ServiceFrame, SiteLoad, ToRouter};
+use wire::route::{FromRouter, ServiceFrame, SiteLoad, ToRouter};
 
 use crate::client::Client;
-use crate::house::{House, ready, route};
+use crate::house::{House, one_waits, ready, route};
 use crate::worker::{Worker, next};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: site-1.example\r\n\r\n";
@@ -160,8 +160,7 @@ async fn a_check_that_waits_as_its_site_falls_asleep_does_not_wake_it() {
     house.publish(route(1, ServiceFrame::Waiting)).await;
     let mut checker = house.client().await;
     checker.say(CHECK).await;
-    let is_waiting = |stats: &RouterStats| stats.queues.iter().any(|queue| queue.waiting == 1);
-    house.emperor.stats_until(is_waiting).await;
+    house.emperor.stats_until(one_waits).await;
     house.publish(route(1, ServiceFrame::Asleep)).await;
     assert_eq!(checker.reply().await.status, 204);
     // A wish would be heard instead.
