@@ -88,6 +88,11 @@ impl Pooling {
     /// [`form`](Self::form).
     pub fn take_in(&mut self, sites: &OrdMap<SiteId, Want>) {
         let before = std::mem::replace(&mut self.sites, sites.clone());
+        // Without pools the vassals are the sites, and both are held as one map.
+        let without_pools = self.pools.is_empty() && self.touched.is_empty();
+        if without_pools {
+            self.wants = sites.clone();
+        }
         for change in before.diff(sites) {
             let (id, old, new) = match change {
                 DiffItem::Add(id, new) => (*id, None, Some(new)),
@@ -106,6 +111,7 @@ impl Pooling {
                     self.pools.entry(pool.to_owned()).or_default().insert(id);
                     self.touched.insert(pool.to_owned());
                 }
+                (Some(_) | None, None) if without_pools => {}
                 (Some(want), None) => drop(self.wants.insert(id, want.clone())),
                 (None, _) => drop(self.wants.remove(&id)),
             }

@@ -336,3 +336,24 @@ fn a_name_that_is_none_and_a_text_about_one_site_are_explained() {
         assert!(told.contains("X-Site-Id"), "{name}: {told}");
     }
 }
+
+#[test]
+fn without_pools_what_is_wanted_is_held_once() {
+    let alone = |id| Site {
+        pool: None,
+        ..member(id, "")
+    };
+    let held_once = |house: &House| house.pooling.wants().ptr_eq(house.resolution.wants());
+    let mut house = House::new(shared(), [alone(1), alone(2)]);
+    assert!(held_once(&house));
+    house.write([member(2, "a")]);
+    assert_eq!(house.told(), "-1 runs pool.a, 1 runs site-1, 2 in -1");
+    house.write([alone(2)]);
+    assert_eq!(house.told(), "1 runs site-1, 2 runs site-2");
+    house.write([alone(3)]);
+    assert_eq!(
+        house.told(),
+        "1 runs site-1, 2 runs site-2, 3 runs site-3"
+    );
+    assert!(held_once(&house));
+}
