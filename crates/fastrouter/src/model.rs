@@ -11,7 +11,7 @@ use std::time::Duration;
 use loom::future::block_on;
 use loom::model::Builder;
 use loom::thread;
-use site_model::{Incarnation, QueueBounds, Service, SiteId, SiteRoute};
+use site_model::{Incarnation, QueueBounds, RouteSettings, Service, SiteId, SiteRoute};
 
 use crate::gauge::{Gauge, Gauges, Purpose};
 use crate::queue::{Place, Queue, Stance};
@@ -142,14 +142,16 @@ fn asleep(id: i64) -> Arc<SiteRoute> {
         id: SiteId::new(id).unwrap(),
         slug: "site".parse().unwrap(),
         canonical: "site.example".parse().unwrap(),
-        hosts: vec![],
+        hosts: Box::default(),
         service: Service::Waiting,
-        queue: QueueBounds {
-            depth: DEPTH,
-            timeout: Duration::from_secs(1),
-        },
-        check_paths: Arc::default(),
-        cache: None,
+        settings: Arc::new(RouteSettings {
+            queue: QueueBounds {
+                depth: DEPTH,
+                timeout: Duration::from_secs(1),
+            },
+            check_paths: Arc::default(),
+            cache: None,
+        }),
     })
 }
 

@@ -233,7 +233,8 @@ impl KeptState {
 
 /// What a site wants of the cache; `None`: nothing.
 fn wanted(route: &SiteRoute) -> Option<&Arc<CacheSettings>> {
-    route.cache.as_ref().filter(|wanted| !wanted.is_off())
+    let cache = route.settings.cache.as_ref();
+    cache.filter(|wanted| !wanted.is_off())
 }
 
 impl PageKeeper {
@@ -362,7 +363,7 @@ fn site_stats(id: SiteId, counted: Counted) -> SiteCacheStats {
 mod tests {
     use std::time::Duration;
 
-    use site_model::{CacheMode, Generation, QueueBounds, Service};
+    use site_model::{CacheMode, Generation, QueueBounds, RouteSettings, Service};
 
     use super::*;
 
@@ -375,14 +376,16 @@ mod tests {
             id: SiteId::new(1).unwrap(),
             slug: "blog".parse().unwrap(),
             canonical: "blog.example".parse().unwrap(),
-            hosts: vec![],
+            hosts: Box::default(),
             service: Service::Asleep,
-            queue: QueueBounds {
-                depth: 1,
-                timeout: Duration::from_secs(1),
-            },
-            check_paths: Arc::default(),
-            cache: cache.map(Arc::new),
+            settings: Arc::new(RouteSettings {
+                queue: QueueBounds {
+                    depth: 1,
+                    timeout: Duration::from_secs(1),
+                },
+                check_paths: Arc::default(),
+                cache: cache.map(Arc::new),
+            }),
         }
     }
 

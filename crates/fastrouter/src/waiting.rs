@@ -102,7 +102,7 @@ impl Drop for News {
 mod tests {
     use std::time::Duration;
 
-    use site_model::{Generation, QueueBounds, RouteChange, Service, Unavailable};
+    use site_model::{Generation, QueueBounds, RouteChange, RouteSettings, Service, Unavailable};
 
     use super::*;
 
@@ -111,14 +111,16 @@ mod tests {
             id: SiteId::new(id).unwrap(),
             slug: format!("site-{id}").parse().unwrap(),
             canonical: format!("site-{id}.example").parse().unwrap(),
-            hosts: vec![],
+            hosts: Box::default(),
             service,
-            queue: QueueBounds {
-                depth: 2,
-                timeout: Duration::from_secs(1),
-            },
-            check_paths: [].into(),
-            cache: None,
+            settings: Arc::new(RouteSettings {
+                queue: QueueBounds {
+                    depth: 2,
+                    timeout: Duration::from_secs(1),
+                },
+                check_paths: [].into(),
+                cache: None,
+            }),
         }
     }
 

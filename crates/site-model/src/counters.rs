@@ -1,7 +1,7 @@
 //! Identifiers and counters: each its own type, so that none can stand where another is due.
 
 use std::fmt;
-use std::num::NonZeroU32;
+use std::num::{NonZeroI64, NonZeroU32};
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -16,40 +16,38 @@ pub struct NotPositive(pub i64);
 /// A pool of sites, which shares one vassal, has an identity of the same kind below zero, where no row
 /// has one: whatever is kept of a vassal is kept of a pool's in the same way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SiteId(i64);
+pub struct SiteId(NonZeroI64);
 
 impl SiteId {
     /// Takes the value of a `bigint` key, which is positive in a valid row.
     pub const fn new(value: i64) -> Result<Self, NotPositive> {
-        if value > 0 {
-            Ok(Self(value))
-        } else {
-            Err(NotPositive(value))
+        match NonZeroI64::new(value) {
+            Some(id) if id.is_positive() => Ok(Self(id)),
+            Some(_) | None => Err(NotPositive(value)),
         }
     }
 
     /// The identity of the pool with this number.
-    pub const fn of_pool(number: NonZeroU32) -> Self {
-        Self(-(number.get() as i64))
+    pub fn of_pool(number: NonZeroU32) -> Self {
+        Self(-NonZeroI64::from(number))
     }
 
     /// Takes the identity of a vassal as a part of Emperor wrote it down: of a site, or of a pool.
     pub const fn of_vassal(value: i64) -> Result<Self, NotPositive> {
-        if value == 0 {
-            Err(NotPositive(value))
-        } else {
-            Ok(Self(value))
+        match NonZeroI64::new(value) {
+            Some(id) => Ok(Self(id)),
+            None => Err(NotPositive(value)),
         }
     }
 
     /// Whether it is a pool's, and no row has it.
     pub const fn is_pool(self) -> bool {
-        self.0 < 0
+        self.0.is_negative()
     }
 
     /// The key as PostgreSQL holds it.
     pub const fn get(self) -> i64 {
-        self.0
+        self.0.get()
     }
 }
 

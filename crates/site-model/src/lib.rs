@@ -22,8 +22,8 @@ pub use hostname::{HostPattern, Hostname, HostnameError};
 pub use packing::every_second_first;
 pub use revision::{Revision, RevisionError};
 pub use route::{
-    Backend, HostConflict, HostRole, Match, Protocol, QueueBounds, RouteChange, RouteTable,
-    Service, SiteRoute, Unavailable,
+    Backend, HostConflict, HostRole, Match, Protocol, QueueBounds, RouteChange, RouteSettings,
+    RouteTable, Service, SiteRoute, Unavailable,
 };
 pub use site::{
     Alias, AliasKind, BlankName, RejectedSite, RejectionReason, RunAs, Site, TemplateName,

@@ -47,9 +47,16 @@ pub struct SiteRoute {
     /// Where redirects lead, and the host a probe asks with.
     pub canonical: Hostname,
     /// All hosts, the canonical one among them.
-    pub hosts: Vec<(HostPattern, HostRole)>,
+    pub hosts: Box<[(HostPattern, HostRole)]>,
     /// What answers.
     pub service: Service,
+    /// How its requests are treated, whatever answers.
+    pub settings: Arc<RouteSettings>,
+}
+
+/// What of a site's settings the router goes by. Most sites have the same, and share it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteSettings {
     /// How many requests may wait, and how long.
     pub queue: QueueBounds,
     /// Paths of health checkers, whose requests don't mean that anybody wants the site's pages: they
@@ -84,14 +91,10 @@ pub enum Service {
 }
 
 impl SiteRoute {
-    /// Holds what is equal in another together with it: most sites have the same checkers, and the same
-    /// wishes for the cache.
+    /// Holds its settings together with those of another, where they are equal.
     pub fn share(&mut self, other: &Self) {
-        if self.check_paths == other.check_paths {
-            self.check_paths = Arc::clone(&other.check_paths);
-        }
-        if self.cache == other.cache {
-            self.cache.clone_from(&other.cache);
+        if self.settings == other.settings {
+            self.settings = Arc::clone(&other.settings);
         }
     }
 }
@@ -359,12 +362,14 @@ mod tests {
                 .map(|(host, role)| (host.parse().unwrap(), *role))
                 .collect(),
             service: Service::Waiting,
-            queue: QueueBounds {
-                depth: 100,
-                timeout: Duration::from_secs(30),
-            },
-            check_paths: Arc::default(),
-            cache: None,
+            settings: Arc::new(RouteSettings {
+                queue: QueueBounds {
+                    depth: 100,
+                    timeout: Duration::from_secs(30),
+                },
+                check_paths: Arc::default(),
+                cache: None,
+            }),
         }
     }
 
@@ -381,20 +386,18 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_hold_together_what_is_equal_in_them() {
+    fn neighbours_hold_equal_settings_together() {
         let with = |paths: &[&str]| {
             let mut route = route(1, &[]);
-            route.check_paths = paths.iter().map(ToString::to_string).collect();
-            route.cache = Some(Arc::default());
+            let settings = Arc::make_mut(&mut route.settings);
+            settings.check_paths = paths.iter().map(ToString::to_string).collect();
             route
         };
         let (first, mut second, mut third) = (with(&["/a"]), with(&["/a"]), with(&["/b"]));
         second.share(&first);
         third.share(&first);
-        assert!(Arc::ptr_eq(&second.check_paths, &first.check_paths));
+        assert!(Arc::ptr_eq(&second.settings, &first.settings));
         assert_eq!(third, with(&["/b"]));
-        let held = |route: &SiteRoute| Arc::as_ptr(route.cache.as_ref().unwrap());
-        assert_eq!((held(&second), held(&third)), (held(&first), held(&first)));
     }
 
     #[test]

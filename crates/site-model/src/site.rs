@@ -11,7 +11,8 @@ use crate::{HostPattern, Hostname, SiteId, Slug};
 /// One valid row of `emperor.sites` with its `emperor.domains`.
 ///
 /// What its template and overlay make of it is decided elsewhere: `extra_config` is still text
-/// here, so that a mistake in it is reported as that site's and nobody else's.
+/// here, so that a mistake in it is reported as that site's and nobody else's. Nothing in it grows, so
+/// nothing has room to: there may be very many.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Site {
     /// Primary key, the worker's `SITE_ID`.
@@ -21,19 +22,19 @@ pub struct Site {
     /// The real domain; `None` where the row has `''`, and the host is made from the slug.
     pub domain: Option<Hostname>,
     /// Further hosts, sorted by pattern.
-    pub aliases: Vec<Alias>,
+    pub aliases: Box<[Alias]>,
     /// False: the site is known but not run.
     pub enabled: bool,
     /// Which template; `None` where the row has `''`, and `[vassal] template` decides.
     pub template: Option<TemplateName>,
     /// The site's own overlay, in TOML.
-    pub extra_config: String,
+    pub extra_config: Box<str>,
     /// Lines for uWSGI's ini, where Django keeps some for it.
     pub extra_uwsgi_ini: Box<str>,
     /// The user it runs as; `None` where the row has `''`.
     pub run_as: Option<RunAs>,
     /// Name of the pool it shares a vassal with, if any.
-    pub pool: Option<String>,
+    pub pool: Option<Box<str>>,
     /// How often `emperor.reload()` was called for it: a moved count replaces its instances even
     /// though nothing else in the row changed.
     pub reloads: u64,

@@ -36,4 +36,4 @@ pub use spec::{
     VassalSpec,
 };
 pub use template::TemplateSource;
-pub use want::{Address, Membership, Want};
+pub use want::{Address, Membership, Rejection, Want};

@@ -110,5 +110,5 @@ pub struct SiteHosts {
     /// The one that redirects lead to and that `SITE_DOMAIN` names.
     pub canonical: Hostname,
     /// The others.
-    pub aliases: Vec<Alias>,
+    pub aliases: Box<[Alias]>,
 }

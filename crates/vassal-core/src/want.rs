@@ -9,7 +9,8 @@ use site_model::{
 
 use crate::{SiteHosts, VassalSpec};
 
-/// What is wanted of a vassal, as its row, its template and the configuration have it.
+/// What is wanted of a vassal, as its row, its template and the configuration have it. All of it is behind
+/// a pointer: there may be very many, in more than one map.
 #[derive(Debug, Clone)]
 pub enum Want {
     /// It is to run like this.
@@ -19,12 +20,16 @@ pub enum Want {
     /// A pool is to answer for it.
     Pooled(Arc<Membership>),
     /// It can't be run.
-    Rejected {
-        /// Why. Boxed, so that the many who are none of these pay nothing for it.
-        reason: Box<RejectionReason>,
-        /// Where it would be reached, as far as its row could be read.
-        address: Option<Arc<Address>>,
-    },
+    Rejected(Arc<Rejection>),
+}
+
+/// Why a vassal can't be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Why.
+    pub reason: RejectionReason,
+    /// Where it would be reached, as far as its row could be read.
+    pub address: Option<Arc<Address>>,
 }
 
 /// Where a site is reached, whatever stands behind it.
@@ -35,7 +40,7 @@ pub struct Address {
     /// Where redirects lead.
     pub canonical: Hostname,
     /// All hosts, the canonical one first.
-    pub hosts: Vec<(HostPattern, HostRole)>,
+    pub hosts: Box<[(HostPattern, HostRole)]>,
     /// How its requests wait.
     pub queue: QueueBounds,
 }
@@ -60,7 +65,7 @@ impl Want {
             Self::Run(spec) => Some(&spec.site.slug),
             Self::Disabled(address) => Some(&address.slug),
             Self::Pooled(membership) => Some(&membership.address.slug),
-            Self::Rejected { address, .. } => address.as_deref().map(|address| &address.slug),
+            Self::Rejected(rejection) => Some(&rejection.address.as_ref()?.slug),
         }
     }
 
@@ -72,7 +77,10 @@ impl Want {
             Self::Run(spec) => spec.hosts.patterns().collect(),
             Self::Disabled(address) => of(address),
             Self::Pooled(membership) => of(&membership.address),
-            Self::Rejected { address, .. } => address.as_deref().map(of).unwrap_or_default(),
+            Self::Rejected(rejection) => {
+                let address = rejection.address.as_deref();
+                address.map(of).unwrap_or_default()
+            }
         }
     }
 }
@@ -91,17 +99,15 @@ impl PartialEq for Want {
             }
             (Self::Disabled(a), Self::Disabled(b)) => a == b,
             (Self::Pooled(a), Self::Pooled(b)) => a == b,
-            (
-                Self::Rejected { reason, address },
-                Self::Rejected {
-                    reason: other_reason,
-                    address: other_address,
-                },
-            ) => reason == other_reason && address == other_address,
-            (Self::Run(_) | Self::Disabled(_) | Self::Pooled(_) | Self::Rejected { .. }, _) => {
-                false
-            }
+            (Self::Rejected(a), Self::Rejected(b)) => a == b,
+            (Self::Run(_) | Self::Disabled(_) | Self::Pooled(_) | Self::Rejected(_), _) => false,
         }
+    }
+}
+
+impl From<Rejection> for Want {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(Arc::new(rejection))
     }
 }
 
@@ -133,7 +139,7 @@ impl From<&VassalSpec> for Address {
         let address = Self::new(slug, &spec.hosts, spec.settings.queue);
         if spec.site.id.is_pool() {
             // Its sites have the hosts.
-            let hosts = Vec::new();
+            let hosts = Box::default();
             return Self { hosts, ..address };
         }
         address

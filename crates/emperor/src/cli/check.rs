@@ -145,7 +145,7 @@ pub(super) fn resolved(rows: &OrdMap<SiteId, Row>, catalog: Catalog) -> OrdMap<S
 fn look_at_rows(report: &mut Report, rows: &OrdMap<SiteId, Row>, catalog: Catalog) {
     report.sites = Some(rows.len());
     for (id, want) in &resolved(rows, catalog) {
-        let Want::Rejected { reason, .. } = want else {
+        let Want::Rejected(rejection) = want else {
             continue;
         };
         let (kind, name) = if let Some(row) = rows.get(id) {
@@ -154,7 +154,7 @@ fn look_at_rows(report: &mut Report, rows: &OrdMap<SiteId, Row>, catalog: Catalo
             let name = want.slug().and_then(|slug| slug.pool());
             (Kind::Pool, name.unwrap_or_default().to_owned())
         };
-        report.add(kind, &name, reason.to_string());
+        report.add(kind, &name, rejection.reason.to_string());
     }
 }
 
@@ -242,10 +242,10 @@ mod tests {
             id: SiteId::new(id).unwrap(),
             slug: slug.parse().unwrap(),
             domain: None,
-            aliases: Vec::new(),
+            aliases: Box::default(),
             enabled: true,
             template: Some("mine".parse().unwrap()),
-            extra_config: extra_config.to_owned(),
+            extra_config: extra_config.into(),
             run_as: None,
             extra_uwsgi_ini: Box::default(),
             pool: None,

@@ -93,7 +93,7 @@ fn sites(rows: &OrdMap<SiteId, Row>, wants: &OrdMap<SiteId, Want>) -> Vec<SiteDo
         let want = wants.get(&row.id())?;
         let runs = match want {
             Want::Pooled(membership) => wants.get(&membership.pool)?,
-            alone @ (Want::Run(_) | Want::Disabled(_) | Want::Rejected { .. }) => alone,
+            alone @ (Want::Run(_) | Want::Disabled(_) | Want::Rejected(_)) => alone,
         };
         Some(site(row, want, runs))
     };
@@ -105,13 +105,11 @@ fn site(row: &Row, want: &Want, runs: &Want) -> SiteDocument {
     let (verdict, reason) = match runs {
         Want::Run(_) | Want::Pooled(_) => (Verdict::Runs, String::new()),
         Want::Disabled(_) => (Verdict::Disabled, String::new()),
-        Want::Rejected { reason, .. } => (Verdict::Rejected, reason.to_string()),
+        Want::Rejected(rejection) => (Verdict::Rejected, rejection.reason.to_string()),
     };
     let (template, run_as) = match runs {
         Want::Run(spec) => (spec.template.to_string(), spec.run_as.to_string()),
-        Want::Disabled(_) | Want::Pooled(_) | Want::Rejected { .. } => {
-            (String::new(), String::new())
-        }
+        Want::Disabled(_) | Want::Pooled(_) | Want::Rejected(_) => (String::new(), String::new()),
     };
     SiteDocument {
         id: row.id().get(),

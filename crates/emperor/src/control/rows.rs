@@ -130,9 +130,9 @@ pub(crate) fn document(row: &Row) -> RowDocument {
             aliases: site.aliases.iter().map(alias_document).collect(),
             enabled: site.enabled,
             template: text(site.template.as_ref()),
-            extra_config: site.extra_config.clone(),
+            extra_config: site.extra_config.to_string(),
             run_as: text(site.run_as.as_ref()),
-            pool: site.pool.clone(),
+            pool: site.pool.as_deref().map(ToOwned::to_owned),
             rejected: None,
         },
         Row::Rejected(rejected) => RowDocument {

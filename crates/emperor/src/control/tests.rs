@@ -98,13 +98,13 @@ impl Daemon for Paper {
             id,
             slug: new.slug,
             domain: new.domain,
-            aliases: new.aliases,
+            aliases: new.aliases.into(),
             enabled: new.enabled,
             template: new.template,
-            extra_config: new.extra_config,
+            extra_config: new.extra_config.into(),
             run_as: new.run_as,
             extra_uwsgi_ini: Box::default(),
-            pool: new.pool,
+            pool: new.pool.map(Into::into),
             reloads: 0,
         };
         sites.insert(id, site);
@@ -115,9 +115,10 @@ impl Daemon for Paper {
         self.change(site, |site| {
             site.enabled = change.enabled.unwrap_or(site.enabled);
             site.domain = change.domain.unwrap_or(site.domain.take());
-            site.aliases
-                .retain(|alias| !change.remove_aliases.contains(&alias.pattern));
-            site.aliases.extend(change.add_aliases);
+            let mut aliases = std::mem::take(&mut site.aliases).into_vec();
+            aliases.retain(|alias| !change.remove_aliases.contains(&alias.pattern));
+            aliases.extend(change.add_aliases);
+            site.aliases = aliases.into();
         })
     }
 

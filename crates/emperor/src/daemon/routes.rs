@@ -268,7 +268,7 @@ impl Posted {
             Self::Route(route) => pool_in(&route.service),
             Self::Resting(resting) => match &resting.want {
                 Want::Pooled(membership) => Some(membership.pool),
-                Want::Run(_) | Want::Disabled(_) | Want::Rejected { .. } => None,
+                Want::Run(_) | Want::Disabled(_) | Want::Rejected(_) => None,
             },
         }
     }
@@ -285,7 +285,9 @@ impl State {
         let own = |(host, _): &(HostPattern, HostRole)| self.is_free(host, id);
         let has_all = route.hosts.iter().all(own);
         if !has_all {
-            Arc::make_mut(&mut route).hosts.retain(own);
+            let mut hosts = route.hosts.to_vec();
+            hosts.retain(own);
+            Arc::make_mut(&mut route).hosts = hosts.into();
         }
         for (host, _) in &route.hosts {
             if self.owners.owner(host) != Some(id) {
@@ -322,7 +324,7 @@ impl State {
 mod tests {
     use std::time::Duration;
 
-    use site_model::QueueBounds;
+    use site_model::{QueueBounds, RouteSettings};
 
     use super::*;
     use crate::daemon::router::settings::fixture::settings;
@@ -341,12 +343,14 @@ mod tests {
                 .map(|host| (host.parse().unwrap(), HostRole::Serve))
                 .collect(),
             service: Service::Waiting,
-            queue: QueueBounds {
-                depth: 1,
-                timeout: Duration::from_secs(1),
-            },
-            check_paths: [].into(),
-            cache: None,
+            settings: Arc::new(RouteSettings {
+                queue: QueueBounds {
+                    depth: 1,
+                    timeout: Duration::from_secs(1),
+                },
+                check_paths: [].into(),
+                cache: None,
+            }),
         }
     }
 

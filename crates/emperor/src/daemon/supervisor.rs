@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::info;
 use vassal_core::lifecycle::Haste;
-use vassal_core::{Action, Address, Catalog, Pooling, Resolution, VassalSpec, Want};
+use vassal_core::{Action, Address, Catalog, Pooling, Rejection, Resolution, VassalSpec, Want};
 
 use super::command::{Command, Selection};
 use super::process::Left;
@@ -252,10 +252,11 @@ impl<S: Spawner> Supervisor<S> {
             None => want,
             Some(reason) => {
                 self.refused.insert(id);
-                Want::Rejected {
-                    reason: Box::new(RejectionReason::RunAs(reason)),
+                Rejection {
+                    reason: RejectionReason::RunAs(reason),
                     address: Some(Arc::new(Address::from(&**spec))),
                 }
+                .into()
             }
         }
     }

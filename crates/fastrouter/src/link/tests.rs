@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use serde::Serialize;
-use site_model::{HostRole, Match, QueueBounds, Service};
+use site_model::{HostRole, Match, QueueBounds, RouteSettings, Service};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio_util::task::AbortOnDropHandle;
@@ -113,14 +113,16 @@ fn route(id: i64) -> RouteFrame {
         id: SiteId::new(id).unwrap(),
         slug: format!("site-{id}").parse().unwrap(),
         canonical: host.parse().unwrap(),
-        hosts: vec![(host.parse().unwrap(), HostRole::Serve)],
+        hosts: [(host.parse().unwrap(), HostRole::Serve)].into(),
         service: Service::Waiting,
-        queue: QueueBounds {
-            depth: 1,
-            timeout: Duration::from_secs(1),
-        },
-        check_paths: [].into(),
-        cache: None,
+        settings: Arc::new(RouteSettings {
+            queue: QueueBounds {
+                depth: 1,
+                timeout: Duration::from_secs(1),
+            },
+            check_paths: [].into(),
+            cache: None,
+        }),
     })
 }
 

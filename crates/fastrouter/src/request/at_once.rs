@@ -87,7 +87,12 @@ pub(crate) fn answer(connection: &Connection, head: &[u8]) -> Option<Wire> {
     };
     let (route, pages) = known.site.as_ref()?;
     // Whether the site lives is asked of its workers.
-    if route.check_paths.iter().any(|known| known == head.path()) {
+    if route
+        .settings
+        .check_paths
+        .iter()
+        .any(|known| known == head.path())
+    {
         return None;
     }
     let asked = Asked::new(connection, &current, head);

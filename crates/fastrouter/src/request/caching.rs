@@ -164,7 +164,12 @@ impl Way {
     /// Waits for another's fill, no longer than the site's queue would let it.
     async fn wait(&self, record: &mut Record, mut ticket: Ticket, why: Forwarded) -> Company {
         let since = Instant::now();
-        let left = self.route.queue.timeout.saturating_sub(record.queued());
+        let left = self
+            .route
+            .settings
+            .queue
+            .timeout
+            .saturating_sub(record.queued());
         let alarm = &record.connection.worker_alarm;
         alarm.set(left);
         let filled = poll_fn(|cx| {

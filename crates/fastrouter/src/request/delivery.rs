@@ -181,7 +181,12 @@ async fn lease(
         }
         let place = match &mut place {
             Some(place) => place,
-            none => none.insert(enter(record, route, Stance::InLine, route.queue.timeout)?),
+            none => none.insert(enter(
+                record,
+                route,
+                Stance::InLine,
+                route.settings.queue.timeout,
+            )?),
         };
         match wait(record, [own, route], place).await {
             Wait::Over => {}
@@ -210,7 +215,7 @@ fn enter(
 ) -> Result<Place, Cause> {
     let connection = &record.connection;
     let queue = connection.thread.shared.queues.of(route.id);
-    let place = queue.enter(route.queue.depth, stance);
+    let place = queue.enter(route.settings.queue.depth, stance);
     let place = place.map_err(|QueueFull| Cause::QueueFull)?;
     connection.worker_alarm.set(bound);
     Ok(place)

@@ -102,7 +102,7 @@ async fn outcome(
 
 fn purpose(route: &SiteRoute, head: &Parts) -> Purpose {
     let path = head.uri.path();
-    let is_check = route.check_paths.iter().any(|known| known == path)
+    let is_check = route.settings.check_paths.iter().any(|known| known == path)
         && matches!(head.method, Method::GET | Method::HEAD)
         // Whoever opens a tunnel there wants more than to know whether the site lives.
         && matches!(upgrade(head, RequestBody::None), Upgrade::None);

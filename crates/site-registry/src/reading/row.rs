@@ -110,13 +110,13 @@ impl RawRow {
             }
             .map_err(in_column(columns.slug))?,
             domain,
-            aliases,
+            aliases: aliases.into(),
             enabled: self.enabled,
             template: optional(columns.template, &self.template, str::parse)?,
-            extra_config: self.extra_config,
+            extra_config: self.extra_config.into(),
             extra_uwsgi_ini: self.extra_uwsgi_ini.into(),
             run_as: optional(columns.run_as, &self.run_as, RunAs::parse)?,
-            pool: self.pool.filter(|name| !name.is_empty()),
+            pool: self.pool.filter(|name| !name.is_empty()).map(Into::into),
             reloads: u64::try_from(self.reloads).map_err(in_column(columns.reloads))?,
         })
     }
@@ -131,10 +131,10 @@ impl From<&Site> for RawRow {
             domain: text(site.domain.as_ref().map(ToString::to_string)),
             enabled: site.enabled,
             template: text(site.template.as_ref().map(ToString::to_string)),
-            extra_config: site.extra_config.clone(),
+            extra_config: site.extra_config.to_string(),
             extra_uwsgi_ini: site.extra_uwsgi_ini.to_string(),
             run_as: text(site.run_as.as_ref().map(ToString::to_string)),
-            pool: site.pool.clone(),
+            pool: site.pool.as_deref().map(ToOwned::to_owned),
             reloads: i64::try_from(site.reloads).unwrap_or(i64::MAX),
             domains: site
                 .aliases

@@ -37,7 +37,7 @@ async fn a_change_is_seen_by_who_made_it_as_soon_as_it_is_answered() {
             site.slug.as_str(),
             &site.domain,
             site.enabled,
-            site.extra_config.as_str()
+            &*site.extra_config
         ),
         ("log", &None, true, "[env]\n")
     );
@@ -53,7 +53,7 @@ async fn a_change_is_seen_by_who_made_it_as_soon_as_it_is_answered() {
         ..alias.clone()
     };
     handle.set_site(id, adding(&redirect)).await.unwrap();
-    assert_eq!(found().aliases, [redirect]);
+    assert_eq!(*found().aliases, [redirect]);
     handle.set_site(id, removing(alias.pattern)).await.unwrap();
     assert!(found().aliases.is_empty());
     handle.remove_site(id).await.unwrap();

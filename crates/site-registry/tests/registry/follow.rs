@@ -27,7 +27,7 @@ async fn a_committed_row_arrives_and_a_rolled_back_one_does_not() {
         pattern: "*.old.example".parse().unwrap(),
         kind: AliasKind::Redirect,
     };
-    assert_eq!(found.aliases, [alias]);
+    assert_eq!(*found.aliases, [alias]);
     client
         .batch_execute("DELETE FROM emperor.sites")
         .await
@@ -53,7 +53,7 @@ async fn every_one_of_many_edits_in_a_row_is_honoured() {
         client.batch_execute(&edit).await.unwrap();
     }
     let last = "second 199";
-    let arrived = |desired: &_| site(desired, 1).is_some_and(|site| site.extra_config == last);
+    let arrived = |desired: &_| site(desired, 1).is_some_and(|site| *site.extra_config == *last);
     running.until("the last edit", arrived).await;
     running.registry.shutdown().await;
 }

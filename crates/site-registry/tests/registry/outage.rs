@@ -37,7 +37,7 @@ async fn no_edit_is_lost_when_sessions_are_terminated() {
         client.batch_execute(&insert).await.unwrap();
         let text = round.to_string();
         let current = |desired: &_| {
-            (1..=round).all(|id| site(desired, id).is_some_and(|s| s.extra_config == text))
+            (1..=round).all(|id| site(desired, id).is_some_and(|s| *s.extra_config == *text))
         };
         running.until("the edits of the round", current).await;
     }
@@ -81,7 +81,7 @@ async fn a_server_that_restarts_disturbs_nothing_and_is_told_everything_again() 
     let client = connect(cluster.url()).await;
     let edit = "UPDATE emperor.sites SET extra_config = 'after'";
     client.batch_execute(edit).await.unwrap();
-    let arrived = |desired: &_| site(desired, 1).is_some_and(|site| site.extra_config == "after");
+    let arrived = |desired: &_| site(desired, 1).is_some_and(|site| &*site.extra_config == "after");
     running.until("the edit", arrived).await;
     until_true(&client, "SELECT count(*) = 1 FROM emperor.site_status").await;
     running.registry.shutdown().await;

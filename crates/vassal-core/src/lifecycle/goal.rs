@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use site_model::{CacheSettings, RejectionReason, Revision};
+use site_model::{CacheSettings, Revision};
 
 use super::event::Haste;
 use super::rollout::{Rollout, RolloutNumber, Standing};
-use crate::{Address, Membership, VassalSpec, Want};
+use crate::{Address, Membership, Rejection, VassalSpec, Want};
 
 /// What a vassal is after.
 #[derive(Debug, Clone)]
@@ -20,8 +20,7 @@ pub(super) enum Goal {
     },
     /// What is wanted can't be run.
     Rejected {
-        reason: RejectionReason,
-        address: Option<Arc<Address>>,
+        rejection: Arc<Rejection>,
         /// What served before, and serves on.
         fallback: Option<Rollout>,
     },
@@ -45,9 +44,8 @@ impl Goal {
             Want::Run(spec) => self.aim_at(spec, next),
             Want::Disabled(address) => Self::Disabled(address),
             Want::Pooled(membership) => Self::Pooled(membership),
-            Want::Rejected { reason, address } => Self::Rejected {
-                reason: *reason,
-                address,
+            Want::Rejected(rejection) => Self::Rejected {
+                rejection,
                 fallback: self.into_proven(),
             },
         }

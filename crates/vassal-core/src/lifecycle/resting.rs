@@ -67,7 +67,7 @@ impl StatusTold {
                 Want::Run(_) => SiteState::Sleeping,
                 Want::Disabled(_) => SiteState::Disabled,
                 Want::Pooled(_) => SiteState::Ready,
-                Want::Rejected { .. } => SiteState::Rejected,
+                Want::Rejected(_) => SiteState::Rejected,
             },
         }
     }

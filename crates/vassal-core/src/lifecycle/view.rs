@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use site_model::{
     Backend, HostPattern, Incarnation, InstanceState, InstanceStatus, RejectionReason, Revision,
-    Service, SiteRoute, SiteState, SiteStatus, Unavailable,
+    RouteSettings, Service, SiteRoute, SiteState, SiteStatus, Unavailable,
 };
 
 use super::Lifecycle;
@@ -64,9 +64,11 @@ impl Lifecycle {
             canonical: address.canonical.clone(),
             hosts: address.hosts.clone(),
             service: self.service(),
-            queue: address.queue,
-            check_paths: self.check_paths(),
-            cache: self.goal.cache(),
+            settings: Arc::new(RouteSettings {
+                queue: address.queue,
+                check_paths: self.check_paths(),
+                cache: self.goal.cache(),
+            }),
         })
     }
 
@@ -97,11 +99,10 @@ impl Lifecycle {
                 ..
             } => Some(Address::from(&*fallback.spec).into()),
             Goal::Rejected {
-                address,
+                rejection,
                 fallback: None,
-                ..
-            }
-            | Goal::Shutdown { address, .. } => address.clone(),
+            } => rejection.address.clone(),
+            Goal::Shutdown { address, .. } => address.clone(),
             Goal::Removed => None,
         }
     }
@@ -157,7 +158,10 @@ impl Lifecycle {
                 (SiteState::Sleeping, "its worker is ending".to_owned())
             }
             Goal::Run { rollout, .. } => self.running_state(rollout),
-            Goal::Rejected { reason, .. } => (SiteState::Rejected, self.rejected_detail(reason)),
+            Goal::Rejected { rejection, .. } => {
+                let detail = self.rejected_detail(&rejection.reason);
+                (SiteState::Rejected, detail)
+            }
             Goal::Disabled(_) if self.instances.is_empty() => (SiteState::Disabled, String::new()),
             Goal::Disabled(_) => (SiteState::Stopping, "disabled".to_owned()),
             Goal::Pooled(_) => (SiteState::Ready, String::new()),

@@ -155,7 +155,7 @@ impl Catalog {
             // The host that it is asked for was settled where its site has it.
             Some(domain) if site.id.is_pool() => Ok(SiteHosts {
                 canonical: domain.clone(),
-                aliases: Vec::new(),
+                aliases: Box::default(),
             }),
             Some(_) | None => self.domains.hosts(site),
         }

@@ -62,7 +62,10 @@ impl Domains {
         let others = site.aliases.iter().filter(|alias| alias.pattern != own);
         let mut aliases: Vec<Alias> = others.cloned().collect();
         aliases.dedup_by(|a, b| a.pattern == b.pattern);
-        Ok(SiteHosts { canonical, aliases })
+        Ok(SiteHosts {
+            canonical,
+            aliases: aliases.into(),
+        })
     }
 
     fn made_host(&self, site: &Site) -> Result<Hostname, RejectionReason> {

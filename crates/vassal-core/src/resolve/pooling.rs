@@ -14,7 +14,7 @@ use imbl::ordmap::DiffItem;
 use site_model::{RejectionReason, Site, SiteId, Slug};
 
 use super::Catalog;
-use crate::{Address, Membership, VassalSpec, Want};
+use crate::{Address, Membership, Rejection, VassalSpec, Want};
 
 /// What is wanted of every vassal, kept up to date with what is wanted of every site.
 #[derive(Debug, Clone, Default)]
@@ -80,7 +80,7 @@ impl Pooling {
     pub fn pool_of(&self, site: SiteId) -> Option<SiteId> {
         match self.wants.get(&site)? {
             Want::Pooled(membership) => Some(membership.pool),
-            Want::Run(_) | Want::Disabled(_) | Want::Rejected { .. } => None,
+            Want::Run(_) | Want::Disabled(_) | Want::Rejected(_) => None,
         }
     }
 
@@ -169,7 +169,7 @@ impl Pooling {
         let sites = self.pools.get(name).into_iter().flatten();
         let specs = sites.filter_map(|site| match self.sites.get(site) {
             Some(Want::Run(spec)) => Some(Arc::clone(spec)),
-            Some(Want::Disabled(_) | Want::Pooled(_) | Want::Rejected { .. }) | None => None,
+            Some(Want::Disabled(_) | Want::Pooled(_) | Want::Rejected(_)) | None => None,
         });
         specs.collect()
     }
@@ -270,7 +270,7 @@ fn pool_name(want: &Want) -> Option<&str> {
     match want {
         Want::Run(spec) => spec.site.pool.as_deref(),
         // What isn't to run is no pool's to answer for.
-        Want::Disabled(_) | Want::Pooled(_) | Want::Rejected { .. } => None,
+        Want::Disabled(_) | Want::Pooled(_) | Want::Rejected(_) => None,
     }
 }
 
@@ -286,7 +286,7 @@ fn want_of_pool(
         id: pool,
         slug: slug.clone(),
         domain: Some(first.hosts.canonical.clone()),
-        aliases: Vec::new(),
+        aliases: Box::default(),
         reloads,
         ..Site::clone(&first.site)
     });
@@ -295,14 +295,15 @@ fn want_of_pool(
             asked_as: Some(first.site.id),
             ..spec
         })),
-        Err(reason) => Want::Rejected {
-            reason: Box::new(reason),
+        Err(reason) => Rejection {
+            reason,
             address: Some(Arc::new(Address {
                 slug,
-                hosts: Vec::new(),
+                hosts: Box::default(),
                 ..Address::from(first)
             })),
-        },
+        }
+        .into(),
     }
 }
 
@@ -310,7 +311,7 @@ fn want_of_pool(
 fn incumbent<'a>(pool: Option<&Want>, specs: &'a [Arc<VassalSpec>]) -> Option<&'a Arc<VassalSpec>> {
     match pool? {
         Want::Run(known) => specs.iter().find(|spec| differs(known, spec).is_none()),
-        Want::Disabled(_) | Want::Pooled(_) | Want::Rejected { .. } => None,
+        Want::Disabled(_) | Want::Pooled(_) | Want::Rejected(_) => None,
     }
 }
 
@@ -360,8 +361,9 @@ fn disagreement(pool: &str, first: &Site) -> String {
 }
 
 fn rejected(spec: &VassalSpec, column: &'static str, detail: String) -> Want {
-    Want::Rejected {
-        reason: Box::new(RejectionReason::Column { column, detail }),
+    Rejection {
+        reason: RejectionReason::Column { column, detail },
         address: Some(Arc::new(Address::from(spec))),
     }
+    .into()
 }

@@ -9,7 +9,7 @@ use super::catalog::Catalog;
 use super::host_index::HostIndex;
 use crate::settings::Settings;
 use crate::spec::{SiteHosts, VassalSpec};
-use crate::{Address, Want};
+use crate::{Address, Rejection, Want};
 
 /// What is wanted of every site. A value: cloning it is cheap and shares everything, and `plan` of
 /// two clones looks only at what differs.
@@ -118,9 +118,7 @@ impl Resolution {
     fn row(&self, id: SiteId) -> Option<Row> {
         match self.wants.get(&id)? {
             Want::Run(spec) => Some(Row::Good(Arc::clone(spec))),
-            Want::Disabled(_) | Want::Pooled(_) | Want::Rejected { .. } => {
-                self.aside.get(&id).cloned()
-            }
+            Want::Disabled(_) | Want::Pooled(_) | Want::Rejected(_) => self.aside.get(&id).cloned(),
         }
     }
 
@@ -134,7 +132,7 @@ impl Resolution {
         let want = self.want(id, &row);
         match &want {
             Want::Run(_) => drop(self.aside.remove(&id)),
-            Want::Disabled(_) | Want::Pooled(_) | Want::Rejected { .. } => {
+            Want::Disabled(_) | Want::Pooled(_) | Want::Rejected(_) => {
                 self.aside.insert(id, row);
             }
         }
@@ -146,8 +144,8 @@ impl Resolution {
             Row::Good(spec) => (&spec.site, spec.settings.queue),
             Row::Bad(bad) => (&bad.site, Settings::default().queue),
             Row::Rejected(reason) => {
-                let (reason, address) = (Box::new(RejectionReason::clone(reason)), None);
-                return Want::Rejected { reason, address };
+                let (reason, address) = (RejectionReason::clone(reason), None);
+                return Rejection { reason, address }.into();
             }
         };
         let address = || {
@@ -157,9 +155,9 @@ impl Resolution {
         if let (false, Some(address)) = (site.enabled, address()) {
             return Want::Disabled(address);
         }
-        let rejected = |reason| Want::Rejected {
-            reason: Box::new(reason),
-            address: address(),
+        let rejected = |reason| {
+            let address = address();
+            Rejection { reason, address }.into()
         };
         match (self.hosts.conflict(id, row.patterns()), row) {
             (Some((host, owner)), _) => rejected(RejectionReason::HostTaken { host, owner }),
@@ -171,9 +169,10 @@ impl Resolution {
 
     /// The address without the hosts that another site has; `None`: that leaves nothing.
     fn kept(&self, id: SiteId, mut address: Address) -> Option<Address> {
-        let hosts = &mut address.hosts;
+        let mut hosts = address.hosts.into_vec();
         hosts.retain(|(host, _)| self.hosts.owner(host) == Some(id));
-        (!hosts.is_empty()).then_some(address)
+        address.hosts = hosts.into();
+        (!address.hosts.is_empty()).then_some(address)
     }
 }
 

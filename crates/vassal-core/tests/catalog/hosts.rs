@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use site_model::{Alias, AliasKind, RejectionReason, Site, SiteId};
 use vassal_core::resolve::{Domains, FormatError, Rewrite};
-use vassal_core::{CatalogInput, Resolution, Want};
+use vassal_core::{CatalogInput, Rejection, Resolution, Want};
 
 use crate::support::{APP, catalog, input, site};
 
@@ -86,7 +86,8 @@ fn states(resolution: &Resolution) -> Vec<String> {
         Want::Run(spec) => format!("{id} runs as {}", spec.hosts.canonical),
         Want::Disabled(address) => format!("{id} disabled at {}", address.canonical),
         Want::Pooled(membership) => format!("{id} in {}", membership.pool),
-        Want::Rejected { reason, address } => {
+        Want::Rejected(rejection) => {
+            let Rejection { reason, address } = &**rejection;
             let hosts = address.iter().flat_map(|address| &address.hosts);
             let hosts: Vec<_> = hosts.map(|(host, _)| host.to_string()).collect();
             format!("{id} rejected, keeps [{}]: {reason}", hosts.join(" "))
@@ -122,13 +123,13 @@ fn of_two_sites_with_one_effective_host_the_lower_id_keeps_it() {
 fn rejected_and_disabled_rows_keep_their_hosts() {
     let mut resolution = resolution();
     let broken = Site {
-        extra_config: "x".to_owned(),
+        extra_config: "x".into(),
         ..(*row(1, "a", "a.example", &[])).clone()
     };
     resolution.set_site(&Arc::new(broken));
     let disabled = Site {
         enabled: false,
-        extra_config: "x".to_owned(),
+        extra_config: "x".into(),
         ..(*row(2, "b", "b.example", &[])).clone()
     };
     resolution.set_site(&Arc::new(disabled));

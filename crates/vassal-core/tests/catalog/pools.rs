@@ -25,7 +25,7 @@ fn member(id: i64, pool: &str) -> Site {
         id: SiteId::new(id).unwrap(),
         slug: format!("site-{id}").parse().unwrap(),
         domain: Some(format!("site-{id}.example").parse().unwrap()),
-        pool: Some(pool.to_owned()),
+        pool: Some(pool.into()),
         ..site("")
     }
 }
@@ -81,7 +81,7 @@ impl House {
             Want::Run(spec) => format!("{id} runs {}", spec.site.slug),
             Want::Pooled(membership) => format!("{id} in {}", membership.pool),
             Want::Disabled(_) => format!("{id} disabled"),
-            Want::Rejected { .. } => format!("{id} rejected"),
+            Want::Rejected(_) => format!("{id} rejected"),
         });
         words.collect::<Vec<_>>().join(", ")
     }
@@ -93,7 +93,7 @@ fn shared() -> Arc<Catalog> {
 
 fn reason(house: &House, id: i64) -> String {
     match house.want(id) {
-        Some(Want::Rejected { reason, .. }) => reason.to_string(),
+        Some(Want::Rejected(rejection)) => rejection.reason.to_string(),
         other => panic!("{other:?}"),
     }
 }
@@ -225,7 +225,7 @@ fn one_that_differs_is_turned_away_alone_and_told_by_what() {
         (
             "extra_config",
             Site {
-                extra_config: text.to_owned(),
+                extra_config: text.into(),
                 ..member(2, "a")
             },
         ),
@@ -254,7 +254,7 @@ fn one_that_differs_is_turned_away_alone_and_told_by_what() {
     // What comes to the same is no difference.
     let named = Site {
         template: Some("app".parse().unwrap()),
-        extra_config: "\n".to_owned(),
+        extra_config: "\n".into(),
         extra_uwsgi_ini: "workers = 9".into(),
         ..member(2, "a")
     };
@@ -265,7 +265,7 @@ fn one_that_differs_is_turned_away_alone_and_told_by_what() {
 #[test]
 fn one_that_differs_never_decides_for_those_who_agree_with_what_runs() {
     let other = |id| Site {
-        extra_config: "vars.mode = 'other'".to_owned(),
+        extra_config: "vars.mode = 'other'".into(),
         ..member(id, "a")
     };
     let mut house = House::new(shared(), [member(2, "a"), member(5, "a")]);
@@ -294,11 +294,11 @@ fn one_that_differs_never_decides_for_those_who_agree_with_what_runs() {
 fn who_is_disabled_or_rejected_decides_nothing() {
     let off = Site {
         enabled: false,
-        extra_config: "vars.mode = 'off'".to_owned(),
+        extra_config: "vars.mode = 'off'".into(),
         ..member(1, "a")
     };
     let broken = Site {
-        extra_config: "vars.mode = 7 7".to_owned(),
+        extra_config: "vars.mode = 7 7".into(),
         ..member(2, "a")
     };
     let house = House::new(shared(), [off, broken, member(3, "a")]);
@@ -351,9 +351,6 @@ fn without_pools_what_is_wanted_is_held_once() {
     house.write([alone(2)]);
     assert_eq!(house.told(), "1 runs site-1, 2 runs site-2");
     house.write([alone(3)]);
-    assert_eq!(
-        house.told(),
-        "1 runs site-1, 2 runs site-2, 3 runs site-3"
-    );
+    assert_eq!(house.told(), "1 runs site-1, 2 runs site-2, 3 runs site-3");
     assert!(held_once(&house));
 }

@@ -86,7 +86,7 @@ fn every_field_of_the_row_that_matters_moves_it() {
             "run_as",
             changed(|site| site.run_as = RunAs::parse("web").ok()),
         ),
-        ("pool", changed(|site| site.pool = Some("p".to_owned()))),
+        ("pool", changed(|site| site.pool = Some("p".into()))),
         ("reloads", changed(|site| site.reloads = 1)),
     ];
     let revisions = sites.map(|(name, site)| (name, revision(&catalog, site)));
@@ -106,7 +106,7 @@ fn moved_by_row(catalog: &Catalog, extra_config: &str) -> Vec<&'static str> {
         kind,
     };
     let with_alias = |kind| Site {
-        aliases: vec![alias(kind)],
+        aliases: [alias(kind)].into(),
         ..base.clone()
     };
     let slug = "other".parse().unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use site_model::{
     Backend, Generation, HostPattern, HostRole, Hostname, Incarnation, InstanceNumber, Protocol,
-    QueueBounds, RouteChange, Service, SiteId, SiteRoute, Slug, Unavailable,
+    QueueBounds, RouteChange, RouteSettings, Service, SiteId, SiteRoute, Slug, Unavailable,
 };
 use thiserror::Error;
 
@@ -117,10 +117,11 @@ impl From<&SiteRoute> for RouteFrame {
             serve: hosts(HostRole::Serve),
             redirect: hosts(HostRole::Redirect),
             service: ServiceFrame::from(&route.service),
-            queue_depth: route.queue.depth,
-            queue_timeout_ms: u64::try_from(route.queue.timeout.as_millis()).unwrap_or(u64::MAX),
-            check_paths: route.check_paths.to_vec(),
-            cache: route.cache.as_deref().map(CacheFrame::from),
+            queue_depth: route.settings.queue.depth,
+            queue_timeout_ms: u64::try_from(route.settings.queue.timeout.as_millis())
+                .unwrap_or(u64::MAX),
+            check_paths: route.settings.check_paths.to_vec(),
+            cache: route.settings.cache.as_deref().map(CacheFrame::from),
         }
     }
 }
@@ -154,7 +155,6 @@ impl TryFrom<RouteFrame> for SiteRoute {
             }
         };
         let canonical = Hostname::parse(&frame.canonical).map_err(|e| bad("canonical")(&e))?;
-        // Just as many as there are: a table has one such list for each site.
         let mut hosts = Vec::with_capacity(frame.serve.len() + frame.redirect.len());
         for (texts, role, field) in [
             (&frame.serve, HostRole::Serve, "serve"),
@@ -173,17 +173,19 @@ impl TryFrom<RouteFrame> for SiteRoute {
             id: SiteId::of_vassal(frame.id).map_err(|e| bad("id")(&e))?,
             slug: Slug::of_vassal(&frame.slug).map_err(|e| bad("slug")(&e))?,
             canonical,
-            hosts,
+            hosts: hosts.into(),
             service: frame
                 .service
                 .into_service()
                 .ok_or_else(|| bad("service")(&"no backend, or no pool"))?,
-            queue: QueueBounds {
-                depth: frame.queue_depth,
-                timeout: Duration::from_millis(frame.queue_timeout_ms),
-            },
-            check_paths: frame.check_paths.into(),
-            cache: frame.cache.map(|cache| Arc::new(cache.into())),
+            settings: Arc::new(RouteSettings {
+                queue: QueueBounds {
+                    depth: frame.queue_depth,
+                    timeout: Duration::from_millis(frame.queue_timeout_ms),
+                },
+                check_paths: frame.check_paths.into(),
+                cache: frame.cache.map(|cache| Arc::new(cache.into())),
+            }),
         })
     }
 }
@@ -303,10 +305,11 @@ pub(super) mod fixture {
             id: SiteId::new(7).unwrap(),
             slug: "blog".parse().unwrap(),
             canonical: "blog.example".parse().unwrap(),
-            hosts: vec![
+            hosts: [
                 ("blog.example".parse().unwrap(), HostRole::Serve),
                 ("*.old.example".parse().unwrap(), HostRole::Redirect),
-            ],
+            ]
+            .into(),
             service: Service::Ready(vec![Backend {
                 number: InstanceNumber::new(1),
                 incarnation: Incarnation::new(9),
@@ -314,16 +317,18 @@ pub(super) mod fixture {
                 protocol: Protocol::Uwsgi,
                 concurrency: NonZeroU32::new(4),
             }]),
-            queue: QueueBounds {
-                depth: 10,
-                timeout: Duration::from_millis(1500),
-            },
-            check_paths: vec!["/health".to_owned()].into(),
-            cache: Some(Arc::new(site_model::CacheSettings {
-                paths: vec![("^/api/".into(), site_model::CacheMode::Off)],
-                max_age: Some(Duration::from_mins(5)),
-                ..site_model::CacheSettings::default()
-            })),
+            settings: Arc::new(RouteSettings {
+                queue: QueueBounds {
+                    depth: 10,
+                    timeout: Duration::from_millis(1500),
+                },
+                check_paths: ["/health".to_owned()].into(),
+                cache: Some(Arc::new(site_model::CacheSettings {
+                    paths: vec![("^/api/".into(), site_model::CacheMode::Off)],
+                    max_age: Some(Duration::from_mins(5)),
+                    ..site_model::CacheSettings::default()
+                })),
+            }),
         }
     }
 }
@@ -346,7 +351,7 @@ mod tests {
         let own = SiteRoute {
             id: pool,
             slug: Slug::of_pool("small").unwrap(),
-            hosts: vec![],
+            hosts: Box::default(),
             ..route()
         };
         let member = SiteRoute {

@@ -15,7 +15,7 @@ const SOME_ID: i64 = 1;
 /// Why it can't run; `None`: it can.
 pub(super) fn refusal(row: &Row) -> Option<String> {
     match resolved(row) {
-        Ok(Want::Rejected { reason, .. }) => Some(headline(&reason.to_string())),
+        Ok(Want::Rejected(rejection)) => Some(headline(&rejection.reason.to_string())),
         Ok(Want::Run(_) | Want::Disabled(_) | Want::Pooled(_)) => None,
         Err(why) => Some(why),
     }
@@ -46,10 +46,10 @@ fn site(row: &Row) -> Result<Site, String> {
         id: id.parse().map_err(|error| format!("SITE_ID: {error}"))?,
         slug: row.slug.parse().map_err(|error| format!("slug: {error}"))?,
         domain: None,
-        aliases: Vec::new(),
+        aliases: Box::default(),
         enabled: true,
         template: row.template.parse().ok(),
-        extra_config: row.extra_config.clone(),
+        extra_config: row.extra_config.as_str().into(),
         extra_uwsgi_ini: Box::default(),
         run_as,
         pool: None,

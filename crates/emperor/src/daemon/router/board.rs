@@ -220,7 +220,10 @@ impl RouteBoard {
     /// The sites whose pages are cached.
     pub(in crate::daemon) fn caching_sites(&self) -> Vec<SiteId> {
         let routes = self.state().routes.clone();
-        let caches = |route: &Arc<SiteRoute>| route.cache.as_ref().is_some_and(|it| !it.is_off());
+        let caches = |route: &Arc<SiteRoute>| {
+            let cache = route.settings.cache.as_ref();
+            cache.is_some_and(|it| !it.is_off())
+        };
         routes
             .values()
             .filter_map(Posted::route)

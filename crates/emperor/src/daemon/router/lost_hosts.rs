@@ -114,7 +114,7 @@ fn lost<'a>(
 mod tests {
     use std::sync::Arc;
 
-    use site_model::{QueueBounds, Service};
+    use site_model::{QueueBounds, RouteSettings, Service};
 
     use super::*;
 
@@ -129,12 +129,14 @@ mod tests {
                 .map(|(host, role)| (host.parse().unwrap(), role))
                 .collect(),
             service: Service::Waiting,
-            queue: QueueBounds {
-                depth: 1,
-                timeout: std::time::Duration::ZERO,
-            },
-            check_paths: Arc::default(),
-            cache: None,
+            settings: Arc::new(RouteSettings {
+                queue: QueueBounds {
+                    depth: 1,
+                    timeout: std::time::Duration::ZERO,
+                },
+                check_paths: Arc::default(),
+                cache: None,
+            }),
         }
     }
 

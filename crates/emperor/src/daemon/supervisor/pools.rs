@@ -99,8 +99,8 @@ impl<S: Spawner> Supervisor<S> {
                 of: membership.pool,
                 moves_to: to,
             }),
-            (Want::Run(_) | Want::Rejected { .. }, Some(to)) => Some(Stay::MovesTo(to)),
-            (Want::Run(_) | Want::Rejected { .. }, None) => {
+            (Want::Run(_) | Want::Rejected(_), Some(to)) => Some(Stay::MovesTo(to)),
+            (Want::Run(_) | Want::Rejected(_), None) => {
                 self.house.routes.pool_of(id).map(Stay::Leaves)
             }
             (Want::Disabled(_), _) => None,
@@ -112,7 +112,7 @@ impl<S: Spawner> Supervisor<S> {
         let vassal = |id: &SiteId| match self.told.get(id)? {
             Want::Run(_) => Some(*id),
             Want::Pooled(membership) => Some(membership.pool),
-            Want::Disabled(_) | Want::Rejected { .. } => None,
+            Want::Disabled(_) | Want::Rejected(_) => None,
         };
         sites.iter().filter_map(vassal).collect()
     }

@@ -156,7 +156,7 @@ mod tests {
     /// Two sites of a pool, and what each counts.
     fn pooled(reloads: [u64; 2]) -> OrdMap<SiteId, Row> {
         let sites = (1..).zip(reloads).map(|(id, reloads)| {
-            let pool = Some("small".to_owned());
+            let pool = Some("small".into());
             let site = site(id, reloads, "a");
             (site.id, Row::Site(Arc::new(Site { pool, ..site })))
         });
@@ -168,10 +168,10 @@ mod tests {
             id: SiteId::new(id).unwrap(),
             slug: slug.parse().unwrap(),
             domain: None,
-            aliases: vec![],
+            aliases: Box::default(),
             enabled: true,
             template: None,
-            extra_config: String::new(),
+            extra_config: Box::default(),
             extra_uwsgi_ini: Box::default(),
             run_as: None,
             pool: None,

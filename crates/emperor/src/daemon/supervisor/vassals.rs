@@ -4,9 +4,10 @@
 //! What a resting vassal would do follows from what is wanted of it, so nothing but that is kept:
 //! once it is wanted otherwise, or a request wakes it, a life begins with that.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use site_model::SiteId;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -21,7 +22,8 @@ use crate::daemon::vassal::{self, Beginning, End, Estate, House, Order, Spawner,
 #[derive(Debug)]
 pub(super) struct Vassals<S: Spawner> {
     pub(super) house: Arc<House<S>>,
-    pub(super) known: HashMap<SiteId, Vassal>,
+    /// Ordered, and filled like all that holds every site.
+    pub(super) known: OrdMap<SiteId, Vassal>,
     pub(super) tasks: JoinSet<End>,
     pub(super) sites: BTreeMap<Id, SiteId>,
     /// What an earlier emperor left of sites that have not begun yet.
@@ -35,7 +37,7 @@ pub(super) struct Vassals<S: Spawner> {
 /// What is left of each site, until its vassal begins.
 type Estates = BTreeMap<SiteId, Estate>;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Vassal {
     /// It has a task.
     Acting(watch::Sender<Order>),
@@ -47,7 +49,7 @@ impl<S: Spawner> Vassals<S> {
     pub(super) fn new(house: Arc<House<S>>) -> Self {
         Self {
             house,
-            known: HashMap::new(),
+            known: OrdMap::new(),
             tasks: JoinSet::new(),
             sites: BTreeMap::new(),
             estates: Estates::new(),
@@ -62,9 +64,7 @@ impl<S: Spawner> Vassals<S> {
 
     /// All, sorted.
     pub(super) fn ids(&self) -> Vec<SiteId> {
-        let mut ids: Vec<_> = self.known.keys().copied().collect();
-        ids.sort_unstable();
-        ids
+        self.known.keys().copied().collect()
     }
 
     /// This is wanted from now on.
@@ -91,7 +91,7 @@ impl<S: Spawner> Vassals<S> {
     fn is_reload(&self, id: SiteId, want: &Want) -> bool {
         let reloads = |want: &Want| match want {
             Want::Run(spec) => Some(spec.site.reloads),
-            Want::Disabled(_) | Want::Pooled(_) | Want::Rejected { .. } => None,
+            Want::Disabled(_) | Want::Pooled(_) | Want::Rejected(_) => None,
         };
         let before = match self.known.get(&id) {
             Some(Vassal::Acting(orders)) => match &orders.borrow().wish {

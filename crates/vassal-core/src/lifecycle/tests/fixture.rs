@@ -8,7 +8,7 @@ use site_model::{Protocol, RejectionReason, Revision, RunAs, Site, SiteId};
 
 use crate::settings::{Instances, Probe, Ready, Recycle, Restart, Settings, Stop, StopSignal};
 use crate::spec::{NamesTold, Recipe};
-use crate::{Address, ListenMode, Membership, SiteHosts, VassalSpec, Want};
+use crate::{Address, ListenMode, Membership, Rejection, SiteHosts, VassalSpec, Want};
 
 pub(crate) const READY_TIMEOUT: Duration = Duration::from_mins(1);
 pub(crate) const GRACE: Duration = Duration::from_secs(30);
@@ -27,10 +27,10 @@ pub(crate) fn spec(id: i64, revision: u8, instances: u32) -> Arc<VassalSpec> {
         id: site_id(id),
         slug: slug.parse().unwrap(),
         domain: None,
-        aliases: vec![],
+        aliases: Box::default(),
         enabled: true,
         template: None,
-        extra_config: String::new(),
+        extra_config: Box::default(),
         run_as: None,
         extra_uwsgi_ini: Box::default(),
         pool: None,
@@ -40,7 +40,7 @@ pub(crate) fn spec(id: i64, revision: u8, instances: u32) -> Arc<VassalSpec> {
         site: Arc::new(site),
         hosts: SiteHosts {
             canonical: format!("{slug}.r{revision}.example").parse().unwrap(),
-            aliases: vec![],
+            aliases: Box::default(),
         },
         template: "demo".parse().unwrap(),
         protocol: Protocol::Http,
@@ -135,10 +135,11 @@ pub(crate) fn pooled(id: i64) -> Want {
 }
 
 pub(crate) fn rejected(id: i64) -> Want {
-    Want::Rejected {
-        reason: Box::new(RejectionReason::Configuration("line 1: no such key".into())),
+    Rejection {
+        reason: RejectionReason::Configuration("line 1: no such key".into()),
         address: Some(Address::from(&*spec(id, 0, 1)).into()),
     }
+    .into()
 }
 
 fn settings(instances: u32) -> Settings {

@@ -99,7 +99,7 @@ impl House {
                     assert_eq!(life.status().state, SiteState::Disabled);
                     assert_eq!(self.world.living(id).count(), 0);
                 }
-                (Some(Want::Rejected { .. }), Some(life)) => {
+                (Some(Want::Rejected(_)), Some(life)) => {
                     assert_eq!(life.status().state, SiteState::Rejected);
                 }
                 (row, life) => panic!(
@@ -120,7 +120,7 @@ pub(super) fn check_handover(
     let after = life.status();
     let runs = match known.get(&after.id) {
         Some(Want::Run(_)) => ![SiteState::Stopping, SiteState::Sleeping].contains(&after.state),
-        Some(Want::Disabled(_) | Want::Pooled(_) | Want::Rejected { .. }) | None => false,
+        Some(Want::Disabled(_) | Want::Pooled(_) | Want::Rejected(_)) | None => false,
     };
     let was_ready = |incarnation| {
         let mut before = before.iter();
