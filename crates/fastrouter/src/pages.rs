@@ -124,7 +124,7 @@ impl FoundPages {
 
 impl SitesPages {
     fn find(&self, route: &SiteRoute) -> Option<Arc<SitePages>> {
-        let wanted = wanted(route)?;
+        let wanted = route.settings.cached()?;
         self.kept.as_ref()?.of(route.id, wanted, self.edition)
     }
 
@@ -193,7 +193,7 @@ impl Kept {
     fn compare(&self, table: &RouteTable, concerned: &[SiteId]) {
         let mut state = self.lock();
         for id in concerned {
-            let now = table.site(*id).and_then(|route| wanted(route));
+            let now = table.site(*id).and_then(|route| route.settings.cached());
             // What was kept by other rules may not be kept by these.
             if let Some(before) = state.sites.get(id)
                 && Some(&before.wanted) != now
@@ -229,12 +229,6 @@ impl KeptState {
             }
         }
     }
-}
-
-/// What a site wants of the cache; `None`: nothing.
-fn wanted(route: &SiteRoute) -> Option<&Arc<CacheSettings>> {
-    let cache = route.settings.cache.as_ref();
-    cache.filter(|wanted| !wanted.is_off())
 }
 
 impl PageKeeper {

@@ -99,6 +99,13 @@ impl SiteRoute {
     }
 }
 
+impl RouteSettings {
+    /// What its site wants of the cache; `None`: nothing, as it may also say at length.
+    pub fn cached(&self) -> Option<&Arc<CacheSettings>> {
+        self.cache.as_ref().filter(|wanted| !wanted.is_off())
+    }
+}
+
 /// Why a site answers nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Unavailable {

@@ -98,10 +98,7 @@ impl Lifecycle {
                 fallback: Some(fallback),
                 ..
             } => Some(Address::from(&*fallback.spec).into()),
-            Goal::Rejected {
-                rejection,
-                fallback: None,
-            } => rejection.address.clone(),
+            Goal::Rejected { rejection, .. } => rejection.address.clone(),
             Goal::Shutdown { address, .. } => address.clone(),
             Goal::Removed => None,
         }
@@ -158,10 +155,7 @@ impl Lifecycle {
                 (SiteState::Sleeping, "its worker is ending".to_owned())
             }
             Goal::Run { rollout, .. } => self.running_state(rollout),
-            Goal::Rejected { rejection, .. } => {
-                let detail = self.rejected_detail(&rejection.reason);
-                (SiteState::Rejected, detail)
-            }
+            Goal::Rejected { rejection, .. } => self.rejected_state(&rejection.reason),
             Goal::Disabled(_) if self.instances.is_empty() => (SiteState::Disabled, String::new()),
             Goal::Disabled(_) => (SiteState::Stopping, "disabled".to_owned()),
             Goal::Pooled(_) => (SiteState::Ready, String::new()),
@@ -170,15 +164,16 @@ impl Lifecycle {
         }
     }
 
-    fn rejected_detail(&self, reason: &RejectionReason) -> String {
+    fn rejected_state(&self, reason: &RejectionReason) -> (SiteState, String) {
         let cause = reason.to_string();
         let Some(revision) = self.serving_revision() else {
-            return cause;
+            return (SiteState::Rejected, cause);
         };
         // A diagnostic ends with its marks, below which nothing may be written on.
         let separator = if cause.contains('\n') { "\n" } else { "; " };
         let revision = revision.short();
-        format!("{cause}{separator}revision {revision}, the last one that could be run, serves on")
+        let serves = format!("revision {revision}, the last one that could be run, serves on");
+        (SiteState::Rejected, cause + separator + &serves)
     }
 
     fn running_state(&self, rollout: &Rollout) -> (SiteState, String) {

@@ -1,9 +1,10 @@
 //! What instances are started with.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use vassal_core::spec::RenderError;
-use vassal_core::{InstanceContext, ListenMode};
+use vassal_core::{InstanceContext, ListenMode, Want};
 
 use crate::support::{APP, instance, launch, resolve};
 
@@ -119,4 +120,32 @@ fn the_paths_of_a_sandbox_are_rendered() {
     let relative = crate::support::rejection(template, "vars.root = 'srv'");
     let told = "error: a path here is absolute; this is `srv/blog/media`";
     assert!(relative.starts_with(told), "{relative}");
+}
+
+#[test]
+fn a_specification_in_the_log_tells_nothing_that_its_workers_are_told() {
+    let template = "
+        command = ['/bin/serve', '{{ vars.token }}', 'secret argument']
+        [vars]
+        token = 'secret default'
+        [env]
+        KEY = 'secret of the template'
+        [files]
+        'app.conf' = 'secret in a file'
+    ";
+    let row = "
+        vars.token = 'secret of the row'
+        env.PASSWORD = 'secret of the site'
+    ";
+    let spec = Arc::new(resolve(template, row).unwrap());
+    let revision = format!("{:?}", spec.revision);
+    for shown in [
+        format!("{spec:?}"),
+        format!("{:?}", Want::Run(Arc::clone(&spec))),
+    ] {
+        assert!(shown.contains(&revision), "{shown}");
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+    let told = format!("{:?}", spec.render(&instance()).unwrap());
+    assert_eq!(told.matches("secret").count(), 5, "{told}");
 }

@@ -220,16 +220,9 @@ impl RouteBoard {
     /// The sites whose pages are cached.
     pub(in crate::daemon) fn caching_sites(&self) -> Vec<SiteId> {
         let routes = self.state().routes.clone();
-        let caches = |route: &Arc<SiteRoute>| {
-            let cache = route.settings.cache.as_ref();
-            cache.is_some_and(|it| !it.is_off())
-        };
-        routes
-            .values()
-            .filter_map(Posted::route)
-            .filter(caches)
-            .map(|route| route.id)
-            .collect()
+        let routes = routes.values().filter_map(Posted::route);
+        let caching = routes.filter(|route| route.settings.cached().is_some());
+        caching.map(|route| route.id).collect()
     }
 
     /// Which routers there are.

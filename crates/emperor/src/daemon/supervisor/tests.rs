@@ -135,10 +135,10 @@ fn site(site: i64, domain: &str) -> Site {
         id: id(site),
         slug: format!("site-{site}").parse().unwrap(),
         domain: Some(domain.parse().unwrap()),
-        aliases: vec![],
+        aliases: Box::default(),
         enabled: true,
         template: Some("test".parse().unwrap()),
-        extra_config: String::new(),
+        extra_config: Box::default(),
         run_as: None,
         extra_uwsgi_ini: Box::default(),
         pool: None,
@@ -233,7 +233,7 @@ async fn a_reload_replaces_what_runs_and_the_end_leaves_nothing() {
 
 fn sleepy(id: i64) -> Row {
     let mut sleepy = site(id, "a.example");
-    sleepy.extra_config = "idle.stop_after = '1m'".to_owned();
+    sleepy.extra_config = "idle.stop_after = '1m'".into();
     Row::Site(Arc::new(sleepy))
 }
 
@@ -303,7 +303,7 @@ async fn what_rests_can_be_edited_and_begins_when_it_is_to_run() {
 async fn a_worker_with_too_much_memory_is_replaced() {
     let mut test = Test::start(Stage::default());
     let mut bounded = site(1, "a.example");
-    bounded.extra_config = "recycle.max_memory = '100MiB'".to_owned();
+    bounded.extra_config = "recycle.max_memory = '100MiB'".into();
     test.write([Row::Site(Arc::new(bounded))]);
     test.until(1, SiteState::Ready).await;
     let leaking = test.scene.stage.worker(1);
@@ -318,7 +318,7 @@ async fn a_worker_with_too_much_memory_is_replaced() {
 async fn a_worker_that_hangs_is_found_and_replaced() {
     let mut test = Test::start(Stage::default());
     let mut probed = site(1, "a.example");
-    probed.extra_config = "health.interval = '10s'".to_owned();
+    probed.extra_config = "health.interval = '10s'".into();
     test.write([Row::Site(Arc::new(probed))]);
     test.until(1, SiteState::Ready).await;
     let hung = test.scene.stage.worker(1);

@@ -3,7 +3,7 @@
 use super::*;
 
 fn member(id: i64, pool: &str) -> Row {
-    let pool = Some(pool.to_owned());
+    let pool = Some(pool.into());
     let site = site(id, &format!("site-{id}.example"));
     Row::Site(Arc::new(Site { pool, ..site }))
 }
@@ -125,7 +125,7 @@ async fn a_site_is_answered_as_before_while_what_it_moves_to_does_not_start() {
 async fn a_disabled_site_leaves_its_pool_alone_and_a_reload_of_one_is_the_pool_s() {
     let mut test = Test::start(Stage::default());
     let mut off = Site::clone(&site(1, "site-1.example"));
-    (off.enabled, off.pool) = (false, Some("a".to_owned()));
+    (off.enabled, off.pool) = (false, Some("a".into()));
     test.write([Row::Site(Arc::new(off)), member(2, "a"), member(3, "a")]);
     test.until(1, SiteState::Disabled).await;
     test.until_answered_by(2, pool("a")).await;

@@ -7,7 +7,7 @@ fn forked(id: i64, run_as: &str) -> Site {
     Site {
         template: Some("forked".parse().unwrap()),
         run_as: Some(RunAs::parse(run_as).unwrap()),
-        extra_config: "idle.stop_after = '1m'".to_owned(),
+        extra_config: "idle.stop_after = '1m'".into(),
         ..site(id, &format!("{id}.example"))
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 use serde::Serialize;
 use site_model::{
-    Backend, Generation, HostRole, Incarnation, InstanceNumber, Protocol, QueueBounds, RouteTable,
-    Service, SiteId, SiteRoute,
+    Backend, Generation, HostRole, Incarnation, InstanceNumber, Protocol, QueueBounds,
+    RouteSettings, RouteTable, Service, SiteId, SiteRoute,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -71,7 +71,7 @@ pub(super) fn route(id: i64, incarnation: u64) -> SiteRoute {
         id: SiteId::new(id).unwrap(),
         slug: format!("site-{id}").parse().unwrap(),
         canonical: host.parse().unwrap(),
-        hosts: vec![(host.parse().unwrap(), HostRole::Serve)],
+        hosts: [(host.parse().unwrap(), HostRole::Serve)].into(),
         service: Service::Ready(vec![Backend {
             number: InstanceNumber::new(1),
             incarnation: Incarnation::new(incarnation),
@@ -79,12 +79,14 @@ pub(super) fn route(id: i64, incarnation: u64) -> SiteRoute {
             protocol: Protocol::Http,
             concurrency: None,
         }]),
-        queue: QueueBounds {
-            depth: 1,
-            timeout: Duration::from_secs(1),
-        },
-        check_paths: [].into(),
-        cache: None,
+        settings: Arc::new(RouteSettings {
+            queue: QueueBounds {
+                depth: 1,
+                timeout: Duration::from_secs(1),
+            },
+            check_paths: [].into(),
+            cache: None,
+        }),
     }
 }
 
