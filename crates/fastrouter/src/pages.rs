@@ -8,8 +8,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use page_cache::counters::Counted;
-use page_cache::{Moment, PageCache, Policy, Purge, SiteCache};
+use page_cache::{Counted, Moment, PageCache, Policy, Purge, SiteCache};
 use site_model::{CacheSettings, RouteTable, SiteId, SiteRoute};
 use tokio::time::Instant;
 use tracing::warn;

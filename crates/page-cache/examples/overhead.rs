@@ -33,7 +33,7 @@ fn main() {
     let per_fill = start.elapsed() / u32::try_from(pages).unwrap();
     let counted = bench.cache.site(bench.site).counters().read();
     let grown = resident_bytes() - before;
-    let kept = counted.bytes - counted.pages * page_cache::page::PAGE_OVERHEAD_BYTES;
+    let kept = counted.bytes - counted.pages * page_cache::PAGE_OVERHEAD_BYTES;
     println!("pages stored          {}", counted.pages);
     println!("fill                  {per_fill:?}");
     println!(

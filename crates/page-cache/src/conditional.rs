@@ -9,7 +9,7 @@ use crate::moment::Moment;
 
 /// An entity tag as RFC 9110 §8.8.3 has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EntityTag<'a> {
+pub(crate) struct EntityTag<'a> {
     weak: bool,
     /// With its quotes.
     opaque: &'a [u8],
@@ -18,7 +18,7 @@ pub struct EntityTag<'a> {
 impl<'a> EntityTag<'a> {
     /// Reads one. What isn't quoted is taken as it is: applications write such tags, and clients send
     /// them back.
-    pub fn parse(text: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(text: &'a [u8]) -> Option<Self> {
         let text = text.trim_ascii();
         let (weak, opaque) = match text.strip_prefix(b"W/") {
             Some(rest) => (true, rest),
@@ -28,19 +28,19 @@ impl<'a> EntityTag<'a> {
     }
 
     /// §8.8.3.2: the same, weak or not.
-    pub fn matches_weakly(self, other: Self) -> bool {
+    pub(crate) fn matches_weakly(self, other: Self) -> bool {
         self.opaque == other.opaque
     }
 
     /// §8.8.3.2: the same, and neither is weak.
-    pub fn matches_strongly(self, other: Self) -> bool {
+    pub(crate) fn matches_strongly(self, other: Self) -> bool {
         self.opaque == other.opaque && !self.weak && !other.weak
     }
 }
 
 /// The validators of a stored answer.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Validators<'a> {
+pub(crate) struct Validators<'a> {
     /// Its `ETag`.
     pub etag: Option<&'a [u8]>,
     /// Its `Last-Modified`.
@@ -51,7 +51,7 @@ pub struct Validators<'a> {
 
 impl<'a> Validators<'a> {
     /// Those of a head.
-    pub fn of(headers: &'a HeaderMap) -> Self {
+    pub(crate) fn of(headers: &'a HeaderMap) -> Self {
         let value = |name| headers.get(name).map(http::HeaderValue::as_bytes);
         Self {
             etag: value(ETAG),
@@ -63,7 +63,7 @@ impl<'a> Validators<'a> {
 
 /// Whether a client has what is stored already: then it gets a 304. The order is that of §13.2.2:
 /// `If-Modified-Since` counts only where there is no `If-None-Match`.
-pub fn is_unmodified(request: &HeaderMap, stored: Validators<'_>) -> bool {
+pub(crate) fn is_unmodified(request: &HeaderMap, stored: Validators<'_>) -> bool {
     if request.contains_key(IF_NONE_MATCH) {
         let lines = request.get_all(IF_NONE_MATCH).iter();
         let mut tags = lines.flat_map(|line| members(line.as_bytes()));
@@ -86,7 +86,7 @@ pub fn is_unmodified(request: &HeaderMap, stored: Validators<'_>) -> bool {
 
 /// Whether a part may be given of what is stored (§13.1.5): the tag the same and strong, or the date
 /// exactly that of the last change, and old enough to be a strong one (§8.8.2.2).
-pub fn permits_part(request: &HeaderMap, stored: Validators<'_>) -> bool {
+pub(crate) fn permits_part(request: &HeaderMap, stored: Validators<'_>) -> bool {
     let Some(condition) = request.get(IF_RANGE) else {
         return true;
     };

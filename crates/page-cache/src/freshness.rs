@@ -8,7 +8,7 @@ use crate::moment::Moment;
 use crate::policy::{Mode, Settings};
 
 /// A lifetime without an end: until a purge.
-pub const FOREVER: u32 = u32::MAX;
+pub(crate) const FOREVER: u32 = u32::MAX;
 
 /// The longest that a page is good because of nothing but its `Last-Modified`.
 const LONGEST_GUESS: u64 = 24 * 3600;

@@ -13,7 +13,7 @@ use site_model::SiteId;
 use crate::policy::Policy;
 
 /// Longer keys are not kept: their bytes count as the page's own.
-pub const MAX_KEY_BYTES: usize = 16 << 10;
+pub(crate) const MAX_KEY_BYTES: usize = 16 << 10;
 
 /// How the page was asked for. The two are different pages, since applications write absolute links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,7 +25,7 @@ pub enum Scheme {
 }
 
 /// A path in one spelling: without query and fragment, percent-encoded alike.
-pub fn normal_path(path: &str) -> Cow<'_, str> {
+pub(crate) fn normal_path(path: &str) -> Cow<'_, str> {
     let is_end = |byte: u8| byte == b'?' || byte == b'#';
     let end = path.bytes().position(is_end).unwrap_or(path.len());
     normal(&path[..end])

@@ -11,59 +11,60 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`policy`] | what a site wants of the cache |
-//! | [`key`] | what tells one page from another |
-//! | [`request`], `cookies` | a request as the cache sees it |
-//! | [`directives`] | `Cache-Control` and its like |
-//! | [`freshness`], `moment` | how old a page is, and how old it may become |
-//! | [`conditional`], [`range`] | 304 and parts, from a stored whole |
+//! | `policy` | what a site wants of the cache |
+//! | `key` | what tells one page from another |
+//! | `request`, `cookies` | a request as the cache sees it |
+//! | `directives` | `Cache-Control` and its like |
+//! | `freshness`, `moment` | how old a page is, and how old it may become |
+//! | `conditional`, `range` | 304 and parts, from a stored whole |
 //! | `at_hand` | fresh pages for requests that ask for nothing else |
-//! | [`lookup`], [`permit`], [`recorder`], [`fill`] | what a request finds, and who asks the worker |
-//! | [`revalidation`] | what other answers say about a stored page |
-//! | [`purge`], [`sweep`] | what is no longer true, and how pages learn of it |
+//! | `lookup`, `permit`, `recorder`, `fill` | what a request finds, and who asks the worker |
+//! | `revalidation` | what other answers say about a stored page |
+//! | `purge`, `sweep` | what is no longer true, and how pages learn of it |
 //! | `storing` | whether an answer may be kept |
-//! | [`page`], `head`, `store` | what is kept of an answer, and where |
-//! | `site`, [`cache`] | one site within the cache, and the whole put together |
-//! | [`serving`] | answers made of stored pages |
-//! | [`reason`], [`cache_status`], [`counters`], [`show`] | what is told about all that |
+//! | `page`, `head`, `store` | what is kept of an answer, and where |
+//! | `site`, `cache` | one site within the cache, and the whole put together |
+//! | `serving` | answers made of stored pages |
+//! | `reason`, `cache_status`, `counters`, `show` | what is told about all that |
 
 mod at_hand;
-pub mod cache;
-pub mod cache_status;
-pub mod conditional;
+mod cache;
+mod cache_status;
+mod conditional;
 mod cookies;
-pub mod counters;
-pub mod directives;
-pub mod fill;
-pub mod freshness;
+mod counters;
+mod directives;
+mod fill;
+mod freshness;
 mod head;
-pub mod key;
-pub mod lookup;
+mod key;
+mod lookup;
 mod moment;
-pub mod page;
-pub mod permit;
-pub mod policy;
-pub mod purge;
-pub mod range;
-pub mod reason;
-pub mod recorder;
-pub mod request;
-pub mod revalidation;
-pub mod serving;
-pub mod show;
+mod page;
+mod permit;
+mod policy;
+mod purge;
+mod range;
+mod reason;
+mod recorder;
+mod request;
+mod revalidation;
+mod serving;
+mod show;
 mod site;
 mod store;
 mod storing;
-pub mod sweep;
+mod sweep;
 
 pub use at_hand::Plain;
 pub use cache::{Begin, Fullness, PageCache};
 pub use cache_status::{CacheStatus, Forwarded};
+pub use counters::Counted;
 pub use fill::{Outcome, Ticket};
 pub use key::Scheme;
 pub use lookup::{Ask, Lookup};
 pub use moment::Moment;
-pub use page::Page;
+pub use page::{PAGE_OVERHEAD_BYTES, Page};
 pub use permit::{Answered, FillPermit};
 pub use policy::{Mode, Policy, PolicyError, Settings};
 pub use purge::{Purge, PurgeSequence};

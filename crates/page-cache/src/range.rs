@@ -13,7 +13,7 @@ const MOST_PARTS: usize = 16;
 
 /// What is sent of a body, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub(crate) enum Part {
     /// All of it, with 200.
     Whole,
     /// From `first` to `last`, both included, with 206.
@@ -28,7 +28,7 @@ pub enum Part {
 }
 
 /// What of a body of so many bytes a GET is answered with.
-pub fn part(request: &HeaderMap, stored: Validators<'_>, length: usize) -> Part {
+pub(crate) fn part(request: &HeaderMap, stored: Validators<'_>, length: usize) -> Part {
     let mut lines = request.get_all(RANGE).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else {
         return Part::Whole;
@@ -48,7 +48,7 @@ pub fn part(request: &HeaderMap, stored: Validators<'_>, length: usize) -> Part 
 }
 
 /// The value of `Content-Range` (§14.4).
-pub fn content_range(part: Part, length: usize) -> Option<String> {
+pub(crate) fn content_range(part: Part, length: usize) -> Option<String> {
     match part {
         Part::Whole => None,
         Part::One { first, last } => Some(format!("bytes {first}-{last}/{length}")),

@@ -62,7 +62,7 @@ pub(crate) fn is_head_of(page: &Page, head: &HeaderMap) -> bool {
 
 /// What an answer to an unsafe method says is no longer true (§4.4): its target, and what it names on
 /// the same origin. Nothing where it failed.
-pub fn invalidated(asked: Asked<'_>, status: StatusCode, headers: &HeaderMap) -> Vec<Purge> {
+pub(crate) fn invalidated(asked: Asked<'_>, status: StatusCode, headers: &HeaderMap) -> Vec<Purge> {
     let is_safe =
         [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(asked.method);
     if is_safe || !(status.is_success() || status.is_redirection()) {

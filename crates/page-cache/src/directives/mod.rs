@@ -6,14 +6,14 @@ mod request;
 mod response;
 mod targeted;
 
-pub use request::RequestDirectives;
-pub use response::{Fields, ResponseDirectives};
+pub(crate) use request::RequestDirectives;
+pub(crate) use response::{Fields, ResponseDirectives};
 
 use http::HeaderMap;
 use http::header::AsHeaderName;
 
 /// Seconds, as RFC 9111 §1.2.2 counts them: what is larger than this is this.
-pub const MOST_SECONDS: u32 = 1 << 31;
+pub(crate) const MOST_SECONDS: u32 = 1 << 31;
 
 /// One directive as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
