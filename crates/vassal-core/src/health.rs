@@ -17,7 +17,7 @@ use crate::settings::Health;
 
 /// What is known of an instance's health.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Condition {
+pub(crate) struct Condition {
     probes: Streak,
     watchdog: Streak,
     requests: Streak,
@@ -64,7 +64,7 @@ enum Elsewhere {
 
 impl Condition {
     /// Why it is unwell; `None`: it is well.
-    pub fn unwell(&self) -> Option<&str> {
+    pub(crate) fn unwell(&self) -> Option<&str> {
         let said = "it said of itself that it is broken (WATCHDOG=trigger)";
         let counted = [&self.watchdog, &self.probes, &self.requests];
         let mut counted = counted.into_iter().map(|streak| streak.unwell.as_deref());
@@ -75,7 +75,12 @@ impl Condition {
     }
 
     /// A probe found this.
-    pub fn probed(&mut self, health: &Health, found: Result<(), String>, load: InstanceLoad) {
+    pub(crate) fn probed(
+        &mut self,
+        health: &Health,
+        found: Result<(), String>,
+        load: InstanceLoad,
+    ) {
         let elsewhere = self.elsewhere(self.probes.answered, load);
         match found {
             Ok(()) => {
@@ -90,7 +95,13 @@ impl Condition {
     }
 
     /// It has said within `period` that it lives, or hasn't.
-    pub fn watched(&mut self, health: &Health, spoke: bool, period: Duration, load: InstanceLoad) {
+    pub(crate) fn watched(
+        &mut self,
+        health: &Health,
+        spoke: bool,
+        period: Duration,
+        load: InstanceLoad,
+    ) {
         let elsewhere = self.elsewhere(self.watchdog.answered, load);
         if spoke {
             self.watchdog.good(health);
@@ -103,26 +114,26 @@ impl Condition {
     }
 
     /// It said that it is broken, and knows best: whatever else it shows.
-    pub fn said_broken(&mut self) {
+    pub(crate) fn said_broken(&mut self) {
         self.broken = true;
     }
 
     /// Its process was stopped by a signal, and nobody has let it go on for that long. That is no
     /// matter of counting: a stopped process is busy with nothing.
-    pub fn stopped_for(&mut self, time: Duration) {
+    pub(crate) fn stopped_for(&mut self, time: Duration) {
         let seconds = time.as_secs();
         let words = "its process is stopped by a signal, and nobody let it go on for";
         self.stopped = Some(format!("{words} {seconds}s"));
     }
 
     /// Its process isn't stopped, or not for long.
-    pub fn goes_on(&mut self) {
+    pub(crate) fn goes_on(&mut self) {
         self.stopped = None;
     }
 
     /// The router told this: so many requests that failed, and not one that was answered, are as
     /// good as so many failed probes. True: requests have failed that it hadn't told of before.
-    pub fn told(&mut self, health: &Health, load: InstanceLoad) -> bool {
+    pub(crate) fn told(&mut self, health: &Health, load: InstanceLoad) -> bool {
         let signs = Signs::of(load);
         let is_harmed = signs.harmed > self.known_harm;
         self.known_harm = self.known_harm.max(signs.harmed);

@@ -10,14 +10,14 @@
 
 pub mod backoff;
 pub mod diagnostic;
-pub mod exit;
-pub mod health;
+mod exit;
+mod health;
 mod launch;
 pub mod lifecycle;
 pub mod overlay;
 mod plan;
 pub mod resolve;
-pub mod scaling;
+mod scaling;
 pub mod settings;
 pub mod spec;
 pub mod template;

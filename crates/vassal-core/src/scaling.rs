@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use crate::settings::Instances;
 
 /// A request that waits longer than that wants another instance.
-pub const OVERDUE: Duration = Duration::from_millis(200);
+pub(crate) const OVERDUE: Duration = Duration::from_millis(200);
 /// Instances that are nearly full for that long want another one beside them.
-pub const FULL_FOR: Duration = Duration::from_secs(2);
+pub(crate) const FULL_FOR: Duration = Duration::from_secs(2);
 /// One goes after the others would have had room to spare for that long.
-pub const SPARE_FOR: Duration = Duration::from_mins(1);
+pub(crate) const SPARE_FOR: Duration = Duration::from_mins(1);
 /// Nearly full: so much of what all take at once, in percent.
 const NEARLY_FULL_PERCENT: u64 = 90;
 /// Room to spare: not more than so much of what those that stay take at once, in percent.
@@ -25,7 +25,7 @@ const SPARE_PERCENT: u64 = 60;
 
 /// What is seen of a site's load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Instances that take requests.
     pub ready: u32,
     /// Requests they have.
@@ -38,7 +38,7 @@ pub struct Seen {
 
 /// How many instances there are to be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Scale {
+pub(crate) struct Scale {
     target: u32,
     /// Since when all have been nearly full.
     full_since: Option<Instant>,
@@ -48,14 +48,14 @@ pub struct Scale {
 
 impl Scale {
     /// How many there are to be of a specification with these bounds.
-    pub fn target(&self, bounds: &Instances) -> u32 {
+    pub(crate) fn target(&self, bounds: &Instances) -> u32 {
         // Never none: stopping for want of requests is no matter of the number.
         let least = bounds.min.max(1);
         self.target.clamp(least, bounds.max.max(least))
     }
 
     /// Takes in what is seen; `None`: nobody tells.
-    pub fn measure(&mut self, bounds: &Instances, seen: Option<Seen>, now: Instant) {
+    pub(crate) fn measure(&mut self, bounds: &Instances, seen: Option<Seen>, now: Instant) {
         self.target = self.target(bounds);
         let (Some(seen), Some(load)) = (seen, seen.and_then(|seen| Measured::new(bounds, seen)))
         else {
@@ -91,7 +91,7 @@ impl Scale {
     }
 
     /// When it is to be measured again, if nothing else is seen before.
-    pub fn deadline(&self, bounds: &Instances) -> Option<Instant> {
+    pub(crate) fn deadline(&self, bounds: &Instances) -> Option<Instant> {
         let full = self.full_since.filter(|_| self.target < bounds.max);
         let spare = self.spare_since.filter(|_| self.target > bounds.min);
         let full = full.and_then(|since| since.checked_add(FULL_FOR));
