@@ -1,7 +1,5 @@
 //! `emperor purge` and `emperor cache`.
 
-use std::fmt::Write as _;
-
 use http::Uri;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use wire::control::{
@@ -12,7 +10,7 @@ use super::args::{Cache, CacheShow, Purge};
 use super::client::Client;
 use super::failure::Failure;
 use super::output;
-use super::text::{Cell, Table, Tone, bytes, counted, duration, printable};
+use super::text::{Cell, Table, Tone, bytes, counted, duration, printable, put, put_line};
 
 /// `emperor purge`
 pub(super) async fn purge(command: &Purge, client: &Client) -> Result<(), Failure> {
@@ -47,7 +45,7 @@ async fn show(command: &CacheShow, client: &Client) -> Result<(), Failure> {
     let mut path = format!("/v1/sites/{}/cache", command.site.as_str());
     if let Some(wanted) = &command.path {
         let encoded = utf8_percent_encode(path_of(wanted), NON_ALPHANUMERIC);
-        let _ = write!(path, "?path={encoded}");
+        put!(path, "?path={encoded}");
     }
     let cached: CachedDocument = client.get(&path).await?;
     if command.format.json {
@@ -76,7 +74,7 @@ fn sheet(cached: &CachedDocument) -> String {
     if cached.suspended {
         let words =
             "out of use: purges can't be heard, so workers are asked; emperor status says why";
-        let _ = writeln!(text, "{}", Tone::Bad.paint(words));
+        put_line!(text, "{}", Tone::Bad.paint(words));
     }
     match &cached.counters {
         Some(counters) => text.push_str(&figures(counters)),
@@ -92,7 +90,7 @@ fn sheet(cached: &CachedDocument) -> String {
 fn figures(counters: &SiteCacheDocument) -> String {
     let mut text = format!("{}\n", ratio_words(counters));
     let held = bytes(counters.bytes);
-    let _ = writeln!(
+    put_line!(
         text,
         "{}{}; {} stored, {} found unchanged, {} waited for, {} evicted, {} heard",
         counted(whole(counters.pages), "page"),
@@ -112,7 +110,7 @@ fn figures(counters: &SiteCacheDocument) -> String {
         ("not kept", &counters.refusals),
     ] {
         if !reasons.is_empty() {
-            let _ = writeln!(text, "{name}: {}", reason_words(reasons));
+            put_line!(text, "{name}: {}", reason_words(reasons));
         }
     }
     text

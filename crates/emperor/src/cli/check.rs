@@ -1,7 +1,6 @@
 //! `emperor check`: configuration, templates and every row, read as the daemon reads them, with
 //! nothing started and nothing written.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use super::args::Format;
 use super::db;
 use super::failure::Failure;
 use super::output;
-use super::text::{Tone, counted, printable};
+use super::text::{Tone, counted, printable, put_line};
 use crate::config::{self, Config, Surroundings};
 use crate::daemon;
 
@@ -181,7 +180,7 @@ fn problems(problems: &[Problem]) -> String {
             Kind::Pool => "pool",
         };
         let title = format!("{title} {}", problem.name);
-        let _ = writeln!(
+        put_line!(
             text,
             "{} {}",
             Tone::Bad.paint("✗"),
@@ -189,7 +188,7 @@ fn problems(problems: &[Problem]) -> String {
         );
         for line in problem.detail.lines() {
             let line = format!("    {}", printable(line));
-            let _ = writeln!(text, "{}", line.trim_end());
+            put_line!(text, "{}", line.trim_end());
         }
         text.push('\n');
     }
@@ -198,16 +197,16 @@ fn problems(problems: &[Problem]) -> String {
 
 fn summary(report: &Report) -> String {
     let mut text = String::new();
-    let _ = writeln!(text, "configuration  {}", configuration(report));
+    put_line!(text, "configuration  {}", configuration(report));
     if report.templates > 0 {
-        let _ = writeln!(text, "templates      {}", report.templates);
+        put_line!(text, "templates      {}", report.templates);
     }
-    let _ = writeln!(text, "sites          {}", sites(report));
+    put_line!(text, "sites          {}", sites(report));
     let verdict = match report.problems.len() {
         0 => Tone::Good.paint("nothing is wrong"),
         count => Tone::Bad.paint(&counted(count, "problem")),
     };
-    let _ = writeln!(text, "{verdict}");
+    put_line!(text, "{verdict}");
     text
 }
 

@@ -1,7 +1,6 @@
 //! `emperor db`: the way into the database. Works without the daemon where there is a server; a
 //! private cluster runs only while the daemon does.
 
-use std::fmt::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -16,7 +15,7 @@ use super::failure::Failure;
 use super::output;
 use super::rewriting;
 use super::source;
-use super::text::Tone;
+use super::text::{Tone, put_line};
 use super::watches;
 use crate::config::Config;
 
@@ -156,7 +155,7 @@ async fn migrate(config: &Config, client: &Client) -> Result<(), Failure> {
         None => format!("the schema was created, version {needed}\n"),
     };
     for table in &migrated.heard_again {
-        let _ = writeln!(said, "changes in {table} are told from now on");
+        put_line!(said, "changes in {table} are told from now on");
     }
     Ok(output::print(&said)?)
 }

@@ -1,10 +1,11 @@
 //! Standard output: colours where they belong, and a reader that left is no failure.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use serde::Serialize;
+
+use super::text::put;
 
 /// Writes a text.
 pub(crate) fn print(text: &str) -> io::Result<()> {
@@ -38,7 +39,7 @@ pub(crate) fn escaped(json: &str) -> Cow<'_, str> {
     let mut text = String::with_capacity(json.len() + 16);
     for c in json.chars() {
         if steers(c) {
-            let _ = write!(text, "\\u{:04x}", u32::from(c));
+            put!(text, "\\u{:04x}", u32::from(c));
         } else {
             text.push(c);
         }

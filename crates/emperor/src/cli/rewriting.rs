@@ -1,14 +1,12 @@
 //! `emperor db rewrite-domains`: the effective domain of each site, written into its row.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 use site_registry::{DatabaseTarget, DomainChange, Writing, rewrite_domains};
 
 use super::args::RewriteDomains;
 use super::failure::Failure;
 use super::output;
-use super::text::{Cell, Table, Tone, counted};
+use super::text::{Cell, Table, Tone, counted, put_line};
 use crate::config::Config;
 use crate::daemon::{self, AssemblyError, FoundationError, RunError};
 
@@ -89,10 +87,11 @@ fn sheet(document: &Document) -> String {
     }
     let mut text = format!("{}\n", table.render().trim_end());
     let rows = counted(document.changes.len(), "row");
-    let _ = if document.written {
-        writeln!(text, "\n{rows} written")
+    let done = if document.written {
+        "written"
     } else {
-        writeln!(text, "\n{rows} would be written; nothing was")
+        "would be written; nothing was"
     };
+    put_line!(text, "\n{rows} {done}");
     text
 }

@@ -1,6 +1,5 @@
 //! `emperor site`: the rows, asked of and changed through the daemon.
 
-use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::Path;
 
@@ -13,7 +12,7 @@ use super::args::{Columns, Format, Site, SiteAdd, SiteRef, SiteSet};
 use super::client::Client;
 use super::failure::Failure;
 use super::output;
-use super::text::{Cell, Table, Tone, printable};
+use super::text::{Cell, Table, Tone, printable, put_line};
 
 /// Runs the command.
 pub(super) async fn run(command: &Site, client: &Client) -> Result<(), Failure> {
@@ -101,7 +100,7 @@ fn sheet(row: &RowDocument) -> String {
         for (number, part) in value.lines().enumerate() {
             let name = if number == 0 { name } else { "" };
             let name = Tone::Faint.paint(&format!("{name:<14}"));
-            let _ = writeln!(text, "{name}{}", printable(part));
+            put_line!(text, "{name}{}", printable(part));
         }
     };
     line("id", &row.id.to_string());

@@ -1,8 +1,6 @@
 //! `emperor db check-source`: every row of the source, and what would run of it. Nothing is started
 //! and nothing is written.
 
-use std::fmt::Write as _;
-
 use imbl::OrdMap;
 use serde::Serialize;
 use site_model::SiteId;
@@ -13,7 +11,7 @@ use super::args::Format;
 use super::check::resolved;
 use super::failure::Failure;
 use super::output;
-use super::text::{Cell, Table, Tone, counted, printable};
+use super::text::{Cell, Table, Tone, counted, printable, put_line};
 use crate::config::Config;
 use crate::daemon::{self, FoundationError, RunError};
 
@@ -146,10 +144,10 @@ fn sheet(document: &SourceDocument) -> String {
             "no trigger tells of changes in {}; emperor db migrate puts them up",
             document.silent.join(", ")
         );
-        let _ = writeln!(text, "        {}", Tone::Attention.paint(&silent));
+        put_line!(text, "        {}", Tone::Attention.paint(&silent));
     }
-    let _ = writeln!(text, "\n{}", table.render().trim_end());
-    let _ = writeln!(text, "\n{}", counted(document.sites.len(), "row"));
+    put_line!(text, "\n{}", table.render().trim_end());
+    put_line!(text, "\n{}", counted(document.sites.len(), "row"));
     text
 }
 

@@ -1,7 +1,5 @@
 //! `emperor template`: what templates there are, and what they make of a site.
 
-use std::fmt::Write as _;
-
 use site_model::TemplateName;
 use wire::control::{ReachDocument, RenderDocument, TemplateDocument};
 
@@ -9,7 +7,7 @@ use super::args::{Format, SiteRef, Template};
 use super::client::Client;
 use super::failure::Failure;
 use super::output;
-use super::text::{Cell, Table, Tone, printable, quoted};
+use super::text::{Cell, Table, Tone, printable, put_line, quoted};
 
 /// Columns that a value gets.
 const WIDTH: usize = 50;
@@ -66,7 +64,7 @@ async fn render(site: &SiteRef, format: Format, client: &Client) -> Result<(), F
 fn sheet(rendered: &RenderDocument) -> String {
     let mut text = String::new();
     let heading = |text: &mut String, words: &str| {
-        let _ = writeln!(text, "{}", Tone::Heading.paint(words));
+        put_line!(text, "{}", Tone::Heading.paint(words));
     };
     let of = format!(
         "{} (id {}), template {}, revision {}",
@@ -74,19 +72,19 @@ fn sheet(rendered: &RenderDocument) -> String {
     );
     heading(&mut text, &of);
     heading(&mut text, "\ncommand");
-    let _ = writeln!(text, "  {}", command_line(&rendered.command));
+    put_line!(text, "  {}", command_line(&rendered.command));
     let dir = rendered
         .working_dir
         .as_deref()
         .unwrap_or("its private folder");
-    let _ = writeln!(text, "  in {dir}, as {}", rendered.run_as);
+    put_line!(text, "  in {dir}, as {}", rendered.run_as);
     heading(&mut text, "\nenvironment");
     for variable in &rendered.env {
-        let _ = writeln!(text, "  {}={}", variable.name, printable(&variable.value));
+        put_line!(text, "  {}={}", variable.name, printable(&variable.value));
     }
     let others =
         "  besides PATH, HOME, USER, LANG, TZ, NOTIFY_SOCKET and LISTEN_*, each instance's own";
-    let _ = writeln!(text, "{}", Tone::Faint.paint(others));
+    put_line!(text, "{}", Tone::Faint.paint(others));
     let paths = paths(&rendered.reach);
     if !paths.is_empty() {
         heading(&mut text, "\npaths");
@@ -97,7 +95,7 @@ fn sheet(rendered: &RenderDocument) -> String {
     for file in &rendered.files {
         heading(&mut text, &format!("\nfile {}", file.name));
         for line in file.text.lines() {
-            let _ = writeln!(text, "  {}", printable(line));
+            put_line!(text, "  {}", printable(line));
         }
     }
     text

@@ -1,12 +1,29 @@
 //! How things are written for people: aligned tables, durations, sizes, colours. Everything is
 //! rendered with colours; the stream it goes to takes them out where they don't belong.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use vassal_core::units::Humane;
+
+/// Appends to a `String`, which takes everything.
+macro_rules! put {
+    ($text:expr, $($words:tt)+) => {{
+        use std::fmt::Write as _;
+        let _: std::fmt::Result = write!($text, $($words)+);
+    }};
+}
+
+/// The same with the end of a line.
+macro_rules! put_line {
+    ($text:expr, $($words:tt)+) => {{
+        use std::fmt::Write as _;
+        let _: std::fmt::Result = writeln!($text, $($words)+);
+    }};
+}
+
+pub(crate) use {put, put_line};
 
 /// What a text is, and so how it looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,9 +146,9 @@ impl Table {
                     push_cell(&mut line, cell, *width, *side);
                 }
             }
-            let _ = writeln!(text, "{}", line.trim_end());
+            put_line!(text, "{}", line.trim_end());
             for line in beneath {
-                let _ = writeln!(text, "{line}");
+                put_line!(text, "{line}");
             }
         }
         text

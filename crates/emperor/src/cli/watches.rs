@@ -1,7 +1,5 @@
 //! `emperor db watches`: which tables are watched, and what a change of a row would do.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 use site_registry::DatabaseTarget;
 use site_registry::purges::{self, Explained, Watch};
@@ -9,7 +7,7 @@ use site_registry::purges::{self, Explained, Watch};
 use super::args::Watches;
 use super::failure::Failure;
 use super::output;
-use super::text::{Tone, printable};
+use super::text::{Tone, printable, put, put_line};
 
 /// A watch as JSON.
 #[derive(Debug, Serialize)]
@@ -110,14 +108,14 @@ fn sheet(watches: &[Watch]) -> String {
             _ => "reloads",
         };
         let table = Tone::Heading.paint(&printable(&watch.table));
-        let _ = write!(text, "{table} {verb}");
+        put!(text, "{table} {verb}");
         if !watch.enabled {
-            let _ = write!(text, " {}", Tone::Bad.paint("(its trigger is disabled)"));
+            put!(text, " {}", Tone::Bad.paint("(its trigger is disabled)"));
         }
         text.push('\n');
         let mut line = |name: &str, words: &str| {
             let name = Tone::Faint.paint(&format!("{name:<8}"));
-            let _ = writeln!(text, "  {name} {}", printable(words));
+            put_line!(text, "  {name} {}", printable(words));
         };
         line("site", watch.site.as_deref().unwrap_or("every site"));
         if let Some(paths) = &watch.paths {
@@ -144,16 +142,16 @@ fn explanation(explained: &[Explained]) -> String {
             .map_or("every site".to_owned(), |id| format!("site {id}"));
         let named: Vec<_> = one.paths.iter().chain(&one.tags).collect();
         if one.kind != "purge" {
-            let _ = writeln!(text, "reloads {site}");
+            put_line!(text, "reloads {site}");
         } else if named.is_empty() {
-            let _ = writeln!(text, "purges all of {site}");
+            put_line!(text, "purges all of {site}");
         } else {
-            let _ = writeln!(text, "purges of {site}");
+            put_line!(text, "purges of {site}");
             for path in &one.paths {
-                let _ = writeln!(text, "  path {}", printable(path));
+                put_line!(text, "  path {}", printable(path));
             }
             for tag in &one.tags {
-                let _ = writeln!(text, "  tag  {}", printable(tag));
+                put_line!(text, "  tag  {}", printable(tag));
             }
         }
     }

@@ -1,7 +1,6 @@
 //! Where a quickstart keeps what: in its folder, unless other users' processes couldn't get there
 //! or a socket's path would be too long.
 
-use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -9,6 +8,7 @@ use std::{fs, io};
 
 use thiserror::Error;
 
+use crate::cli::text::put_line;
 use crate::config::Surroundings;
 
 /// A longer `runtime_dir` leaves no room for the sockets of instances, whose paths the kernel bounds
@@ -145,7 +145,7 @@ fn config_text(place: &Place, listen: &str) -> String {
         "template = \"demo\"".to_owned(),
     ];
     for line in lines {
-        let _ = writeln!(text, "{line}");
+        put_line!(text, "{line}");
     }
     text
 }

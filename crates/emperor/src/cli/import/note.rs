@@ -1,11 +1,9 @@
 //! What is told of a line that did not become part of a row as it stands. A value is never told: it may
 //! be a secret.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 
-use super::super::text::printable;
+use super::super::text::{printable, put_line};
 
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -84,7 +82,7 @@ pub(super) fn text(notes: &[Note]) -> String {
             note.fate.word(),
             note.detail
         );
-        let _ = writeln!(text, "{}", printable(&told.replace('\n', " ")));
+        put_line!(text, "{}", printable(&told.replace('\n', " ")));
     }
     text
 }

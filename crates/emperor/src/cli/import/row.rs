@@ -1,10 +1,11 @@
 //! A row, and the SQL that inserts it.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use serde::Serialize;
 use toml::{Table, Value};
+
+use super::super::text::put;
 
 /// What the file becomes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -81,7 +82,7 @@ fn literal(text: &str) -> String {
         let (before, after) = rest.split_at(at);
         let (opening, behind) = after.split_at(2);
         done.push_str(before);
-        let _ = write!(done, "{{{{ '{opening}' }}}}");
+        put!(done, "{{{{ '{opening}' }}}}");
         rest = behind;
     }
     done.push_str(rest);
@@ -99,7 +100,7 @@ SET LOCAL standard_conforming_strings = on;
 "
     .to_owned();
     for row in rows {
-        let _ = write!(sql, "\n-- {}\n{}", one_line(&row.file), insert(row));
+        put!(sql, "\n-- {}\n{}", one_line(&row.file), insert(row));
     }
     sql.push_str("\nCOMMIT;\n");
     sql

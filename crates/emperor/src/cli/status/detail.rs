@@ -1,6 +1,5 @@
 //! `emperor status SITE`: everything about one site, its last lines among it.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,7 +10,7 @@ use wire::control::{
 
 use super::overview::{Rank, name};
 use crate::cli::cache::ratio_words;
-use crate::cli::text::{Cell, Table, Tone, bytes, duration, printable, since};
+use crate::cli::text::{Cell, Table, Tone, bytes, duration, printable, put_line, since};
 
 /// The text; `lines` are the last ones its workers wrote.
 pub(super) fn render(site: &SiteDocument, lines: &str, now: Timestamp) -> String {
@@ -23,11 +22,11 @@ pub(super) fn render(site: &SiteDocument, lines: &str, now: Timestamp) -> String
         tone.paint(&site.state)
     );
     for line in site.detail.lines() {
-        let _ = writeln!(text, "  {}", tone.paint(&printable(line)));
+        put_line!(text, "  {}", tone.paint(&printable(line)));
     }
     let mut line = |name: &str, words: &str| {
         if !words.is_empty() {
-            let _ = writeln!(
+            put_line!(
                 text,
                 "  {}{words}",
                 Tone::Faint.paint(&format!("{name:<11}"))
@@ -56,9 +55,9 @@ pub(super) fn render(site: &SiteDocument, lines: &str, now: Timestamp) -> String
             "" => site.id.to_string(),
             slug => printable(slug),
         };
-        let _ = writeln!(text, "\n  Last lines (emperor logs {typed} shows more)");
+        put_line!(text, "\n  Last lines (emperor logs {typed} shows more)");
         for line in lines.lines() {
-            let _ = writeln!(text, "    {}", printable(line));
+            put_line!(text, "    {}", printable(line));
         }
     }
     text

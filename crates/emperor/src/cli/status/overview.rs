@@ -2,7 +2,6 @@
 //! document and the time become a text.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use site_model::SiteState;
@@ -13,7 +12,7 @@ use wire::control::{
 
 use super::purges;
 use crate::cli::cache::percent;
-use crate::cli::text::{Cell, Table, Tone, bytes, counted, printable, since};
+use crate::cli::text::{Cell, Table, Tone, bytes, counted, printable, put, put_line, since};
 
 /// Lines of a cause that are shown beneath a site; `emperor status SITE` shows all.
 const CAUSE_LINES: usize = 8;
@@ -37,7 +36,7 @@ pub(super) fn render(status: &StatusDocument, now: Timestamp) -> String {
 fn header(status: &StatusDocument, now: Timestamp) -> String {
     let mut text = String::new();
     let mut line = |name: &str, words: String| {
-        let _ = writeln!(
+        put_line!(
             text,
             "{}{words}",
             Tone::Heading.paint(&format!("{name:<10}"))
@@ -86,7 +85,7 @@ fn database(database: &DatabaseStatus, now: Timestamp) -> String {
     let ago = since(database.last_read_at.as_deref(), now);
     match (database.rows.as_str(), ago.as_str()) {
         ("snapshot", ago) => {
-            let _ = write!(
+            put!(
                 words,
                 "; the sites are those of the snapshot read {ago} ago"
             );
@@ -94,7 +93,7 @@ fn database(database: &DatabaseStatus, now: Timestamp) -> String {
         ("nothing", _) => words.push_str("; its rows are not known yet"),
         (_, "") => {}
         (_, ago) => {
-            let _ = write!(words, ", read {ago} ago");
+            put!(words, ", read {ago} ago");
         }
     }
     push_cause(&mut words, &database.detail, tone);
@@ -109,13 +108,13 @@ fn router(router: &RouterStatus) -> String {
     };
     let mut words = tone.paint(&router.state);
     if let Some(pid) = router.pid {
-        let _ = write!(words, ", pid {pid}");
+        put!(words, ", pid {pid}");
     }
     if !router.listen.is_empty() {
-        let _ = write!(words, ", on {}", router.listen.join(", "));
+        put!(words, ", on {}", router.listen.join(", "));
     }
     if router.state == "running" {
-        let _ = write!(
+        put!(
             words,
             "; {}, {} in flight, {} answered",
             counted(
@@ -140,7 +139,7 @@ fn rollout(progress: &RolloutStatus) -> String {
     );
     if progress.waiting > 0 {
         let max = progress.max_replacing;
-        let _ = write!(
+        put!(
             words,
             ", {} waiting (rollout.max_replacing is {max})",
             progress.waiting
@@ -152,7 +151,7 @@ fn rollout(progress: &RolloutStatus) -> String {
 
 fn push_cause(words: &mut String, detail: &str, tone: Tone) {
     for line in detail.lines() {
-        let _ = write!(words, "\n{:10}{}", "", tone.paint(&printable(line)));
+        put!(words, "\n{:10}{}", "", tone.paint(&printable(line)));
     }
 }
 

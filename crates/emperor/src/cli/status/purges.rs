@@ -1,12 +1,11 @@
 //! What `emperor status` says about the page cache and about purges.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use vassal_core::units::Humane;
 use wire::control::{CacheStatus, PurgeTargetStatus, PurgesStatus};
 
-use crate::cli::text::{Tone, bytes, counted, printable};
+use crate::cli::text::{Tone, bytes, counted, printable, put};
 
 /// Whether there is something to say: a cache that holds nothing and could be used is no news.
 pub(super) fn matters(cache: &CacheStatus) -> bool {
@@ -20,13 +19,13 @@ pub(super) fn cache(cache: &CacheStatus) -> String {
     // Each takes memory too: that a page has variants, or that one can't be kept.
     let markers = cache.entries.saturating_sub(cache.pages);
     if markers > 0 {
-        let _ = write!(words, ", {}", counted(number(markers), "marker"));
+        put!(words, ", {}", counted(number(markers), "marker"));
     }
     if cache.bytes > 0 {
-        let _ = write!(words, " in {}", bytes(cache.bytes));
+        put!(words, " in {}", bytes(cache.bytes));
     }
     if cache.fills > 0 {
-        let _ = write!(words, ", {} being filled", cache.fills);
+        put!(words, ", {} being filled", cache.fills);
     }
     if cache.suspended {
         let out = "; out of use while purges can't be heard";
@@ -52,10 +51,10 @@ fn target(target: &PurgeTargetStatus) -> String {
     match (target.queued, &target.failing) {
         (0, None) => words.push_str(&Tone::Good.paint("nothing waits")),
         (waiting, failing) => {
-            let _ = write!(words, "{waiting} wait");
+            put!(words, "{waiting} wait");
             if let Some(wait) = target.next_try_in_ms {
                 let wait = Humane(Duration::from_millis(wait));
-                let _ = write!(words, ", tried again in {wait}");
+                put!(words, ", tried again in {wait}");
             }
             if let Some(reason) = failing {
                 words.push_str(": ");
