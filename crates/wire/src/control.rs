@@ -14,8 +14,8 @@ pub use cache::{
 };
 pub use status::{
     DatabaseStatus, EmperorStatus, EventDocument, ExitDocument, FailedStepDocument,
-    InstanceDocument, RolloutStatus, RouterStatus, SiteDocument, StartDocument, StatusDocument,
-    StepDocument,
+    InstanceDocument, PoolDocument, PoolSiteDocument, RolloutStatus, RouterStatus, SiteDocument,
+    StartDocument, StatusDocument, StepDocument,
 };
 
 /// A row as it stands in the database: answer of `GET /v1/sites/{site}`.
@@ -165,10 +165,13 @@ pub struct TemplateDocument {
 /// What would run for a site: answer of `GET /v1/sites/{site}/render`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RenderDocument {
-    /// The site's id.
-    pub id: i64,
-    /// Its slug.
+    /// The site's id; `null`: this is a pool.
+    pub id: Option<i64>,
+    /// Its slug, or `pool.NAME`.
     pub slug: String,
+    /// The pool that it shares this with, where it is in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolPlaceDocument>,
     /// Its template.
     pub template: String,
     /// The revision this is.
@@ -188,6 +191,15 @@ pub struct RenderDocument {
     pub reach: ReachDocument,
     /// Every setting, with where it is from.
     pub settings: Vec<SettingDocument>,
+}
+
+/// A site as a pool's worker knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PoolPlaceDocument {
+    /// The pool's name.
+    pub name: String,
+    /// What its worker is told of this site, with each request.
+    pub request: Vec<VariableDocument>,
 }
 
 /// The paths of `[sandbox]`, rendered.

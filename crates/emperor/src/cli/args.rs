@@ -30,6 +30,7 @@ const STATUS_EXAMPLES: &str = "\
 Examples:
   emperor status                  every site, problems first
   emperor status portal           one site: its instances, hosts, last error, last lines
+  emperor status pool.small       one pool: its worker, and the sites that share it
   emperor status --watch          drawn at every change, until ctrl-C
   emperor status --json | jq '.sites[] | select(.state != \"ready\")'";
 
@@ -167,7 +168,7 @@ pub(crate) struct Check {
 /// `emperor status`
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// One site alone: its slug or id
+    /// One site alone: its slug or id; or one pool: pool.NAME
     pub(crate) site: Option<SiteRef>,
     #[command(flatten)]
     pub(crate) format: Format,
@@ -271,7 +272,7 @@ pub(crate) struct Columns {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Reload {
-    /// Slugs or ids
+    /// Slugs or ids; pool.NAME stands for all sites of a pool
     #[arg(value_name = "SITE")]
     pub(crate) sites: Vec<SiteRef>,
     /// Every site
@@ -282,7 +283,7 @@ pub(crate) struct Reload {
 /// `emperor logs`
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
-    /// Its slug or id
+    /// Its slug or id, or pool.NAME; of a site in a pool, the pool's lines
     pub(crate) site: SiteRef,
     /// Go on with what comes, until ctrl-C
     #[arg(long, short)]
@@ -308,7 +309,7 @@ pub(crate) enum Template {
     },
     /// Print exactly what would run for a site, and where each value came from
     Render {
-        /// Its slug or id
+        /// Its slug or id, or pool.NAME
         site: SiteRef,
         #[command(flatten)]
         format: Format,
@@ -375,6 +376,10 @@ mod tests {
             "emperor status",
             "emperor status portal --json",
             "emperor status 42 --watch",
+            "emperor status pool.small --json",
+            "emperor logs pool.small --follow",
+            "emperor reload pool.small portal",
+            "emperor template render pool.small",
             "emperor site list --json",
             "emperor site show portal --json",
             "emperor site add portal --id 3 --domain www.example.com --alias *.example.com",
@@ -426,6 +431,8 @@ mod tests {
             "emperor db watches t --explain 7",
             "emperor status --json --watch",
             "emperor status Not_A_Slug",
+            "emperor status pool.",
+            "emperor site add pool.small",
             "emperor site add portal --id 0",
             "emperor site add -",
             "emperor import uwsgi",

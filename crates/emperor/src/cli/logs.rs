@@ -54,12 +54,10 @@ pub(super) async fn followed(
 /// The last lines of one site, as text.
 pub(super) async fn last_lines(
     client: &Client,
-    site: i64,
+    site: &str,
     lines: u32,
 ) -> Result<String, ClientError> {
-    let mut stream: Stream = client
-        .stream(&path(&site.to_string(), lines, false))
-        .await?;
+    let mut stream: Stream = client.stream(&path(site, lines, false)).await?;
     let mut text = BytesMut::new();
     while let Some(piece) = stream.next().await? {
         text.extend_from_slice(&piece);

@@ -1,7 +1,7 @@
 //! `emperor template`: what templates there are, and what they make of a site.
 
 use site_model::TemplateName;
-use wire::control::{ReachDocument, RenderDocument, TemplateDocument};
+use wire::control::{PoolPlaceDocument, ReachDocument, RenderDocument, TemplateDocument};
 
 use super::args::{Format, SiteRef, Template};
 use super::client::Client;
@@ -66,11 +66,7 @@ fn sheet(rendered: &RenderDocument) -> String {
     let heading = |text: &mut String, words: &str| {
         put_line!(text, "{}", Tone::Heading.paint(words));
     };
-    let of = format!(
-        "{} (id {}), template {}, revision {}",
-        rendered.slug, rendered.id, rendered.template, rendered.revision
-    );
-    heading(&mut text, &of);
+    heading(&mut text, &headline(rendered));
     heading(&mut text, "\ncommand");
     put_line!(text, "  {}", command_line(&rendered.command));
     let dir = rendered
@@ -85,6 +81,10 @@ fn sheet(rendered: &RenderDocument) -> String {
     let others =
         "  besides PATH, HOME, USER, LANG, TZ, NOTIFY_SOCKET and LISTEN_*, each instance's own";
     put_line!(text, "{}", Tone::Faint.paint(others));
+    if let Some(pool) = &rendered.pool {
+        heading(&mut text, "\nwith each request for this site");
+        text.push_str(&request(pool));
+    }
     let paths = paths(&rendered.reach);
     if !paths.is_empty() {
         heading(&mut text, "\npaths");
@@ -99,6 +99,30 @@ fn sheet(rendered: &RenderDocument) -> String {
         }
     }
     text
+}
+
+fn headline(rendered: &RenderDocument) -> String {
+    let id = rendered.id.map(|id| format!(" (id {id})"));
+    let pool = rendered.pool.as_ref();
+    let pool = pool.map(|pool| format!(" in pool.{}, whose worker this is", pool.name));
+    format!(
+        "{}{}{}, template {}, revision {}",
+        rendered.slug,
+        id.unwrap_or_default(),
+        pool.unwrap_or_default(),
+        rendered.template,
+        rendered.revision
+    )
+}
+
+/// What a pool's worker is told of a site; its environment names none.
+fn request(pool: &PoolPlaceDocument) -> String {
+    let told = pool.request.iter();
+    let told = told.map(|told| match told.name.as_str() {
+        header @ "X-Site-Id" => format!("  {header}: {}\n", told.value),
+        variable => format!("  {variable}={}\n", told.value),
+    });
+    told.collect()
 }
 
 /// What the walls of its sandbox come to, path by path.
@@ -147,6 +171,8 @@ fn command_line(argv: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use wire::control::VariableDocument;
+
     use super::*;
 
     #[test]
@@ -161,6 +187,43 @@ mod tests {
             "  writes to /srv/a\n  reads /srv/b\n  reads /srv/c\n"
         );
         assert_eq!(paths(&ReachDocument::default()), "");
+    }
+
+    #[test]
+    fn what_a_pool_is_told_of_a_site_stands_with_its_rendering() {
+        let told = |name: &str| VariableDocument {
+            name: name.into(),
+            value: "3".into(),
+        };
+        let mut rendered = RenderDocument {
+            id: Some(3),
+            slug: "portal".into(),
+            pool: Some(PoolPlaceDocument {
+                name: "small".into(),
+                request: vec![told("X-Site-Id"), told("SITE_ID")],
+            }),
+            template: "uwsgi".into(),
+            revision: "00ff".into(),
+            run_as: "www-data".into(),
+            command: vec!["uwsgi".into()],
+            working_dir: None,
+            env: vec![],
+            files: vec![],
+            reach: ReachDocument::default(),
+            settings: vec![],
+        };
+        let text = anstream::adapter::strip_str(&sheet(&rendered)).to_string();
+        let of =
+            "portal (id 3) in pool.small, whose worker this is, template uwsgi, revision 00ff\n";
+        assert!(text.starts_with(of), "{text}");
+        let request = "\nwith each request for this site\n  X-Site-Id: 3\n  SITE_ID=3\n";
+        assert!(text.contains(request), "{text}");
+        (rendered.id, rendered.pool) = (None, None);
+        rendered.slug = "pool.small".into();
+        assert_eq!(
+            headline(&rendered),
+            "pool.small, template uwsgi, revision 00ff"
+        );
     }
 
     #[test]

@@ -6,31 +6,26 @@ use std::path::PathBuf;
 use futures_util::stream::BoxStream;
 use site_model::{InstanceStatus, SiteId, SiteState, SiteStatus};
 use site_registry::purges::{EventId, Purge};
-use site_registry::{ConnectionStatus, EditError, NewSite, Row, SiteChange, Source as RowsSource};
+use site_registry::{ConnectionStatus, EditError, NewSite, SiteChange, Source as RowsSource};
 use vassal_core::diagnostic::Source;
-use vassal_core::resolve::{Rendering, TemplateInfo};
-use vassal_core::{InstanceContext, Reach, VassalSpec};
+use vassal_core::resolve::TemplateInfo;
 use wire::control::{
-    CachedDocument, DatabaseStatus, EmperorStatus, FileDocument, InstanceDocument, ReachDocument,
-    RenderDocument, RouterStatus, RowDocument, SettingDocument, SiteDocument, StatusDocument,
-    TemplateDocument, VariableDocument,
+    CachedDocument, DatabaseStatus, EmperorStatus, InstanceDocument, PoolDocument, RenderDocument,
+    RouterStatus, RowDocument, SiteDocument, StatusDocument, TemplateDocument,
 };
 use wire::route::{InstanceStats, RouterStats};
 
 use super::caches::{self, SitesCaches};
 use super::rollout::{self, Waits};
 use super::story::{self, rfc3339};
-use super::{Daemon, rows};
+use super::{Daemon, pools, rendering, rows};
 use crate::daemon::process::resident_bytes;
 use crate::daemon::router::keeper::RouterState;
 use crate::daemon::{
-    Handle, Overview, PurgeError, Reread, RereadError, RouterOverview, Selection, SiteEntry,
-    Stopping,
+    Handle, Overview, PoolEntry, PurgeError, Reread, RereadError, RouterOverview, Selection,
+    SiteEntry, Stopping,
 };
 use crate::runtime::off_the_loop;
-
-/// The number of the instance that is shown.
-const EXAMPLE_NUMBER: u32 = 1;
 
 impl Daemon for Handle {
     async fn status(&self) -> StatusDocument {
@@ -114,32 +109,22 @@ impl Daemon for Handle {
             .collect()
     }
 
-    fn render(&self, site: SiteId) -> Result<RenderDocument, String> {
-        let desired = self.registry().desired().borrow().clone();
-        match desired.rows.get(&site) {
-            Some(Row::Site(site)) => {
-                let context = example_instance();
-                let rendering = self.catalog().explain(site, &context);
-                rendering
-                    .map(|rendering| render_document(&rendering))
-                    .map_err(|reason| reason.to_string())
-            }
-            Some(Row::Rejected(rejected)) => Err(rejected.reason.to_string()),
-            None => Err(format!(
-                "the row of site {site} is gone; it is being stopped"
-            )),
-        }
+    async fn render(&self, vassal: SiteId) -> Result<RenderDocument, String> {
+        rendering::of(self, vassal).await
     }
 
     fn log(&self, site: SiteId) -> PathBuf {
-        self.logs_dir().join(format!("{site}.log"))
+        // What serves a site in a pool is the pool's worker.
+        let vassal = self.pool_of(site).unwrap_or(site);
+        self.logs_dir().join(format!("{vassal}.log"))
     }
 }
 
 /// The memory of the process groups that are told of, by their numbers.
 fn memory_of(overview: &Overview) -> HashMap<u32, u64> {
-    let sites = overview.sites.iter();
-    let instances = sites.flat_map(|site| &site.status.instances);
+    let sites = overview.sites.iter().map(|site| &site.status);
+    let pools = overview.pools.iter().map(|pool| &pool.told.status);
+    let instances = sites.chain(pools).flat_map(|status| &status.instances);
     let sessions: HashSet<_> = instances.filter_map(|instance| instance.pid).collect();
     if sessions.is_empty() {
         return HashMap::new();
@@ -165,6 +150,11 @@ fn document(overview: &Overview, memory: &HashMap<u32, u64>) -> StatusDocument {
             .sites
             .iter()
             .map(|site| figures.site(site))
+            .collect(),
+        pools: overview
+            .pools
+            .iter()
+            .map(|pool| figures.pool(pool))
             .collect(),
     }
 }
@@ -234,22 +224,43 @@ impl<'a> Figures<'a> {
         SiteDocument {
             id: status.id.get(),
             slug: entry.slug.clone(),
+            pool: entry.pool.clone(),
             state: status.state.to_string(),
             detail: self.detail(status),
             hosts: status.hosts.iter().map(ToString::to_string).collect(),
             revision: status.revision.map(|revision| revision.to_string()),
             restarts: status.restarts,
-            instances: status
-                .instances
-                .iter()
-                .map(|one| self.instance(one))
-                .collect(),
+            instances: self.instances(status),
             cache: self.caches.get(&status.id.get()).map(|it| caches::site(it)),
             next_try_at: story.next_try_at.map(rfc3339),
             exit: story.last_exit.as_ref().map(story::exit),
             last_start: story.last_start.as_ref().map(story::start),
             events: story.happened.iter().map(story::event).collect(),
         }
+    }
+
+    fn pool(&self, entry: &PoolEntry) -> PoolDocument {
+        let (told, story) = (&entry.told, &entry.story);
+        let status = &told.status;
+        PoolDocument {
+            name: told.name.clone(),
+            state: status.state.to_string(),
+            detail: self.detail(status),
+            revision: status.revision.map(|revision| revision.to_string()),
+            restarts: status.restarts,
+            instances: self.instances(status),
+            site_count: told.sites.len(),
+            sites: pools::sites(entry),
+            next_try_at: story.next_try_at.map(rfc3339),
+            exit: story.last_exit.as_ref().map(story::exit),
+            last_start: story.last_start.as_ref().map(story::start),
+            events: story.happened.iter().map(story::event).collect(),
+        }
+    }
+
+    fn instances(&self, status: &SiteStatus) -> Vec<InstanceDocument> {
+        let instances = status.instances.iter();
+        instances.map(|one| self.instance(one)).collect()
     }
 
     /// What its status says, and what it waits for where it waits to be replaced.
@@ -297,86 +308,5 @@ fn template_document(template: &TemplateInfo<'_>) -> TemplateDocument {
             .problem
             .map(ToString::to_string)
             .unwrap_or_default(),
-    }
-}
-
-/// An instance that doesn't exist: what each has of its own stays a name.
-fn example_instance() -> InstanceContext {
-    InstanceContext {
-        number: EXAMPLE_NUMBER,
-        dir: "{{ instance.dir }}".into(),
-        socket_path: "{{ socket.path }}".into(),
-    }
-}
-
-fn render_document(rendering: &Rendering) -> RenderDocument {
-    let spec: &VassalSpec = &rendering.spec;
-    let launch = &rendering.launch;
-    let working_dir = launch.working_dir.as_ref();
-    RenderDocument {
-        id: spec.site.id.get(),
-        slug: spec.site.slug.to_string(),
-        template: spec.template.to_string(),
-        revision: spec.revision.to_string(),
-        run_as: spec.run_as.to_string(),
-        command: launch.argv.clone(),
-        working_dir: working_dir.map(|dir| dir.to_string_lossy().into_owned()),
-        env: own_variables(spec)
-            .chain(launch.env.iter().map(variable))
-            .collect(),
-        files: launch
-            .files
-            .iter()
-            .map(|file| FileDocument {
-                name: file.name.clone(),
-                text: file.text.clone(),
-            })
-            .collect(),
-        reach: reach(&launch.reach),
-        settings: rendering
-            .settings
-            .iter()
-            .map(|setting| SettingDocument {
-                key: setting.key.clone(),
-                value: setting.value.clone(),
-                origin: setting.origin.clone(),
-            })
-            .collect(),
-    }
-}
-
-fn reach(reach: &Reach) -> ReachDocument {
-    let shown = |paths: &[PathBuf]| {
-        let paths = paths.iter();
-        paths
-            .map(|path| path.to_string_lossy().into_owned())
-            .collect()
-    };
-    ReachDocument {
-        writable: shown(&reach.writable),
-        readable: shown(&reach.readable),
-        inaccessible: shown(&reach.inaccessible),
-    }
-}
-
-/// What tells a worker which site it serves.
-fn own_variables(spec: &VassalSpec) -> impl Iterator<Item = VariableDocument> {
-    let own = [
-        ("SITE_ID", spec.site.id.to_string()),
-        ("SITE_SLUG", spec.site.slug.to_string()),
-        ("SITE_DOMAIN", spec.hosts.canonical.to_string()),
-        ("EMPEROR_VASSAL", spec.site.slug.to_string()),
-        ("EMPEROR_INSTANCE", EXAMPLE_NUMBER.to_string()),
-    ];
-    own.into_iter().map(|(name, value)| VariableDocument {
-        name: name.to_owned(),
-        value,
-    })
-}
-
-fn variable((name, value): &(String, String)) -> VariableDocument {
-    VariableDocument {
-        name: name.clone(),
-        value: value.clone(),
     }
 }

@@ -19,13 +19,13 @@ pub(crate) trait Daemon: Clone + Send + Sync + 'static {
     /// Everything that `emperor status` tells.
     fn status(&self) -> impl Future<Output = StatusDocument> + Send;
 
-    /// The same with one site alone, and what happened to it; `None`: there is no such site.
+    /// The same with one site or pool alone, and what happened to it; `None`: there is none such.
     fn site_status(&self, site: SiteId) -> impl Future<Output = Option<StatusDocument>> + Send;
 
     /// Yields whenever something in that has changed, figures aside.
     fn changes(&self) -> BoxStream<'static, ()>;
 
-    /// The site that a slug or an id means.
+    /// The site that a slug or an id means, or the pool that `pool.NAME` does.
     fn find(&self, reference: &str) -> Option<SiteId>;
 
     /// Every row, by id.
@@ -76,9 +76,10 @@ pub(crate) trait Daemon: Clone + Send + Sync + 'static {
     /// Every template, by name.
     fn templates(&self) -> Vec<TemplateDocument>;
 
-    /// What would run for a site; else why nothing would.
-    fn render(&self, site: SiteId) -> Result<RenderDocument, String>;
+    /// What would run for a site or a pool; else why nothing would.
+    fn render(&self, vassal: SiteId)
+    -> impl Future<Output = Result<RenderDocument, String>> + Send;
 
-    /// The log of a site's workers.
+    /// The log of the workers of a site, or of its pool.
     fn log(&self, site: SiteId) -> PathBuf;
 }

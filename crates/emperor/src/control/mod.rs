@@ -10,6 +10,7 @@
 //! | `rows` | rows as documents, documents as values |
 //! | `story`, `caches`, `rollout` | what happened to a site, cached pages and replacements as documents |
 //! | `refusal` | every refusal, as status and document |
+//! | `rendering`, `pools` | what runs for a site; who is in a pool |
 //! | `tail` | reading a log that grows and is rotated |
 //!
 //! Whoever may open the socket may do everything: the kernel's check of the socket's mode is the
@@ -21,8 +22,10 @@ mod caches;
 mod changes;
 mod daemon;
 mod logs;
+mod pools;
 mod purging;
 mod refusal;
+mod rendering;
 mod rollout;
 mod routes;
 mod rows;

@@ -30,7 +30,7 @@ pub(super) async fn purge<D: Daemon>(
 ) -> Answer<PurgedDocument> {
     let Json(document) = body?;
     let site = document.site.as_deref();
-    let site = site.map(|site| api.find(site)).transpose()?;
+    let site = site.map(|site| api.find_site(site)).transpose()?;
     let mut purges = Vec::new();
     for what in wanted(document)? {
         let recorded = api.daemon.purge(site, what).await;
@@ -80,6 +80,6 @@ pub(super) async fn cached<D: Daemon>(
     query: Result<Query<CacheQuery>, QueryRejection>,
 ) -> Answer<CachedDocument> {
     let Query(query) = query?;
-    let cached = api.daemon.cached(api.find(&site)?, query.path).await;
+    let cached = api.daemon.cached(api.find_site(&site)?, query.path).await;
     cached.map(Json).ok_or(Refusal::RouterSilent)
 }

@@ -16,8 +16,15 @@ use crate::daemon::{PurgeError, RereadError, Stopping};
 #[derive(Debug, Error)]
 pub(crate) enum Refusal {
     /// No row and no vassal has this slug or id.
-    #[error("there is no site {0:?}; `emperor site list` names all of them")]
+    #[error("there is no {}", absent(.0))]
     NoSuchSite(String),
+    /// What is asked for, only a site can have.
+    #[error(
+        "{0} is a pool: rows, hosts and cached pages are those of its sites, which `emperor status {0}` names. \
+         Ask for one of them; `emperor site disable SITE` and `emperor site set SITE --pool ''` take it out, and the \
+         pool ends with its last. `emperor status`, `logs`, `reload` and `template render` understand {0}"
+    )]
+    IsAPool(String),
     /// No template has this name.
     #[error("there is no template {name:?}{}", template_hint(.nearest.as_deref()))]
     NoSuchTemplate {
@@ -67,6 +74,14 @@ pub(crate) enum Refusal {
     Log(#[from] std::io::Error),
 }
 
+/// What isn't there, and what names those that are.
+fn absent(reference: &str) -> String {
+    match reference.strip_prefix("pool.") {
+        Some(pool) => format!("pool {pool:?}; `emperor status` names all of them"),
+        None => format!("site {reference:?}; `emperor site list` names all of them"),
+    }
+}
+
 impl Refusal {
     fn kind(&self) -> (StatusCode, ErrorCode) {
         match self {
@@ -86,6 +101,7 @@ impl Refusal {
             Self::Stopping(_) => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),
             Self::Reread(error) => reread_kind(error),
             Self::Rejected(_)
+            | Self::IsAPool(_)
             | Self::Purge(
                 PurgeError::NothingIsKept | PurgeError::Link(LinkError::Statement { .. }),
             ) => (StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::Refused),

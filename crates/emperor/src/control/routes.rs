@@ -181,7 +181,7 @@ async fn change_row<D: Daemon>(
     body: Result<Json<RowChangeDocument>, JsonRejection>,
 ) -> Answer<RowDocument> {
     let Json(document) = body?;
-    let id = api.find(&site)?;
+    let id = api.find_site(&site)?;
     api.daemon.set(id, rows::site_change(&document)?).await?;
     api.row(&id.to_string()).map(Json)
 }
@@ -201,7 +201,7 @@ async fn remove_row<D: Daemon>(
     State(api): State<Api<D>>,
     Path(site): Path<String>,
 ) -> Result<StatusCode, Refusal> {
-    let id = api.find(&site)?;
+    let id = api.find_site(&site)?;
     api.daemon.remove(id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -222,7 +222,11 @@ async fn render<D: Daemon>(
     Path(site): Path<String>,
 ) -> Answer<RenderDocument> {
     let id = api.find(&site)?;
-    api.daemon.render(id).map(Json).map_err(Refusal::Rejected)
+    api.daemon
+        .render(id)
+        .await
+        .map(Json)
+        .map_err(Refusal::Rejected)
 }
 
 /// Replace instances without losing a request

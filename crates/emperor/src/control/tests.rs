@@ -72,6 +72,9 @@ impl Daemon for Paper {
     }
 
     fn find(&self, reference: &str) -> Option<SiteId> {
+        if reference == "pool.small" {
+            return Some(SiteId::of_vassal(-1).unwrap());
+        }
         let sites = self.sites.lock().unwrap();
         let is_meant =
             |site: &&Site| site.slug.as_str() == reference || site.id.to_string() == reference;
@@ -176,7 +179,7 @@ impl Daemon for Paper {
         }]
     }
 
-    fn render(&self, site: SiteId) -> Result<RenderDocument, String> {
+    async fn render(&self, site: SiteId) -> Result<RenderDocument, String> {
         Err(format!("site {site}: `vars.app_dir` is required"))
     }
 
@@ -220,6 +223,7 @@ fn status(sites: Vec<SiteDocument>) -> StatusDocument {
             cache: None,
         },
         sites,
+        pools: vec![],
     }
 }
 
@@ -227,6 +231,7 @@ fn site_document(site: &Site) -> SiteDocument {
     SiteDocument {
         id: site.id.get(),
         slug: site.slug.to_string(),
+        pool: None,
         state: "ready".into(),
         detail: String::new(),
         hosts: vec![],

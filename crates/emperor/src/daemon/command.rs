@@ -6,6 +6,7 @@ use site_model::SiteId;
 use site_registry::EditError;
 use thiserror::Error;
 use tokio::sync::oneshot;
+use vassal_core::Want;
 use vassal_core::units::Humane;
 
 use super::catalog::AssemblyError;
@@ -24,6 +25,8 @@ pub(super) const COMMANDS: usize = 32;
 pub(super) enum Command {
     /// Replace the instances of these sites although nothing changed.
     Reload(Selection, oneshot::Sender<Vec<SiteId>>),
+    /// Tell what is wanted of a vassal; `None`: there is none.
+    Tell(SiteId, oneshot::Sender<Option<Want>>),
 }
 
 /// The main loop is asked to read everything again, and to say here how that went.

@@ -4,18 +4,19 @@
 //! question never waits for a vassal, for PostgreSQL or for the router; the one exception, the
 //! router's figures, has a bound. The handle knows nothing of HTTP, JSON or terminals.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
-use site_model::{SiteId, SiteStatus};
+use site_model::{SiteId, SiteState, SiteStatus};
 use site_registry::purges::{EventId, Purge};
-use site_registry::{ConnectionStatus, EditError, LinkError, RegistryHandle, Source};
+use site_registry::{ConnectionStatus, Desired, EditError, LinkError, RegistryHandle, Source};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
-use vassal_core::Catalog;
+use vassal_core::{Catalog, Want};
 use wire::cache::PageFrame;
 use wire::route::RouterStats;
 
@@ -24,7 +25,7 @@ use super::purging::Purges;
 use super::router::board::RouteBoard;
 use super::router::keeper::RouterState;
 use super::router::roster::Peer;
-use super::statuses::{StatusBoard, StoryTold};
+use super::statuses::{PoolTold, StatusBoard, Stay, StoryTold};
 use super::turns::{RolloutQueue, Turns};
 
 /// How long the router may take to tell its figures; afterwards a status is answered without them.
@@ -87,6 +88,8 @@ pub(crate) struct Overview {
     pub(crate) replacing: RolloutQueue,
     /// Every site, by id; one alone where one was asked for.
     pub(crate) sites: Vec<SiteEntry>,
+    /// Every pool, by name; one alone where one was asked for.
+    pub(crate) pools: Vec<PoolEntry>,
 }
 
 /// What is told about the fastrouter.
@@ -113,6 +116,32 @@ pub(crate) struct SiteEntry {
     pub(crate) status: Arc<SiteStatus>,
     /// What happened to it; only where it alone was asked for.
     pub(crate) story: StoryTold,
+    /// The pool that answers for it.
+    pub(crate) pool: Option<String>,
+}
+
+/// One pool.
+#[derive(Debug, Clone)]
+pub(crate) struct PoolEntry {
+    /// It, and who depends on it.
+    pub(crate) told: PoolTold,
+    /// Each of its sites, by id; only where it alone was asked for.
+    pub(crate) sites: Vec<PoolSite>,
+    /// What happened to it; only where it alone was asked for.
+    pub(crate) story: StoryTold,
+}
+
+/// A site of a pool.
+#[derive(Debug, Clone)]
+pub(crate) struct PoolSite {
+    /// Its id.
+    pub(crate) id: SiteId,
+    /// Its slug, as that of a [`SiteEntry`].
+    pub(crate) slug: String,
+    /// Its state.
+    pub(crate) state: SiteState,
+    /// Whether it is there, or on its way.
+    pub(crate) stay: Stay,
 }
 
 impl Handle {
@@ -124,13 +153,29 @@ impl Handle {
 
     /// The daemon, the router as it was told, and every site; of their stories nothing.
     pub(crate) fn overview(&self, router: RouterOverview) -> Overview {
-        self.overview_with(router, self.shared.statuses.all(), |_| StoryTold::default())
+        let pools = self.shared.statuses.pools().into_iter();
+        let pools = pools.map(|told| PoolEntry {
+            told,
+            sites: Vec::new(),
+            story: StoryTold::default(),
+        });
+        let pools = pools.collect();
+        let mut overview =
+            self.overview_with(router, self.shared.statuses.all(), |_| StoryTold::default());
+        overview.pools = pools;
+        overview
     }
 
-    /// The same with one site alone, and its story; `None` where there is no such site.
+    /// The same with one site alone, or one pool, and its story; `None` where there is none such.
     pub(crate) async fn overview_of(&self, id: SiteId) -> Option<Overview> {
         let router = self.router().await;
         let statuses = &self.shared.statuses;
+        if id.is_pool() {
+            let pool = self.pool(id)?;
+            let mut overview = self.overview_with(router, Vec::new(), |_| StoryTold::default());
+            overview.pools = vec![pool];
+            return Some(overview);
+        }
         let status = statuses.get(id)?;
         Some(self.overview_with(router, vec![status], |id| statuses.story(id)))
     }
@@ -142,10 +187,11 @@ impl Handle {
         story_of: impl Fn(SiteId) -> StoryTold,
     ) -> Overview {
         let desired = self.shared.registry.desired().borrow().clone();
-        // One whose row is gone may be stopping still.
-        let slug_of = |id| match desired.rows.get(&id) {
-            Some(row) => row.slug().to_owned(),
-            None => self.shared.statuses.slug(id).unwrap_or_default(),
+        let pools = self.shared.statuses.pools();
+        let pools: BTreeMap<_, _> = pools.iter().map(|pool| (pool.id, &*pool.name)).collect();
+        let pool_of = |id| {
+            let pool = self.shared.statuses.pool_of(id)?;
+            pools.get(&pool).map(|name| (*name).to_owned())
         };
         let held = desired.held_removals.iter();
         let database = self.shared.registry.connection().borrow().clone();
@@ -161,11 +207,41 @@ impl Handle {
             sites: sites
                 .into_iter()
                 .map(|status| SiteEntry {
-                    slug: slug_of(status.id),
+                    slug: self.slug_of(&desired, status.id),
                     story: story_of(status.id),
+                    pool: pool_of(status.id),
                     status,
                 })
                 .collect(),
+            pools: Vec::new(),
+        }
+    }
+
+    /// A pool with its sites and its story.
+    fn pool(&self, id: SiteId) -> Option<PoolEntry> {
+        let statuses = &self.shared.statuses;
+        let told = statuses.pool(id)?;
+        let desired = self.shared.registry.desired().borrow().clone();
+        let sites = told.sites.iter().filter_map(|(site, stay)| {
+            Some(PoolSite {
+                id: *site,
+                slug: self.slug_of(&desired, *site),
+                state: statuses.get(*site)?.state,
+                stay: *stay,
+            })
+        });
+        Some(PoolEntry {
+            sites: sites.collect(),
+            story: statuses.story(id),
+            told,
+        })
+    }
+
+    /// One whose row is gone may be stopping still.
+    fn slug_of(&self, desired: &Desired, id: SiteId) -> String {
+        match desired.rows.get(&id) {
+            Some(row) => row.slug().to_owned(),
+            None => self.shared.statuses.slug(id).unwrap_or_default(),
         }
     }
 
@@ -214,6 +290,19 @@ impl Handle {
             let id = reference.parse().ok()?;
             (desired.rows.contains_key(&id) || self.site(id).is_some()).then_some(id)
         })
+    }
+
+    /// What is wanted of a vassal: a site by itself, or a pool; `None`: there is none.
+    pub(crate) async fn wanted(&self, vassal: SiteId) -> Result<Option<Want>, Stopping> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let sent = self.shared.commands.send(Command::Tell(vassal, answer));
+        sent.await.map_err(|_| Stopping)?;
+        answered.await.map_err(|_| Stopping)
+    }
+
+    /// The pool that answers for a site.
+    pub(crate) fn pool_of(&self, site: SiteId) -> Option<SiteId> {
+        self.shared.statuses.pool_of(site)
     }
 
     /// Replaces instances although nothing changed, one after the other, and returns which sites

@@ -16,7 +16,7 @@ use vassal_core::{ExitReason, StatusTold};
 
 use super::process::{Start, StartTold};
 use pooled::Pooled;
-pub(crate) use pooled::Stay;
+pub(crate) use pooled::{PoolTold, Stay};
 
 mod pooled;
 
@@ -161,10 +161,29 @@ impl StatusBoard {
     /// Replaces the status of a vassal. That of a pool is told of each of its sites, and of none besides.
     pub(crate) fn report(&self, told: impl Into<StatusTold>, cause: Cause) {
         // Held until it is told, so that what was found out first is.
-        let mut pooled = self.pooled();
-        for told in pooled.report(told.into()) {
+        let (mut pooled, told) = (self.pooled(), told.into());
+        if told.id().is_pool() {
+            self.note(&told.status(), cause);
+            self.tell();
+        }
+        for told in pooled.report(told) {
             self.show(told, cause);
         }
+    }
+
+    /// Every pool, by name.
+    pub(crate) fn pools(&self) -> Vec<PoolTold> {
+        self.pooled().all()
+    }
+
+    /// One pool.
+    pub(crate) fn pool(&self, id: SiteId) -> Option<PoolTold> {
+        self.pooled().pool(id)
+    }
+
+    /// The pool that answers for a site.
+    pub(crate) fn pool_of(&self, site: SiteId) -> Option<SiteId> {
+        self.pooled().pool_of(site)
     }
 
     /// These pools are called so.
@@ -197,7 +216,7 @@ impl StatusBoard {
     pub(crate) fn forget(&self, site: SiteId) {
         self.pooled().forget(site);
         self.stories().remove(&site);
-        if self.sites.forget(site) {
+        if self.sites.forget(site) || site.is_pool() {
             self.tell();
         }
     }

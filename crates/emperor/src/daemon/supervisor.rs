@@ -285,6 +285,10 @@ impl<S: Spawner> Supervisor<S> {
                 // Whoever asked and went away gets no answer.
                 drop(answer.send(reloaded));
             }
+            Command::Tell(vassal, answer) => {
+                let want = self.pooling.wants().get(&vassal).cloned();
+                drop(answer.send(want));
+            }
         }
     }
 
@@ -295,7 +299,7 @@ impl<S: Spawner> Supervisor<S> {
         };
         let runs = |id: &SiteId| {
             let told = self.told.get(id);
-            !id.is_pool() && matches!(told, Some(Want::Run(_) | Want::Pooled(_)))
+            matches!(told, Some(Want::Run(_) | Want::Pooled(_)))
         };
         let reloaded: Vec<_> = selected.into_iter().filter(runs).collect();
         let vassals = self.vassals_of(&reloaded);
@@ -308,7 +312,8 @@ impl<S: Spawner> Supervisor<S> {
         }
         // Who shares a worker with one that was meant gets the new one as well.
         let shared = vassals.iter().flat_map(|pool| self.pooling.sites_of(*pool));
-        let concerned: BTreeSet<_> = reloaded.into_iter().chain(shared).collect();
+        let sites = reloaded.iter().copied().chain(shared);
+        let concerned: BTreeSet<_> = sites.filter(|id| !id.is_pool()).collect();
         concerned.into_iter().collect()
     }
 

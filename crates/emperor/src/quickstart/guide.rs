@@ -311,6 +311,7 @@ mod tests {
         SiteDocument {
             id: 1,
             slug: slug.into(),
+            pool: None,
             state: state.into(),
             detail: String::new(),
             hosts: vec![format!("{slug}.localhost")],

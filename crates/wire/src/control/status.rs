@@ -16,6 +16,9 @@ pub struct StatusDocument {
     pub router: RouterStatus,
     /// Every site, by id; one alone where one was asked for.
     pub sites: Vec<SiteDocument>,
+    /// Every pool, by name; one alone where one was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<PoolDocument>,
 }
 
 /// The daemon about itself.
@@ -110,6 +113,9 @@ pub struct SiteDocument {
     pub state: String,
     /// Why it is in that state.
     pub detail: String,
+    /// The pool that answers for it, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
     /// The hosts it answers to, the canonical one first.
     pub hosts: Vec<String>,
     /// The revision that serves.
@@ -134,6 +140,53 @@ pub struct SiteDocument {
     /// What happened to it, the latest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<EventDocument>,
+}
+
+/// One pool: sites that share a worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PoolDocument {
+    /// Its name.
+    pub name: String,
+    /// Its state, one of those of sites.
+    pub state: String,
+    /// Why it is in that state.
+    pub detail: String,
+    /// The revision that serves.
+    pub revision: Option<String>,
+    /// How often an instance ended without having been told to, since the emperor started.
+    pub restarts: u64,
+    /// Its instances, by number.
+    pub instances: Vec<InstanceDocument>,
+    /// How many sites are in it, or on their way in or out.
+    pub site_count: usize,
+    /// Those sites, by id. This and what follows stands in the status of one pool alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sites: Vec<PoolSiteDocument>,
+    /// When it is started again after a failure (RFC 3339); `null`: no pause runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_try_at: Option<String>,
+    /// How the last of its processes to end did so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<ExitDocument>,
+    /// The last start of one of its instances.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_start: Option<StartDocument>,
+    /// What happened to it, the latest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<EventDocument>,
+}
+
+/// A site of a pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PoolSiteDocument {
+    /// Its id.
+    pub id: i64,
+    /// Its slug.
+    pub slug: String,
+    /// Its state.
+    pub state: String,
+    /// `inside`, `coming` or `leaving`.
+    pub place: String,
 }
 
 /// A site came into a state, or has another cause to be in it.

@@ -13,8 +13,8 @@ pub(crate) struct Format {
     pub(crate) json: bool,
 }
 
-/// A slug or an id, as it was typed. Every id has the form of a slug too; which is meant is the
-/// daemon's to say: the slug if a site has it, else the id.
+/// A slug, an id, or `pool.NAME`, as it was typed. Every id has the form of a slug too; which is meant is
+/// the daemon's to say: the slug if a site has it, else the id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SiteRef(String);
 
@@ -28,6 +28,6 @@ impl FromStr for SiteRef {
     type Err = SlugError;
 
     fn from_str(text: &str) -> Result<Self, SlugError> {
-        text.parse::<Slug>().map(|slug| Self(slug.to_string()))
+        Slug::of_vassal(text).map(|slug| Self(slug.to_string()))
     }
 }

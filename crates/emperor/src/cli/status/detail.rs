@@ -24,43 +24,80 @@ pub(super) fn render(site: &SiteDocument, lines: &str, now: Timestamp) -> String
     for line in site.detail.lines() {
         put_line!(text, "  {}", tone.paint(&printable(line)));
     }
-    let mut line = |name: &str, words: &str| {
-        if !words.is_empty() {
-            put_line!(
-                text,
-                "  {}{words}",
-                Tone::Faint.paint(&format!("{name:<11}"))
-            );
-        }
-    };
+    let mut line = |name: &str, words: &str| fact(&mut text, name, words);
+    line(
+        "pool",
+        &site.pool.as_deref().map(leading).unwrap_or_default(),
+    );
     line("hosts", &site.hosts.join("\n             "));
     line("revision", site.revision.as_deref().unwrap_or_default());
     line("restarts", &site.restarts.to_string());
     line("cache", &site.cache.as_ref().map(cache).unwrap_or_default());
     line("next try", &next_try(site.next_try_at.as_deref(), now));
     line("last exit", &last_exit(site.exit.as_ref(), now));
-    if !site.instances.is_empty() {
-        text.push_str("\n  Instances\n");
-        text.push_str(&instances(&site.instances, now));
+    let typed = match site.slug.as_str() {
+        "" => site.id.to_string(),
+        slug => printable(slug),
+    };
+    let shown = Life {
+        instances: &site.instances,
+        last_start: site.last_start.as_ref(),
+        events: &site.events,
+        lines,
+        typed: &typed,
+    };
+    text + &shown.render(now)
+}
+
+/// `small: emperor status pool.small shows its worker, and who shares it`
+fn leading(pool: &str) -> String {
+    let pool = printable(pool);
+    format!("{pool}: emperor status pool.{pool} shows its worker, and who shares it")
+}
+
+/// A line of what is known; nothing, where that is nothing.
+pub(super) fn fact(text: &mut String, name: &str, words: &str) {
+    if !words.is_empty() {
+        let name = Tone::Faint.paint(&format!("{name:<11}"));
+        put_line!(text, "  {name}{words}");
     }
-    if let Some(start) = &site.last_start {
-        text.push_str(&last_start(start, now));
-    }
-    if !site.events.is_empty() {
-        text.push_str("\n  What happened\n");
-        text.push_str(&events(&site.events, now));
-    }
-    if !lines.is_empty() {
-        let typed = match site.slug.as_str() {
-            "" => site.id.to_string(),
-            slug => printable(slug),
-        };
-        put_line!(text, "\n  Last lines (emperor logs {typed} shows more)");
-        for line in lines.lines() {
-            put_line!(text, "    {}", printable(line));
+}
+
+/// What processes did and do.
+#[derive(Debug)]
+pub(super) struct Life<'a> {
+    pub(super) instances: &'a [InstanceDocument],
+    pub(super) last_start: Option<&'a StartDocument>,
+    pub(super) events: &'a [EventDocument],
+    /// The last ones that its workers wrote.
+    pub(super) lines: &'a str,
+    /// What it is called on the command line.
+    pub(super) typed: &'a str,
+}
+
+impl Life<'_> {
+    pub(super) fn render(&self, now: Timestamp) -> String {
+        let mut text = String::new();
+        if !self.instances.is_empty() {
+            text.push_str("\n  Instances\n");
+            text.push_str(&instances(self.instances, now));
         }
+        if let Some(start) = self.last_start {
+            text.push_str(&last_start(start, now));
+        }
+        if !self.events.is_empty() {
+            text.push_str("\n  What happened\n");
+            text.push_str(&events(self.events, now));
+        }
+        if !self.lines.is_empty() {
+            let typed = self.typed;
+            put_line!(text, "\n  Last lines (emperor logs {typed} shows more)");
+            for line in self.lines.lines() {
+                put_line!(text, "    {}", printable(line));
+            }
+        }
+        text
     }
-    text
 }
 
 /// `87% of 1200 requests answered from the cache; 30 pages in 1.2 MiB`
@@ -75,7 +112,7 @@ fn cache(counters: &SiteCacheDocument) -> String {
 }
 
 /// `in 12s (14:03:07Z)`; in the time of the logs.
-fn next_try(at: Option<&str>, now: Timestamp) -> String {
+pub(super) fn next_try(at: Option<&str>, now: Timestamp) -> String {
     let Some(at) = at.and_then(|at| at.parse::<Timestamp>().ok()) else {
         return String::new();
     };
@@ -84,7 +121,7 @@ fn next_try(at: Option<&str>, now: Timestamp) -> String {
     format!("in {wait} ({clock})")
 }
 
-fn last_exit(exit: Option<&ExitDocument>, now: Timestamp) -> String {
+pub(super) fn last_exit(exit: Option<&ExitDocument>, now: Timestamp) -> String {
     let Some(exit) = exit else {
         return String::new();
     };

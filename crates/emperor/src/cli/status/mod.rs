@@ -1,8 +1,9 @@
-//! `emperor status`: asked of the daemon, rendered in [`overview`] and [`detail`].
+//! `emperor status`: asked of the daemon, rendered in [`overview`], [`detail`] and [`pool`].
 
 mod detail;
 mod overview;
 mod picture;
+mod pool;
 mod purges;
 mod watch;
 
@@ -30,9 +31,9 @@ pub(super) async fn run(command: &Status, client: &Client) -> Result<(), Failure
 /// The text for a person.
 async fn render(site: Option<&SiteRef>, client: &Client) -> Result<String, ClientError> {
     let picture = Picture::of(ask(site, client).await?, site.is_some());
-    let lines = match &picture {
-        Picture::House(_) => String::new(),
-        Picture::Site(only) => super::logs::last_lines(client, only.id, LINES).await?,
+    let lines = match site {
+        None => String::new(),
+        Some(site) => super::logs::last_lines(client, site.as_str(), LINES).await?,
     };
     Ok(picture.render(&lines, Timestamp::now()))
 }

@@ -198,7 +198,7 @@ fn summary(status: &StatusDocument) -> String {
 /// The state, and that it is not the whole story where it isn't.
 fn words(site: &SiteDocument) -> &str {
     match site.state.as_str() {
-        "ready" if !site.detail.is_empty() => "ready with a problem",
+        "ready" if !problem(site).is_empty() => "ready with a problem",
         state => state,
     }
 }
@@ -282,19 +282,28 @@ fn pids(site: &SiteDocument) -> String {
     }
 }
 
+/// What its detail says besides the pool that it is in, which is as it should be.
+fn problem(site: &SiteDocument) -> &str {
+    let pool = site.pool.as_ref();
+    match pool.map(|pool| format!("in pool {pool}")) {
+        Some(inside) if inside == site.detail => "",
+        Some(_) | None => &site.detail,
+    }
+}
+
 fn cause(site: &SiteDocument, tone: Tone) -> Vec<String> {
     let tone = if tone == Tone::Good {
         Tone::Attention
     } else {
         tone
     };
-    let mut lines: Vec<_> = site
-        .detail
+    let problem = problem(site);
+    let mut lines: Vec<_> = problem
         .lines()
         .take(CAUSE_LINES)
         .map(|line| format!("     {}", tone.paint(&printable(line))))
         .collect();
-    if site.detail.lines().count() > CAUSE_LINES {
+    if problem.lines().count() > CAUSE_LINES {
         let more = format!("     … emperor status {}", site.id);
         lines.push(Tone::Faint.paint(&more));
     }
@@ -317,7 +326,12 @@ pub(super) enum Rank {
 impl Rank {
     /// A state that this version doesn't know is looked at first.
     pub(super) fn of(site: &SiteDocument) -> Self {
-        let Ok(state) = site.state.parse::<SiteState>() else {
+        Self::of_state(&site.state, problem(site))
+    }
+
+    /// The same of whatever has a state.
+    pub(super) fn of_state(state: &str, detail: &str) -> Self {
+        let Ok(state) = state.parse::<SiteState>() else {
             return Self::Broken;
         };
         match state {
@@ -326,7 +340,7 @@ impl Rank {
             | SiteState::Reloading
             | SiteState::Waking
             | SiteState::Stopping => Self::Moving,
-            SiteState::Ready if !site.detail.is_empty() => Self::Moving,
+            SiteState::Ready if !detail.is_empty() => Self::Moving,
             SiteState::Ready | SiteState::Sleeping => Self::Fine,
             SiteState::Disabled => Self::Away,
         }
@@ -342,7 +356,7 @@ impl Rank {
         }
     }
 
-    fn mark(self) -> &'static str {
+    pub(super) fn mark(self) -> &'static str {
         match self {
             Self::Broken => "✗",
             Self::Moving => "…",

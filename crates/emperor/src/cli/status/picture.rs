@@ -1,9 +1,9 @@
 //! What `emperor status` shows: asked once for a look, and at every change for `--watch`.
 
 use jiff::Timestamp;
-use wire::control::{SiteDocument, StatusDocument};
+use wire::control::{PoolDocument, SiteDocument, StatusDocument};
 
-use super::{detail, overview};
+use super::{detail, overview, pool};
 use crate::cli::args::SiteRef;
 use crate::cli::client::{Client, ClientError};
 
@@ -30,25 +30,28 @@ pub(super) async fn ask(
 pub(super) enum Picture {
     House(Box<StatusDocument>),
     Site(Box<SiteDocument>),
+    Pool(Box<PoolDocument>),
 }
 
 impl Picture {
     /// Of what was answered, for one site or for all.
     pub(super) fn of(mut status: StatusDocument, is_of_one: bool) -> Self {
-        match status.sites.pop() {
-            Some(only) if is_of_one => Self::Site(Box::new(only)),
-            last => {
-                status.sites.extend(last);
-                Self::House(Box::new(status))
-            }
+        if !is_of_one {
+            return Self::House(Box::new(status));
+        }
+        match (status.sites.pop(), status.pools.pop()) {
+            (Some(only), _) => Self::Site(Box::new(only)),
+            (None, Some(only)) => Self::Pool(Box::new(only)),
+            (None, None) => Self::House(Box::new(status)),
         }
     }
 
-    /// The text; `lines` are the last ones of a single site's log.
+    /// The text; `lines` are the last ones of the log of a single site or pool.
     pub(super) fn render(&self, lines: &str, now: Timestamp) -> String {
         match self {
-            Self::House(status) => overview::render(status, now),
+            Self::House(status) => overview::render(status, now) + &pool::table(&status.pools, now),
             Self::Site(site) => detail::render(site, lines, now),
+            Self::Pool(pool) => pool::render(pool, lines, now),
         }
     }
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use wire::control::StatusDocument;
 
+use super::picture::Picture;
 use super::{detail, overview};
 
 fn instance(number: u32, pid: Option<u32>) -> Value {
@@ -273,4 +274,77 @@ fn the_cache_and_the_targets_in_front_are_told() {
         line.contains("87% of 8 requests answered from the cache; pages stored: 1 in 4.0 KiB"),
         "{line}"
     );
+}
+
+fn pool() -> Value {
+    let sites = [
+        (1, "portal", "inside"),
+        (2, "shop", "inside"),
+        (3, "wiki", "leaving"),
+    ];
+    let sites = sites.map(
+        |(id, slug, place)| json!({ "id": id, "slug": slug, "state": "ready", "place": place }),
+    );
+    json!({
+        "name": "small", "state": "ready", "detail": "", "revision": "00ff", "restarts": 1,
+        "instances": [instance(1, Some(5001))], "site_count": 3, "sites": sites,
+    })
+}
+
+#[test]
+fn a_pool_is_shown_with_its_worker_and_its_sites() {
+    let mut status = house(&json!([]));
+    status.pools = vec![serde_json::from_value(pool()).unwrap()];
+    let picture = Picture::of(status, true);
+    let text = picture.render("2026-01-01T11:59:00.000Z 1.41 err ready\n", now());
+    assert_snapshot!(strip_str(&text).to_string(), @"
+    pool.small  ready
+      sites      2 inside, 1 leaving
+      revision   00ff
+      restarts   1
+
+      Sites
+        ID  SITE    STATE  PLACE
+         1  portal  ready  inside
+         2  shop    ready  inside
+         3  wiki    ready  leaving
+
+      Instances
+        NUMBER  STATE   PID  INCARNATION  REVISION      UP      MEMORY  REQUESTS  IN FLIGHT  SOCKET
+             1  ready  5001           41  001122334455  1m 30s  20 MiB      1200          2  /run/emperor/i/1.41/s
+
+      Last lines (emperor logs pool.small shows more)
+        2026-01-01T11:59:00.000Z 1.41 err ready
+    ");
+}
+
+#[test]
+fn pools_stand_below_the_sites_and_a_site_leads_to_its_own() {
+    let mut portal = site(1, "portal", "ready", "in pool small");
+    portal["pool"] = json!("small");
+    let mut status = house(&json!([portal]));
+    status.pools = vec![serde_json::from_value(pool()).unwrap()];
+    let text = detail::render(&status.sites[0], "", now());
+    assert_snapshot!(strip_str(&text).to_string(), @"
+    portal (id 1)  ready
+      in pool small
+      pool       small: emperor status pool.small shows its worker, and who shares it
+      hosts      portal.example.com
+                 www.portal.example.com
+      restarts   0
+    ");
+    let text = Picture::of(status, false).render("", now());
+    assert_snapshot!(strip_str(&text).to_string(), @"
+    emperor   0.1.0 on web1, pid 4711, up 4h
+    database  connected db:5432/sites, read 12s ago
+    router    running, pid 4720, on 127.0.0.1:8080; 1 connection, 3 in flight, 123456 answered
+
+    1 site: 1 ready
+
+       ID  SITE    STATE  HOSTS
+    ●   1  portal  ready  portal.example.com +1
+
+       POOL        STATE  SITES  PID   UP      MEMORY  REQUESTS  RESTARTS
+    ●  pool.small  ready      3  5001  1m 30s  20 MiB      1200         1
+    ");
 }

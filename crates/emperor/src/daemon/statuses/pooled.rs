@@ -25,6 +25,19 @@ pub(crate) enum Stay {
     Leaves(SiteId),
 }
 
+/// A pool, for whoever looks.
+#[derive(Debug, Clone)]
+pub(crate) struct PoolTold {
+    /// Its vassal.
+    pub(crate) id: SiteId,
+    /// Its name.
+    pub(crate) name: String,
+    /// How it is.
+    pub(crate) status: Arc<SiteStatus>,
+    /// The sites whose status depends on it.
+    pub(crate) sites: Vec<(SiteId, Stay)>,
+}
+
 /// Statuses of pools, and of the sites whose status depends on one.
 #[derive(Debug, Default)]
 pub(super) struct Pooled {
@@ -118,6 +131,26 @@ impl Pooled {
             Stay::Member { of, .. } => Some(of),
             Stay::MovesTo(_) | Stay::Leaves(_) => None,
         }
+    }
+
+    /// Every pool, by name.
+    pub(super) fn all(&self) -> Vec<PoolTold> {
+        let pools = self.pools.keys().filter_map(|pool| self.pool(*pool));
+        let mut pools: Vec<_> = pools.collect();
+        pools.sort_by(|one, other| one.name.cmp(&other.name));
+        pools
+    }
+
+    /// One of them.
+    pub(super) fn pool(&self, id: SiteId) -> Option<PoolTold> {
+        let sites = self.concerned.get(&id).into_iter().flatten();
+        let sites = sites.filter_map(|site| Some((*site, self.sites.get(site)?.0)));
+        Some(PoolTold {
+            id,
+            name: self.names.get(&id)?.clone(),
+            status: Arc::clone(self.pools.get(&id)?),
+            sites: sites.collect(),
+        })
     }
 
     fn told(&self, site: SiteId) -> Option<StatusTold> {

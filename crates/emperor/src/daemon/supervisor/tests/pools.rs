@@ -63,6 +63,36 @@ async fn sites_of_a_pool_share_one_instance_and_are_told_of_as_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pool_has_a_status_and_a_story_of_its_own_and_is_reloaded_by_name() {
+    let mut test = Test::start(Stage::default());
+    test.write([member(1, "a"), member(2, "a")]);
+    test.until_answered_by(1, pool("a")).await;
+    let statuses = Arc::clone(&test.scene.house.statuses);
+    let told = statuses.pool(pool("a")).unwrap();
+    let sites: Vec<_> = told.sites.iter().map(|(site, _)| *site).collect();
+    assert_eq!((&*told.name, sites), ("a", vec![id(1), id(2)]));
+    assert_eq!(told.status.state, SiteState::Ready);
+    let story = statuses.story(pool("a"));
+    assert_eq!(story.happened.last().unwrap().to, SiteState::Ready);
+
+    let (answer, answered) = oneshot::channel();
+    let command = Command::Tell(pool("a"), answer);
+    test.commands.send(command).await.unwrap();
+    assert!(matches!(answered.await.unwrap(), Some(Want::Run(_))));
+
+    let before = test.answers(1).1;
+    let reloaded = test.reload(Selection::Sites(vec![pool("a")])).await;
+    assert_eq!(reloaded, [id(1), id(2)]);
+    while test.answers(1).1 == before || test.answers(1).1.len() != 1 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    test.write([row(1, "site-1.example"), row(2, "site-2.example")]);
+    while statuses.pool(pool("a")).is_some() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_site_moves_into_a_pool_out_of_it_and_to_another_and_is_always_answered() {
     let mut test = Test::start(Stage::default());
     test.write([row(1, "site-1.example"), member(2, "a")]);
