@@ -130,4 +130,6 @@ impl Cgroups {
 }
 
 #[cfg(test)]
+pub(super) mod fake;
+#[cfg(test)]
 mod tests;

@@ -1,47 +1,12 @@
 //! Cgroups over a folder that looks like one. What only the kernel's do is shown with instances, in
 //! `process::tests::limits`.
 
-use std::fs::{create_dir, read_to_string, write};
-use std::path::PathBuf;
-
-use tempfile::TempDir;
+use std::fs::{create_dir, write};
 use vassal_core::settings::Limits;
 
-use super::place::{Place, Standing};
+use super::fake::Fake;
+use super::place::Standing;
 use super::{Admission, Cgroups};
-
-/// A folder with the files of a delegated cgroup.
-struct Fake(TempDir);
-
-impl Fake {
-    fn with(controllers: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let put = |name: &str, text: &str| write(folder.path().join(name), text).unwrap();
-        put("cgroup.controllers", controllers);
-        put("cgroup.procs", "");
-        put("cgroup.subtree_control", "");
-        Self(folder)
-    }
-
-    fn cgroups(&self) -> Cgroups {
-        self.cgroups_as(Standing::Within)
-    }
-
-    fn cgroups_as(&self, standing: Standing) -> Cgroups {
-        Cgroups::at(Ok(Place {
-            base: self.path(""),
-            standing,
-        }))
-    }
-
-    fn path(&self, below: &str) -> PathBuf {
-        self.0.path().join(below)
-    }
-
-    fn text(&self, below: &str) -> String {
-        read_to_string(self.path(below)).unwrap()
-    }
-}
 
 fn limits() -> Limits {
     Limits {

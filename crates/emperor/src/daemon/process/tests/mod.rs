@@ -1,6 +1,7 @@
 //! The layer as a whole, over real processes. As root they run as real other users; otherwise as
 //! the user that runs the tests, and what only root can show is left out.
 
+mod forks;
 mod identity;
 mod lifetime;
 mod limits;

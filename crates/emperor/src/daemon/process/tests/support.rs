@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use vassal_core::settings::{Limits, Probe, Ready, Sandbox, Stop, StopSignal};
 use vassal_core::{InstanceContext, Launch, ListenMode, Reach, RenderedFile};
 
+use crate::daemon::process::cgroup::Cgroups;
 use crate::daemon::process::order::Order;
 use crate::daemon::process::pidfd::Pidfd;
 use crate::daemon::process::{
@@ -68,6 +69,12 @@ impl House {
         Launcher::prepare(options).await.unwrap()
     }
 
+    /// Has instances in cgroups of this folder, of which nobody has one yet.
+    pub(super) fn divide(&mut self, cgroups: Cgroups) {
+        let tools = Arc::get_mut(&mut self.launcher.tools);
+        tools.expect("nothing was started yet").cgroups = cgroups;
+    }
+
     /// As after the death of the emperor: another one, on the same folders.
     pub(super) async fn another_launcher(&self) -> Launcher {
         Self::prepare(self.folder.path()).await
@@ -120,7 +127,7 @@ impl House {
     }
 
     /// A user of the site's own as root, else whoever runs the tests.
-    fn run_as(&self) -> RunAs {
+    pub(super) fn run_as(&self) -> RunAs {
         if is_root() {
             RunAs::Auto
         } else {
