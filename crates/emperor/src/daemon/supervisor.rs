@@ -191,14 +191,19 @@ impl<S: Spawner> Supervisor<S> {
             self.told.remove(&id);
         }
         self.pool().await;
-        self.tell().await;
+        self.tell_vassals().await;
         let admitted = self.told.iter();
         let admitted = admitted.filter(|(id, _)| !self.refused.contains(id));
         self.ahead.recount(admitted.map(|(_, want)| want));
     }
 
-    /// Tells the vassals what differs from what they were told.
+    /// Tells the vassals what differs from what they were told, and begins what they are forked from.
     async fn tell(&mut self) {
+        self.tell_vassals().await;
+        self.ahead.begin();
+    }
+
+    async fn tell_vassals(&mut self) {
         let (wants, actions) = self.due();
         // Whoever gains or loses a host does so before anybody who is told of it publishes a route.
         self.house.routes.assign(self.resolution.hosts());
@@ -216,7 +221,7 @@ impl<S: Spawner> Supervisor<S> {
                 Action::Start(want) | Action::Update(want) => {
                     let want = self.admitted(id, want, &mut users).await;
                     self.ahead.change(was, Some(&want), since);
-                    self.vassals.want(id, want);
+                    self.vassals.want(id, want, since);
                 }
                 Action::Remove => {
                     self.ahead.change(was, None, since);
@@ -225,7 +230,6 @@ impl<S: Spawner> Supervisor<S> {
             }
             pause_after(count).await;
         }
-        self.ahead.begin();
     }
 
     async fn announce(&self, actions: &[(SiteId, Action)]) {
@@ -305,7 +309,7 @@ impl<S: Spawner> Supervisor<S> {
         let vassals = self.vassals_of(&reloaded);
         let since = Instant::now();
         for vassal in &vassals {
-            self.vassals.reload(*vassal);
+            self.vassals.reload(*vassal, since);
             if let Some(want) = self.told.get(vassal) {
                 self.ahead.renew(want, since);
             }

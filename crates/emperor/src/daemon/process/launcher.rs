@@ -9,6 +9,7 @@ use std::sync::Arc;
 use site_model::{Incarnation, InstanceNumber, RunAs, SiteId};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 use vassal_core::spec::RenderError;
@@ -269,9 +270,9 @@ impl Launcher {
         off_the_loop(prepare).await?.begin().await
     }
 
-    /// Whatever instances of this site are forked from later is to be loaded anew.
-    pub(crate) fn renew(&self, site: SiteId) {
-        self.preloaders.renew(site);
+    /// Whatever instances of this site are forked from later is to be loaded no earlier than then.
+    pub(crate) fn renew(&self, site: SiteId, since: Instant) {
+        self.preloaders.renew(site, since);
     }
 
     /// As [`spawn`](Self::spawn), with any way to render.

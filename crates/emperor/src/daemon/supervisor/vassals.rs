@@ -11,6 +11,7 @@ use imbl::OrdMap;
 use site_model::SiteId;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 use vassal_core::lifecycle::{Event, Haste};
@@ -67,10 +68,10 @@ impl<S: Spawner> Vassals<S> {
         self.known.keys().copied().collect()
     }
 
-    /// This is wanted from now on.
-    pub(super) fn want(&mut self, id: SiteId, want: Want) {
+    /// This is wanted from now on. What its row has reloaded is loaded later than `since`.
+    pub(super) fn want(&mut self, id: SiteId, want: Want, since: Instant) {
         if self.is_reload(id, &want) {
-            self.house.spawner.renew(id);
+            self.house.spawner.renew(id, since);
         }
         match self.known.get(&id) {
             Some(Vassal::Acting(orders)) => {
@@ -117,9 +118,10 @@ impl<S: Spawner> Vassals<S> {
         }
     }
 
-    /// An operator wants new instances although nothing changed. What rests has none.
-    pub(super) fn reload(&self, id: SiteId) {
-        self.house.spawner.renew(id);
+    /// An operator wants new instances, loaded later than `since`, although nothing changed. What rests has
+    /// none.
+    pub(super) fn reload(&self, id: SiteId, since: Instant) {
+        self.house.spawner.renew(id, since);
         match self.known.get(&id) {
             Some(Vassal::Acting(orders)) => orders.send_modify(|order| order.reloads += 1),
             Some(Vassal::Resting(_)) | None => {}

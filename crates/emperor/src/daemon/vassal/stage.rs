@@ -177,7 +177,7 @@ impl Spawner for Stage {
 
     fn remember_pool(&self, _: SiteId, _: &PoolReloads) {}
 
-    fn renew(&self, _: SiteId) {}
+    fn renew(&self, _: SiteId, _: Instant) {}
 }
 
 fn timed_out() -> ProbeFailure {

@@ -74,8 +74,8 @@ pub(in crate::daemon) trait Spawner: fmt::Debug + Send + Sync + 'static {
     fn remember_pool(&self, pool: SiteId, reloads: &PoolReloads);
 
     /// New instances of a site were asked for although nothing of it changed: what they are made of may
-    /// have. Nothing that was loaded before is to be in them.
-    fn renew(&self, site: SiteId);
+    /// have. Nothing that was loaded before then is to be in them.
+    fn renew(&self, site: SiteId, since: Instant);
 }
 
 /// A running worker. Dropped, it is killed.
@@ -203,8 +203,8 @@ impl Spawner for Launcher {
         Self::remember_pool(self, pool, reloads);
     }
 
-    fn renew(&self, site: SiteId) {
-        Self::renew(self, site);
+    fn renew(&self, site: SiteId, since: Instant) {
+        Self::renew(self, site, since);
     }
 }
 

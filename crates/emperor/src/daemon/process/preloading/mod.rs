@@ -76,9 +76,10 @@ pub(super) enum Whom {
 }
 
 impl Preloaders {
-    /// Whatever a site's instances are forked from later is to be loaded later than now.
-    pub(super) fn renew(&self, site: SiteId) {
-        self.known().renewed.insert(site, Instant::now());
+    /// Whatever a site's instances are forked from later is to be loaded no earlier than then. Sites that are
+    /// reloaded together say the same: one that is loaded for the first of them suits all.
+    pub(super) fn renew(&self, site: SiteId, since: Instant) {
+        self.known().renewed.insert(site, since);
     }
 
     /// A preloader, started if need be; resolves once it can be forked.
