@@ -52,10 +52,10 @@ async fn main() {
     let began = Instant::now();
     let say = |text: &str| eprintln!("{:>4} s  {text}", began.elapsed().as_secs());
     println!(
-        "| | sites | MB a site | first request | hundredth | from asleep, p50 | p99 | \
+        "| | sites | MB a site | first request | hundredth | later | from asleep, p50 | p99 | \
          commit to answer, p50 | max | requests/s |"
     );
-    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     for contender in Contender::ALL.into_iter().filter(wanted) {
         for figures in measure(contender, &effort, say).await {
             println!("{}", line(contender, &figures));
@@ -69,6 +69,7 @@ fn line(contender: Contender, figures: &Figures) -> String {
     let tenths = each / 100_000;
     let [first] = times([500], &figures.first);
     let [hundredth] = times([500], &figures.hundredth);
+    let [later] = times([500], &figures.later);
     let [woken, woken_last] = times([500, 990], &figures.woken);
     let [added, added_last] = times([500, 1000], &figures.added);
     let cells = [
@@ -77,6 +78,7 @@ fn line(contender: Contender, figures: &Figures) -> String {
         format!("{}.{}", tenths / 10, tenths % 10),
         first,
         hundredth,
+        later,
         woken,
         woken_last,
         added,

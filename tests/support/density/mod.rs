@@ -100,6 +100,8 @@ pub struct Figures {
     pub first: Vec<Duration>,
     /// The hundredth to the same.
     pub hundredth: Vec<Duration>,
+    /// Another one to the same, after others were asked, on a connection of its own as the first.
+    pub later: Vec<Duration>,
     /// Requests a second, over all sites.
     pub rate: f64,
     /// A request to each site of the sample that sleeps.
@@ -236,6 +238,9 @@ async fn awake(supervisor: &Supervisor, sites: usize, effort: &Effort) -> Figure
         let times = visits::many(client, &host, 100).await;
         figures.first.push(times[0]);
         figures.hundredth.push(times[99]);
+    }
+    for host in sample(sites, effort) {
+        figures.later.push(visits::one(client, &host).await);
     }
     let hosts: Vec<_> = (1..=sites).map(host).collect();
     for host in &hosts {

@@ -4,7 +4,8 @@ use super::Mode;
 use crate::desk::Unserved;
 use crate::processes::Process;
 use crate::scenario::all_in;
-use crate::{Client, Desk, Postgres};
+use crate::wait::eventually;
+use crate::{Client, Desk, House, PATIENCE, Postgres};
 
 /// So long that no site goes to sleep by itself while it is measured.
 const ASLEEP: &str = "[vassal.idle]\nstop_after = \"1h\"\n";
@@ -15,7 +16,12 @@ pub(super) struct Ours {
     desk: Desk,
     config: String,
     besides: &'static str,
+    /// Its workers are forked from a preloader.
+    forks: bool,
 }
+
+/// What the emperor logs once a preloader is loaded.
+const LOADED: &str = "a preloader can be forked";
 
 /// What makes sites share a worker.
 const POOL: &str = "INSERT INTO emperor.django_sites (site_id, pool) SELECT n, 'all'";
@@ -30,6 +36,7 @@ impl Ours {
             desk,
             config,
             besides: "",
+            forks: template == "django",
         }
     }
 
@@ -53,8 +60,19 @@ impl Ours {
         };
         let house = &mut self.desk.house;
         house.configure(&(self.config.clone() + end));
+        let loaded = |house: &House| house.emperor.log_text().matches(LOADED).count();
+        let before = loaded(house);
         house.emperor.start_again().await;
         all_in(house, state, sites).await;
+        if self.forks {
+            eventually("a preloader", PATIENCE, async || {
+                let is_there = loaded(house) > before;
+                is_there
+                    .then_some(())
+                    .ok_or_else(|| "it is being loaded".to_owned())
+            })
+            .await;
+        }
     }
 
     pub(super) fn stop(&mut self) {
