@@ -87,6 +87,78 @@ async fn sites_of_a_pool_are_told_apart_by_a_variable_of_uwsgi() {
 }
 
 #[tokio::test]
+async fn an_operator_sees_a_pool_and_steers_it_by_its_name() {
+    let house = House::open().await;
+    let id = insert(&house, "one", "uwsgi", Some("small")).await;
+    insert(&house, "two", "uwsgi", Some("small")).await;
+    let worker = pooled(&house, "one").await["pid"].clone();
+    pooled(&house, "two").await;
+    let json = async |arguments: &[&str]| -> Value {
+        let outcome = house.emperor.run(arguments).await;
+        assert_eq!(outcome.code, 0, "{outcome:?}");
+        serde_json::from_str(&outcome.out).unwrap()
+    };
+    let status = json(&["status", "pool.small", "--json"]).await;
+    let small = &status["pools"][0];
+    assert_eq!(
+        (&small["name"], &small["state"]),
+        (&json!("small"), &json!("ready"))
+    );
+    let sites = small["sites"].as_array().unwrap();
+    let sites: Vec<_> = sites.iter().map(|site| site["slug"].as_str()).collect();
+    assert_eq!(sites, [Some("one"), Some("two")]);
+    assert!(!small["events"].as_array().unwrap().is_empty(), "{small}");
+    assert_eq!(
+        json(&["status", "one", "--json"]).await["sites"][0]["pool"],
+        "small"
+    );
+
+    let rendered = json(&["template", "render", "one", "--json"]).await;
+    let told = json!([
+        { "name": "X-Site-Id", "value": id.to_string() },
+        { "name": "SITE_ID", "value": id.to_string() },
+    ]);
+    assert_eq!(
+        rendered["pool"],
+        json!({ "name": "small", "request": told })
+    );
+    let variables = rendered["env"].as_array().unwrap();
+    let names = variables.iter().map(|variable| variable["name"].as_str());
+    assert!(
+        !names.clone().any(|name| name == Some("SITE_ID")),
+        "{rendered}"
+    );
+    assert!(names.clone().any(|name| name == Some("EMPEROR_POOL")));
+    let pool = json(&["template", "render", "pool.small", "--json"]).await;
+    assert_eq!(pool["command"], rendered["command"]);
+    assert_eq!(pool["revision"], rendered["revision"]);
+    check_orders(&house).await;
+    house
+        .page_where("two.example", |page| page["pid"] != worker)
+        .await;
+}
+
+/// What is about processes is done, and what is about rows refused; last, the worker is replaced.
+async fn check_orders(house: &House) {
+    for of in ["pool.small", "one"] {
+        let logs = house.emperor.run(&["logs", of]).await;
+        assert!(logs.out.contains("uWSGI"), "{logs:?}");
+    }
+    let refused = house.emperor.run(&["site", "disable", "pool.small"]).await;
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.err.contains("emperor site disable SITE"),
+        "{refused:?}"
+    );
+    assert_eq!(house.emperor.run(&["status", "pool.none"]).await.code, 4);
+    let reload = house.emperor.run(&["reload", "pool.small"]).await;
+    assert!(
+        reload.out.starts_with("2 sites being replaced"),
+        "{reload:?}"
+    );
+}
+
+#[tokio::test]
 async fn moving_out_of_a_pool_and_back_loses_no_request_and_outlives_the_emperor() {
     let mut house = House::open().await;
     let hosts = ["one.example", "two.example"];
