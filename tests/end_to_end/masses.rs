@@ -48,8 +48,9 @@ async fn a_storm_of_crashes_starts_no_more_at_once_than_may_and_costs_no_request
     // Each of them ends while it holds its permit.
     assert!(storm.most_at_once <= MAX_STARTING, "{}", storm.most_at_once);
     assert_eq!(storm.restarts_of_neighbours, 0);
-    lossless(&storm.calm);
-    lossless(&storm.storm);
+    for felt in [&storm.calm, &storm.arrival, &storm.storm] {
+        lossless(&felt.visitors);
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::pulse::Pulse;
-use super::{BETWEEN_LOOKS, all_ready, insert_many, steady_vars};
+use super::{all_ready, insert_many, steady_vars};
 use crate::open_loop::Ledger;
 use crate::wait::undisturbed;
 use crate::{House, OpenLoop, Traffic};
@@ -13,74 +13,110 @@ use crate::{House, OpenLoop, Traffic};
 /// How many serve meanwhile.
 const NEIGHBOURS: usize = 5;
 const PER_SECOND: u32 = 100;
-/// How often it is looked at, at most.
+/// How often it is looked at once all rows are known.
+const LOOKS: usize = 10;
+/// At most once in this time.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// What came of it.
 #[derive(Debug)]
 pub struct Storm {
-    /// What the neighbours' visitors met before.
-    pub calm: Ledger,
-    /// What they met meanwhile.
-    pub storm: Ledger,
-    /// How long the emperor took to answer on its control socket before.
-    pub calm_pulse: Vec<Duration>,
-    /// How long it took meanwhile.
-    pub storm_pulse: Vec<Duration>,
+    /// Before.
+    pub calm: Felt,
+    /// While the rows come in, and all of them are looked at again and again.
+    pub arrival: Felt,
+    /// Afterwards.
+    pub storm: Felt,
     /// Starts that ended.
     pub ended: u64,
-    /// Over which time.
-    pub over: Duration,
+    /// Those among them that ended in the time of `storm`, which was so long.
+    pub ended_meanwhile: (u64, Duration),
     /// The most instances that were seen on their way at one moment.
     pub most_at_once: usize,
     /// Restarts of those that serve.
     pub restarts_of_neighbours: u64,
 }
 
+/// What others felt for some time.
+#[derive(Debug)]
+pub struct Felt {
+    /// What the neighbours' visitors met.
+    pub visitors: Ledger,
+    /// How long the emperor took to answer on its control socket.
+    pub pulse: Vec<Duration>,
+}
+
 /// Lets it rage for a while.
 pub async fn rage(house: &House, rows: usize, span: Duration) -> Storm {
     insert_many(house, "good", NEIGHBOURS, "steady", &steady_vars(house, "")).await;
     all_ready(house, NEIGHBOURS).await;
-    let (pulse, load) = watch(house);
+    let calm = Watch::begin(house);
     undisturbed(span).await;
-    let (calm_pulse, calm) = (pulse.stop(), load.stop().await);
-    let (pulse, load) = watch(house);
-    let began = Instant::now();
+    let calm = calm.end().await;
+    let arrival = Watch::begin(house);
     insert_many(house, "bad", rows, "grumbler", "").await;
-    let (mut most_at_once, mut status) = (0, Value::Null);
-    let mut took = Duration::ZERO;
-    while began.elapsed() < span {
-        undisturbed(LOOK.max(took * BETWEEN_LOOKS)).await;
-        let looked = Instant::now();
-        status = house.emperor.status().await;
-        most_at_once = most_at_once.max(starting(&status));
-        took = looked.elapsed();
-    }
-    let over = began.elapsed();
-    let (storm_pulse, storm) = (pulse.stop(), load.stop().await);
+    let most_at_once = most_on_their_way(house, rows).await;
+    let arrival = arrival.end().await;
+    let ended_before = ended(&house.emperor.status().await);
+    // To be told of all rows takes a core for a while, so nobody asks meanwhile.
+    let (storm, began) = (Watch::begin(house), Instant::now());
+    undisturbed(span).await;
+    let (storm, over) = (storm.end().await, began.elapsed());
+    let status = house.emperor.status().await;
     Storm {
         calm,
+        arrival,
         storm,
-        calm_pulse,
-        storm_pulse,
-        ended: of(&status, "bad-").map(restarts).sum(),
-        over,
+        ended: ended(&status),
+        ended_meanwhile: (ended(&status) - ended_before, over),
         most_at_once,
         restarts_of_neighbours: of(&status, "good-").map(restarts).sum(),
     }
 }
 
-fn watch(house: &House) -> (Pulse, OpenLoop) {
-    let pulse = Pulse::feel(&house.emperor);
-    let load = OpenLoop::start(Traffic {
-        port: house.port,
-        slugs: (1..=NEIGHBOURS)
-            .map(|number| format!("good-{number}"))
-            .collect(),
-        per_second: PER_SECOND,
-        patience: Duration::from_secs(15),
-    });
-    (pulse, load)
+/// Until all rows are known, and over some looks more.
+async fn most_on_their_way(house: &House, rows: usize) -> usize {
+    let (mut most, mut looks) = (0, 0);
+    while looks < LOOKS {
+        let looked = Instant::now();
+        let status = house.emperor.status().await;
+        most = most.max(starting(&status));
+        looks += usize::from(of(&status, "bad-").count() == rows);
+        undisturbed(LOOK.max(looked.elapsed())).await;
+    }
+    most
+}
+
+/// Somebody watches what others feel.
+struct Watch {
+    pulse: Pulse,
+    load: OpenLoop,
+}
+
+impl Watch {
+    fn begin(house: &House) -> Self {
+        let pulse = Pulse::feel(&house.emperor);
+        let load = OpenLoop::start(Traffic {
+            port: house.port,
+            slugs: (1..=NEIGHBOURS)
+                .map(|number| format!("good-{number}"))
+                .collect(),
+            per_second: PER_SECOND,
+            patience: Duration::from_secs(15),
+        });
+        Self { pulse, load }
+    }
+
+    async fn end(self) -> Felt {
+        Felt {
+            pulse: self.pulse.stop(),
+            visitors: self.load.stop().await,
+        }
+    }
+}
+
+fn ended(status: &Value) -> u64 {
+    of(status, "bad-").map(restarts).sum()
 }
 
 /// Instances that are being spawned or probed, or that the router doesn't know yet.

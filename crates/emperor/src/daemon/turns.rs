@@ -12,10 +12,12 @@
 //! | module | what it is |
 //! |---|---|
 //! | `places` | the places of those that are lacking, by lane |
+//! | `pauses` | how long one stays empty after a failure |
 //! | `replacements` | the queue of those that replace others |
 //! | `memory` | what they may take |
 
 mod memory;
+mod pauses;
 mod places;
 mod replacements;
 
@@ -26,15 +28,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use memory::Gauge;
+use pauses::Pauses;
 use places::{Places, acquire};
 use replacements::Replacements;
 pub(crate) use replacements::RolloutQueue;
 
 use crate::config::rollout::Rollout;
-
-/// So many times as long as a failed start took, its place stays empty: starts that fail take a quarter of
-/// the time of their places.
-const REST: u32 = 3;
 
 /// Gives turns to the vassals of a house.
 #[derive(Debug)]
@@ -52,6 +51,7 @@ struct Lane {
     places: Arc<Places>,
     /// Those among them that may be starts after one that failed.
     retries: Arc<Places>,
+    pauses: Arc<Pauses>,
 }
 
 /// Who waits for an instance.
@@ -81,6 +81,7 @@ enum Kind {
     Start {
         place: places::Place,
         retry: Option<places::Place>,
+        pauses: Arc<Pauses>,
         since: Instant,
         /// Among all that start.
         _turn: OwnedSemaphorePermit,
@@ -105,8 +106,12 @@ impl Turns {
     fn with_gauge(max_starting: usize, max_replacing: usize, gauge: Gauge) -> Self {
         Self {
             starts: Arc::new(Semaphore::new(max_starting)),
-            awaited: Lane::new(max_starting, max_starting),
-            quiet: Lane::new(max_starting - kept_for_visitors(max_starting), max_starting),
+            awaited: Lane::new(max_starting, max_starting, Pauses::even()),
+            quiet: Lane::new(
+                max_starting - kept_for_visitors(max_starting),
+                max_starting,
+                Pauses::growing(),
+            ),
             replacements: Arc::new(Replacements::new(max_replacing, gauge)),
         }
     }
@@ -122,6 +127,7 @@ impl Turns {
             AwaitedBy::Nobody => &self.quiet,
         };
         let (places, retries) = (Arc::clone(&lane.places), Arc::clone(&lane.retries));
+        let pauses = Arc::clone(&lane.pauses);
         let starts = Arc::clone(&self.starts);
         async move {
             let retry = match attempt {
@@ -132,6 +138,7 @@ impl Turns {
             Permit(Kind::Start {
                 place,
                 retry,
+                pauses,
                 _turn: acquire(starts).await,
                 since: Instant::now(),
             })
@@ -157,8 +164,9 @@ impl Turns {
 
 impl Lane {
     /// With so many places, in a house with so many.
-    fn new(places: usize, max_starting: usize) -> Self {
+    fn new(places: usize, max_starting: usize, pauses: Pauses) -> Self {
         Self {
+            pauses: Arc::new(pauses),
             places: Arc::new(Places::new(places)),
             retries: Arc::new(Places::new(max_starting.div_ceil(2))),
         }
@@ -180,20 +188,23 @@ impl Permit {
             Kind::Start {
                 place,
                 retry,
+                pauses,
                 since,
                 _turn,
             } => {
                 let place = retry.as_mut().unwrap_or(place);
-                place.leave_empty_until(Instant::now() + since.elapsed() * REST);
+                let pause = pauses.after_failure(since.elapsed());
+                place.leave_empty_until(Instant::now() + pause);
             }
             Kind::Replacement(_) => {}
         }
     }
 
-    /// The instance has the memory that it was expected to take: who measures what is left sees it.
+    /// The instance is ready, and has the memory that it was expected to take: who measures what is left
+    /// sees it.
     pub(super) fn settled(&mut self) {
         match &mut self.0 {
-            Kind::Start { .. } => {}
+            Kind::Start { pauses, .. } => pauses.succeeded(),
             Kind::Replacement(place) => place.settled(),
         }
     }
@@ -297,7 +308,7 @@ mod tests {
         let began = Instant::now();
         assert!(start_now(&turns, AwaitedBy::Nobody).is_none());
         drop(turns.start(AwaitedBy::Nobody, Attempt::First).await);
-        assert_eq!(began.elapsed(), REST * SPAN);
+        assert_eq!(began.elapsed(), 3 * SPAN);
     }
 
     #[tokio::test(start_paused = true)]
