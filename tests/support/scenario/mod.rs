@@ -24,9 +24,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::House;
 use crate::house::vars;
 use crate::wait::{eventually, undisturbed};
+use crate::{House, Traffic};
 
 /// How long many rows may take: on two cores, unoptimised, beside other tests.
 const MANY: Duration = Duration::from_mins(10);
@@ -34,6 +34,18 @@ const MANY: Duration = Duration::from_mins(10);
 /// So many times as long as a look took, there is no other: to tell of thousands of sites is work that
 /// would be measured along with what is looked at.
 const BETWEEN_LOOKS: u32 = 9;
+
+/// Visitors of the rows `PREFIX-1` to `PREFIX-COUNT`, in turn.
+fn traffic(house: &House, prefix: &str, count: usize, per_second: u32) -> Traffic {
+    Traffic {
+        port: house.port,
+        slugs: (1..=count)
+            .map(|number| format!("{prefix}-{number}"))
+            .collect(),
+        per_second,
+        patience: Duration::from_secs(15),
+    }
+}
 
 /// Inserts rows `PREFIX-1` to `PREFIX-COUNT` with a domain each, in one statement.
 pub async fn insert_many(house: &House, prefix: &str, count: usize, template: &str, config: &str) {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{all_ready, insert_many, steady_vars};
+use super::{all_ready, insert_many, steady_vars, traffic};
 use crate::client::{Client, NoAnswer};
 use crate::open_loop::Ledger;
 use crate::processes::Process;
@@ -31,10 +31,8 @@ pub async fn kill_routers(house: &House, times: usize) -> RouterKills {
     insert_many(house, "row", SITES, "steady", &steady_vars(house, "")).await;
     all_ready(house, SITES).await;
     let load = OpenLoop::start(Traffic {
-        port: house.port,
-        slugs: (1..=SITES).map(|number| format!("row-{number}")).collect(),
-        per_second: PER_SECOND,
         patience: PATIENCE,
+        ..traffic(house, "row", SITES, PER_SECOND)
     });
     let (mut back, mut refused) = (Vec::new(), 0);
     for _ in 0..times {

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::pulse::Pulse;
-use super::{all_ready, insert_many, steady_vars};
+use super::{all_ready, insert_many, steady_vars, traffic};
 use crate::open_loop::Ledger;
 use crate::wait::undisturbed;
-use crate::{House, OpenLoop, Traffic};
+use crate::{House, OpenLoop};
 
 /// How many serve meanwhile.
 const NEIGHBOURS: usize = 5;
@@ -96,14 +96,7 @@ struct Watch {
 impl Watch {
     fn begin(house: &House) -> Self {
         let pulse = Pulse::feel(&house.emperor);
-        let load = OpenLoop::start(Traffic {
-            port: house.port,
-            slugs: (1..=NEIGHBOURS)
-                .map(|number| format!("good-{number}"))
-                .collect(),
-            per_second: PER_SECOND,
-            patience: Duration::from_secs(15),
-        });
+        let load = OpenLoop::start(traffic(house, "good", NEIGHBOURS, PER_SECOND));
         Self { pulse, load }
     }
 

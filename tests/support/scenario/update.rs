@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use super::asleep::{Costs, processes};
 use super::storm::starting;
-use super::{BETWEEN_LOOKS, MANY, all_ready, insert_many, steady_vars};
+use super::{BETWEEN_LOOKS, MANY, all_ready, insert_many, steady_vars, traffic};
 use crate::open_loop::Ledger;
 use crate::processes::{Memory, Process};
 use crate::wait::undisturbed;
-use crate::{House, OpenLoop, Traffic};
+use crate::{House, OpenLoop};
 
 const PER_SECOND: u32 = 100;
 
@@ -85,12 +85,7 @@ pub async fn update_all(house: &House, rows: usize, calm: Duration, look: Durati
 }
 
 fn visit(house: &House, rows: usize) -> OpenLoop {
-    OpenLoop::start(Traffic {
-        port: house.port,
-        slugs: (1..=rows).map(|number| format!("row-{number}")).collect(),
-        per_second: PER_SECOND,
-        patience: Duration::from_secs(15),
-    })
+    OpenLoop::start(traffic(house, "row", rows, PER_SECOND))
 }
 
 fn running(status: &Value) -> usize {
