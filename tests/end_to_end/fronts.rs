@@ -11,11 +11,13 @@ use nix::sys::signal::Signal;
 use support::paper::HOST;
 use support::place::free_port;
 use support::wait::{PATIENCE, eventually};
-use support::{Client, Paper, Place, program};
+use support::{Client, House, Paper, Place, program};
 
 const GUIDE: &str = include_str!("../../docs/PURGING.md");
 const NGINX_MODULE: &str = "/usr/lib/nginx/modules/ngx_http_cache_purge_module.so";
 const SECRET: &str = "of this test\n";
+/// A host that is now one site's and now another's.
+const MOVING: &str = "moving.example";
 
 #[tokio::test]
 async fn varnish_in_front_drops_what_was_changed_also_while_it_or_the_emperor_was_away() {
@@ -62,6 +64,86 @@ async fn nginx_in_front_drops_what_was_changed() {
     write(&paper, "UPDATE page SET version = 1 WHERE path = '/1'").await;
     shows(&front, "/1", 1).await;
     assert_eq!(version(&front, "/2").await, 0);
+}
+
+#[tokio::test]
+async fn a_host_that_moves_shows_no_page_of_the_site_before_whenever_the_emperor_dies() {
+    let place = Place::new();
+    let mut varnish = Varnish::prepare(&place);
+    let mut house = House::open_with(&varnish.target()).await;
+    let one = house.insert_tiny("one", "one").await;
+    let two = house.insert_tiny("two", "two").await;
+    let moving = "INSERT INTO emperor.domains (host, site_id) VALUES ($1, $2)";
+    house.sql(moving, &[&MOVING, &one]).await;
+    varnish.start(house.port);
+    let front = Client::new(varnish.port);
+    leads_to(&front, "one").await;
+
+    // The router leads to the other site, and the purge can't be recorded yet.
+    let locker = house.postgres.client().await;
+    let lock = "BEGIN; LOCK TABLE emperor.purges IN SHARE MODE";
+    locker.batch_execute(lock).await.unwrap();
+    give(&house, two).await;
+    leads_to(&house.client, "two").await;
+    house.emperor.signal(Signal::SIGKILL);
+    house.emperor.ended(PATIENCE);
+    locker.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(
+        shown(&front).await,
+        Ok("one".to_owned()),
+        "nobody purged it"
+    );
+    house.emperor.start_again().await;
+    leads_to(&front, "two").await;
+
+    // It moves while no emperor runs.
+    house.emperor.signal(Signal::SIGKILL);
+    house.emperor.ended(PATIENCE);
+    give(&house, one).await;
+    assert_eq!(shown(&front).await, Ok("two".to_owned()));
+    house.emperor.start_again().await;
+    leads_to(&front, "one").await;
+
+    // An emperor that ended in order, and another one: whoever moved nothing has lost nothing.
+    house.emperor.stop();
+    house.emperor.start_again().await;
+    leads_to(&house.client, "one").await;
+    give(&house, two).await;
+    leads_to(&front, "two").await;
+    let client = house.postgres.client().await;
+    let recorded = "SELECT site_id, names FROM emperor.purges ORDER BY id";
+    let recorded = client.query(recorded, &[]).await.unwrap();
+    let mut lost: Vec<(i64, Vec<String>)> = recorded
+        .iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect();
+    // The statement of an emperor that was killed may go on when nothing holds it up any more.
+    lost.dedup();
+    let of = |site| (site, vec![MOVING.to_owned()]);
+    assert_eq!(lost, [of(one), of(two), of(one)]);
+}
+
+async fn give(house: &House, site: i64) {
+    let give = "UPDATE emperor.domains SET site_id = $1 WHERE host = $2";
+    house.sql(give, &[&site, &MOVING]).await;
+}
+
+/// The marker of the site whose page is under the host that moves.
+async fn shown(front: &Client) -> Result<String, String> {
+    let answer = front.try_get(MOVING, "/").await;
+    let answer = answer.map_err(|failure| format!("{failure:?}"))?;
+    if !answer.status.is_success() {
+        return Err(answer.text());
+    }
+    Ok(answer.json()["marker"].as_str().unwrap().to_owned())
+}
+
+async fn leads_to(front: &Client, site: &str) {
+    eventually(&format!("a page of {site}"), PATIENCE, async || {
+        let shown = shown(front).await?;
+        (shown == site).then_some(()).ok_or(shown)
+    })
+    .await;
 }
 
 async fn write(paper: &Paper, statement: &str) {

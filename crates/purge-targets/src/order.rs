@@ -7,7 +7,7 @@ use site_model::{HostPattern, SiteId};
 pub struct Order {
     /// Whose; `None`: every site's.
     pub site: Option<SiteId>,
-    /// The hosts the site answers for. Without a site they mean nothing.
+    /// The hosts the site answers for, or those that are meant. Without a site they mean nothing.
     pub hosts: Vec<HostPattern>,
     /// Which pages.
     pub what: What,
@@ -22,6 +22,8 @@ pub enum What {
     Prefixes(Vec<String>),
     /// Those that carry one of these tags.
     Tags(Vec<String>),
+    /// All that stands under the order's hosts, which the site has lost.
+    Hosts,
     /// All of them.
     Everything,
 }

@@ -79,6 +79,7 @@ pub(crate) fn plan(kind: &Kind, order: &Order) -> Result<Vec<Ask>, Unplannable> 
             What::Paths(_) => "by path without a host of the site's own",
             What::Prefixes(_) => "by prefix",
             What::Tags(_) => "by tag",
+            What::Hosts => "a host",
             What::Everything => "a site",
         },
     })
@@ -103,8 +104,8 @@ fn nginx(target: &NginxTarget, order: &Order) -> Result<Option<Vec<Ask>>, Unplan
         What::Prefixes(prefixes) if target.wildcard => {
             prefixes.iter().map(|prefix| format!("{prefix}*")).collect()
         }
-        What::Everything if target.wildcard => vec!["/*".to_owned()],
-        What::Prefixes(_) | What::Tags(_) | What::Everything => return Ok(None),
+        What::Hosts | What::Everything if target.wildcard => vec!["/*".to_owned()],
+        What::Prefixes(_) | What::Tags(_) | What::Hosts | What::Everything => return Ok(None),
     };
     let hosts = match &target.host {
         Some(host) => vec![host.clone()],
@@ -140,7 +141,7 @@ fn http(target: &HttpTarget, order: &Order) -> Result<Option<Vec<Ask>>, Unplanna
             let all = target.all.as_ref();
             return all.map(|all| Ok(vec![asked(all, "", "", "")?])).transpose();
         }
-        What::Everything => (&target.site, "", &[String::new()][..]),
+        What::Hosts | What::Everything => (&target.site, "", &[String::new()][..]),
     };
     let (Some(request), Some(hosts)) = (request, exact_hosts(order)) else {
         return Ok(None);
@@ -282,6 +283,7 @@ mod tests {
         for (what, url) in [
             (What::Prefixes(names(&["/blog/"])), "/blog/*"),
             (What::Tags(names(&["t"])), "/*"),
+            (What::Hosts, "/*"),
             (What::Everything, "/*"),
         ] {
             let asks = plan(&kind, &order(what)).unwrap();
@@ -315,6 +317,7 @@ mod tests {
                 &["POST https://api/tag/a%2Fb -"],
             ),
             (What::Prefixes(names(&["/a"])), &["POST https://api/all -"]),
+            (What::Hosts, &["POST https://api/all -"]),
             (What::Everything, &["POST https://api/all -"]),
         ] {
             assert_eq!(shown(&plan(&kind, &order(what)).unwrap()), expected);

@@ -217,6 +217,7 @@ impl House {
     }
 
     pub(super) fn stop_vassals(&self, haste: Haste) {
+        self.board.lost_hosts().close();
         self.supervisor.shutdown.send_replace(Some(haste));
     }
 

@@ -81,11 +81,9 @@ impl Routes {
             state.release(before);
             self.moves(&mut state, id, pool_in(&before.service), None);
         }
+        let mut hosts = self.board.lost_hosts().recording();
         let generation = self.board.withdraw(id);
-        let lost = self.board.lost_hosts();
-        if let Some(before) = before.filter(|_| lost.are_followed()) {
-            lost.note(&before, None, generation);
-        }
+        hosts.left(before.as_ref(), None, generation);
         generation
     }
 
@@ -130,13 +128,12 @@ impl Routes {
             .is_some_and(|before| is_ready(&before.service));
         let begins_to_serve = id.is_pool() && !served && route.is_ready();
         let permitted = state.take_hosts(route);
-        let lost = self.board.lost_hosts();
-        let followed = before.filter(|_| lost.are_followed());
-        let after = followed.as_ref().and_then(|_| permitted.route());
+        let mut hosts = self.board.lost_hosts().recording();
+        let after = hosts.is_kept().then(|| permitted.route()).flatten();
+        hosts.leads(before.as_ref(), after.as_ref());
         let generation = self.board.publish(permitted);
-        if let Some(before) = followed {
-            lost.note(&before, after.as_deref(), generation);
-        }
+        hosts.left(before.as_ref(), after.as_ref(), generation);
+        drop(hosts);
         self.moves(state, id, of, to);
         if begins_to_serve {
             self.pools_stirred.notify_one();

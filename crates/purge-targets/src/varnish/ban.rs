@@ -29,7 +29,7 @@ pub(crate) fn bans(order: &Order, tag_header: &HeaderName) -> Vec<String> {
                 )
             })
             .collect(),
-        What::Everything => vec![],
+        What::Hosts | What::Everything => vec![],
     };
     if order.site.is_none() {
         return if pages.is_empty() {
@@ -158,6 +158,12 @@ mod tests {
             &["a"],
             What::Everything,
             &["obj.http.x-host ~ \"^(?:a)$\""],
+        );
+        check(
+            Some(1),
+            &["*.b"],
+            What::Hosts,
+            &["obj.http.x-host ~ \"^(?:.+\\\\.b)$\""],
         );
         check(Some(1), &[], What::Everything, &[]);
         check(None, &[], What::Everything, &["obj.status != 0"]);

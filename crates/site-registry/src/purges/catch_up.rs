@@ -62,6 +62,9 @@ impl FeedTask {
             }
         };
         let present = caught_up.position.clone();
+        if self.options.start_over {
+            reading::start_over(&link.session.client, &node).await?;
+        }
         self.tell(link, Some(Reader::Cache), caught_up).await?;
         for name in self.options.targets.clone() {
             let target = Reader::Target(name);

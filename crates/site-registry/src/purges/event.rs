@@ -37,6 +37,8 @@ pub enum Purge {
     Prefixes(Vec<String>),
     /// Those that carry one of these tags.
     Tags(Vec<String>),
+    /// All that stands under one of these hosts, which the site has lost.
+    Hosts(Vec<String>),
     /// All of them.
     Everything,
 }
@@ -48,13 +50,16 @@ impl Purge {
             Self::Paths(_) => "path",
             Self::Prefixes(_) => "prefix",
             Self::Tags(_) => "tag",
+            Self::Hosts(_) => "host",
             Self::Everything => "site",
         }
     }
 
     pub(crate) fn names(&self) -> &[String] {
         match self {
-            Self::Paths(names) | Self::Prefixes(names) | Self::Tags(names) => names,
+            Self::Paths(names) | Self::Prefixes(names) | Self::Tags(names) | Self::Hosts(names) => {
+                names
+            }
             Self::Everything => &[],
         }
     }
@@ -65,6 +70,7 @@ impl Purge {
             "path" => Self::Paths(names),
             "prefix" => Self::Prefixes(names),
             "tag" => Self::Tags(names),
+            "host" => Self::Hosts(names),
             _ => Self::Everything,
         }
     }

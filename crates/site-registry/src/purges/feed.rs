@@ -123,4 +123,18 @@ impl PurgeHandle {
         self.commands.send(command).await.map_err(|_| ended(()))?;
         answered.await.map_err(|_| ended(()))?
     }
+
+    /// Purges all that stands under hosts, each with the site that has lost it and may be gone itself. Once
+    /// this returns, it outlives every crash. Whoever follows hears of it through the table, this feed too.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no link, or where the database refuses.
+    pub async fn purge_hosts(&self, lost: Vec<(SiteId, String)>) -> Result<(), LinkError> {
+        let (answer, answered) = oneshot::channel();
+        let command = Command::PurgeHosts { lost, answer };
+        let sent = self.commands.send(command).await;
+        sent.map_err(|_| LinkError::NotYet)?;
+        answered.await.map_err(|_| LinkError::NotYet)?
+    }
 }

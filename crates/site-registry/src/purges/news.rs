@@ -20,6 +20,8 @@ pub struct PurgeOptions {
     pub node: String,
     /// Names of the targets that read along, each with a cursor of its own.
     pub targets: Vec<String>,
+    /// Nobody knows what this node's targets hold: those that were known before get everything purged.
+    pub start_over: bool,
     /// How often to look whether or not there are notifications; at most [`LONGEST_LOOK`].
     pub look_interval: Duration,
 }

@@ -12,7 +12,8 @@ use crate::link::{Doing, LinkError, PURGES, bounded_by};
 /// For each statement. A look that takes longer is a link that is lost: with the time between two
 /// looks this has to stay below `emperor.purge_lease()`.
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
-/// Beyond so many new purges, what is told is the sites they are of.
+/// Beyond so many new purges, what is told is the sites they are of. Not of lost hosts, since those are the
+/// sites' no more.
 const MAX_EVENTS: i64 = 10_000;
 
 /// What is visible now, or in the snapshot `$3`, and was not in `$1`. Rows of transactions that this
@@ -28,9 +29,10 @@ WITH now AS (
 ), many AS (
     SELECT count(*) > $2 AS many FROM new
 ), told AS (
-    SELECT n.* FROM new n, many m WHERE NOT m.many
+    SELECT n.* FROM new n, many m WHERE NOT m.many OR n.kind = 'host'
     UNION ALL
-    SELECT max(n.id), n.site_id, 'site', '{}' FROM new n, many m WHERE m.many GROUP BY n.site_id
+    SELECT max(n.id), n.site_id, 'site', '{}' FROM new n, many m
+    WHERE m.many AND n.kind <> 'host' GROUP BY n.site_id
 )
 SELECT now.snapshot::text AS snapshot, t.id, t.site_id, t.kind, t.names
 FROM now LEFT JOIN told t ON true ORDER BY t.id";
@@ -57,6 +59,10 @@ ON CONFLICT (node, reader) DO UPDATE SET
 const LETTER: &str = "
 INSERT INTO emperor.purge_dead_letters (node, target, site_id, kind, names, reason)
 VALUES ($1, $2, $3, $4, $5, $6)";
+
+/// Has the commit of its statement wait for the disk. What the session writes else may be lost with the
+/// server: it is done again then.
+const DURABLY: &str = "set_config('synchronous_commit', 'local', true)";
 
 /// Prepares a session: nobody's settings of role or database may slow it, stall it, or have it see
 /// less than what is committed.
@@ -147,6 +153,19 @@ fn event(row: &Row) -> Option<PurgeEvent> {
     })
 }
 
+/// Forgets where this node's targets were, durably: each gets everything purged, and is there again once it
+/// is.
+pub(super) async fn start_over(client: &Client, node: &str) -> Result<(), LinkError> {
+    let update = format!(
+        "UPDATE emperor.purge_readers SET server = ''
+        WHERE node = $1 AND reader <> $2 AND {DURABLY} IS NOT NULL"
+    );
+    let cache = Reader::Cache.text();
+    timed(client.execute(&update, &[&node, &cache]))
+        .await
+        .map(drop)
+}
+
 /// Writes marks and dead letters.
 pub(super) async fn write(
     client: &Client,
@@ -213,26 +232,48 @@ pub(super) async fn purge(
     let site = site.map(SiteId::get);
     let row = match what {
         Purge::Paths(paths) => {
-            let query = "SELECT emperor.purge($1, VARIADIC $2)";
-            timed(client.query_one(query, &[&site, paths])).await?
+            let query = format!("SELECT emperor.purge($1, VARIADIC $2), {DURABLY}");
+            timed(client.query_one(&query, &[&site, paths])).await?
         }
         Purge::Tags(tags) => {
-            let query = "SELECT emperor.purge_tags($1, VARIADIC $2)";
-            timed(client.query_one(query, &[&site, tags])).await?
+            let query = format!("SELECT emperor.purge_tags($1, VARIADIC $2), {DURABLY}");
+            timed(client.query_one(&query, &[&site, tags])).await?
         }
         Purge::Prefixes(prefixes) => {
-            let query = "SELECT max(emperor.purge_prefix($1, p)) FROM unnest($2::text[]) p";
-            timed(client.query_one(query, &[&site, prefixes])).await?
+            let query = format!(
+                "SELECT max(emperor.purge_prefix($1, p)), {DURABLY} FROM unnest($2::text[]) p"
+            );
+            timed(client.query_one(&query, &[&site, prefixes])).await?
+        }
+        Purge::Hosts(hosts) => {
+            let query = format!(
+                "SELECT emperor.purge_hosts(array_fill($1::bigint, ARRAY[cardinality($2)]), $2), {DURABLY}"
+            );
+            timed(client.query_one(&query, &[&site, hosts])).await?
         }
         Purge::Everything => {
-            timed(client.query_one("SELECT emperor.purge_site($1)", &[&site])).await?
+            let query = format!("SELECT emperor.purge_site($1), {DURABLY}");
+            timed(client.query_one(&query, &[&site])).await?
         }
     };
     let id: Option<i64> = row.get(0);
     id.map(EventId::new).ok_or_else(|| LinkError::Statement {
         doing: Doing::Purging,
-        message: "no prefix is named".into(),
+        message: "nothing is named".into(),
     })
+}
+
+/// Purges hosts, each with the site that has lost it.
+pub(super) async fn purge_hosts(
+    client: &Client,
+    lost: &[(SiteId, String)],
+) -> Result<(), LinkError> {
+    let (sites, hosts): (Vec<_>, Vec<_>) =
+        lost.iter().map(|(site, host)| (site.get(), host)).unzip();
+    let query = format!("SELECT emperor.purge_hosts($1, $2), {DURABLY}");
+    timed(client.query_one(&query, &[&sites, &hosts]))
+        .await
+        .map(drop)
 }
 
 async fn timed<T>(

@@ -38,6 +38,11 @@ pub(super) enum Command {
         what: Purge,
         answer: oneshot::Sender<Result<EventId, LinkError>>,
     },
+    /// Record that sites have lost hosts.
+    PurgeHosts {
+        lost: Vec<(SiteId, String)>,
+        answer: oneshot::Sender<Result<(), LinkError>>,
+    },
 }
 
 /// The task's ends of the channels to the handles.
@@ -347,15 +352,23 @@ impl FeedTask {
             FeedState::Lost(cause) => cause.clone(),
             FeedState::Following => LinkError::NotYet,
         };
-        let Command::Purge { answer, .. } = command;
         // An asker that went away needs no answer.
-        let _gone = answer.send(Err(cause));
+        match command {
+            Command::Purge { answer, .. } => drop(answer.send(Err(cause))),
+            Command::PurgeHosts { answer, .. } => drop(answer.send(Err(cause))),
+        }
     }
 }
 
 async fn obey(link: &Following, command: Command) {
-    let Command::Purge { site, what, answer } = command;
-    let done = reading::purge(&link.session.client, site, &what).await;
+    let client = &link.session.client;
     // An asker that went away needs no answer; a session that ended says so itself.
-    let _gone = answer.send(done);
+    match command {
+        Command::Purge { site, what, answer } => {
+            drop(answer.send(reading::purge(client, site, &what).await));
+        }
+        Command::PurgeHosts { lost, answer } => {
+            drop(answer.send(reading::purge_hosts(client, &lost).await));
+        }
+    }
 }

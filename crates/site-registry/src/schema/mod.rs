@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0004_reloads.sql"),
     include_str!("0005_purges.sql"),
     include_str!("0006_django.sql"),
+    include_str!("0007_lost_hosts.sql"),
 ];
 /// Oldest server: transition tables, `EXECUTE FUNCTION` and `DELETE` in one; older ones get no
 /// fixes any more.

@@ -20,6 +20,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON emperor.purge_readers TO emperor_daemon;
 GRANT SELECT, INSERT ON emperor.purge_dead_letters TO emperor_daemon;
 GRANT EXECUTE ON FUNCTION emperor.purge(bigint, text[]), emperor.purge_prefix(bigint, text),
     emperor.purge_tags(bigint, text[]), emperor.purge_site(bigint),
+    emperor.purge_hosts(bigint[], text[]),
     emperor.forget_purges(interval, interval, bigint), emperor.server_identity(),
     emperor.purge_lease(), emperor.watches(), emperor.explain_watches(regclass, jsonb)
     TO emperor_daemon;

@@ -16,6 +16,7 @@ fn options(database: &Database, targets: &[&str]) -> PurgeOptions {
         cluster: None,
         node: "node1".into(),
         targets: targets.iter().map(ToString::to_string).collect(),
+        start_over: false,
         look_interval: NEVER,
     }
 }
@@ -280,6 +281,81 @@ async fn many_purges_at_once_become_one_of_each_site() {
     let whole = |id| (Some(site_id(id)), Purge::Everything);
     assert_eq!(sites, [whole(1), whole(2)]);
     feed.shutdown().await;
+}
+
+#[tokio::test]
+async fn hosts_that_were_lost_are_named_to_every_reader_however_much_else_is_purged() {
+    let (database, client) = house().await;
+    following(&database, &[]).await.shutdown().await;
+    let many = "INSERT INTO emperor.purges (site_id, kind, names)
+        SELECT 1, 'path', ARRAY['/' || n] FROM generate_series(1, 10001) n";
+    client.batch_execute(many).await.unwrap();
+    let mut feed = PurgeFeed::start(options(&database, &[]));
+    // The second site is gone.
+    let lost = [(1, "b.example"), (99, "*.c.example"), (1, "a.example")];
+    let lost = lost.map(|(site, host)| (site_id(site), host.to_owned()));
+    soon("the record", feed.handle().purge_hosts(lost.to_vec()))
+        .await
+        .unwrap();
+    let mut told = Vec::new();
+    while told.len() < 3 {
+        let batch = batch(&mut feed).await;
+        told.extend(
+            batch
+                .events
+                .into_iter()
+                .map(|event| (event.site, event.what)),
+        );
+    }
+    let hosts = |names: &[&str]| Purge::Hosts(names.iter().map(ToString::to_string).collect());
+    assert_eq!(
+        told,
+        [
+            (Some(site_id(1)), Purge::Everything),
+            (Some(site_id(1)), hosts(&["a.example", "b.example"])),
+            (Some(site_id(99)), hosts(&["*.c.example"])),
+        ]
+    );
+    feed.shutdown().await;
+}
+
+#[tokio::test]
+async fn who_starts_over_has_known_targets_purged_whole_until_that_is_done() {
+    let (database, _client) = house().await;
+    following(&database, &["front"]).await.shutdown().await;
+    let starts_over = || PurgeOptions {
+        start_over: true,
+        ..options(&database, &["front", "new"])
+    };
+    let mut missed = Vec::new();
+    let mut feed = PurgeFeed::start(starts_over());
+    for _ in 0..3 {
+        let first = batch(&mut feed).await;
+        missed.push((first.reader.clone().unwrap(), first.missed));
+        if first.reader == Some(Reader::Cache) {
+            feed.handle().acknowledge(Reader::Cache, first.mark);
+        }
+    }
+    let target = |name: &str| Reader::Target(name.into());
+    assert_eq!(
+        missed,
+        [
+            (Reader::Cache, false),
+            (target("front"), true),
+            // It begins with the present.
+            (target("new"), false),
+        ]
+    );
+    feed.shutdown().await;
+    // Whoever comes next needs no word of it: the target hasn't acknowledged.
+    for expected in [true, false] {
+        let mut feed = PurgeFeed::start(options(&database, &["front"]));
+        batch(&mut feed).await;
+        let first = batch(&mut feed).await;
+        assert_eq!(first.missed, expected);
+        feed.handle().acknowledge(target("front"), first.mark);
+        feed.shutdown().await;
+    }
 }
 
 #[tokio::test]

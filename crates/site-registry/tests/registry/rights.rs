@@ -1,6 +1,6 @@
 //! What each role may do, and that it is enough and no more.
 
-use site_model::SiteState;
+use site_model::{SiteId, SiteState};
 use site_registry::purges::{DeadLetter, News, PurgeFeed, PurgeOptions, Reader};
 use site_registry::{
     DAEMON_GRANTS, DatabaseTarget, EDITOR_GRANTS, LinkError, PURGER_GRANTS, WATCHER_GRANTS, migrate,
@@ -341,6 +341,7 @@ async fn a_daemon_without_the_schema_follows_purges_with_the_grants_that_are_tol
         cluster: None,
         node: "node1".into(),
         targets: vec!["front".into()],
+        start_over: true,
         look_interval: std::time::Duration::from_millis(20),
     });
     let handle = feed.handle();
@@ -359,6 +360,8 @@ async fn a_daemon_without_the_schema_follows_purges_with_the_grants_that_are_tol
             handle.purge(None, all.clone()).await.unwrap();
         }
     }
+    let lost = (SiteId::new(7).unwrap(), "a.example".into());
+    handle.purge_hosts(vec![lost]).await.unwrap();
     handle.dead_letter(DeadLetter {
         target: "front".into(),
         site: None,

@@ -95,6 +95,7 @@ fn purge_options(
         cluster: cluster.map(PrivateCluster::state),
         node: config.node.clone(),
         targets: Vec::new(),
+        start_over: false,
         look_interval: LONGEST_LOOK,
     }
 }

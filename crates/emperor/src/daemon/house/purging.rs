@@ -1,6 +1,7 @@
 //! What follows purges, where somebody keeps pages. It begins anew where a configuration that was read again
 //! has it that others do: whoever reads purges goes on where it was, as under another emperor.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ const FOLLOWED_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct PurgingPart {
     options: PurgeOptions,
     board: Arc<RouteBoard>,
+    /// By which hosts sites are reached, where a target is to lose what it holds of others.
+    journal: PathBuf,
     purges: watch::Sender<Option<Purges>>,
     part: Option<Part>,
 }
@@ -33,6 +36,7 @@ impl PurgingPart {
         let mut part = Self {
             options,
             board: Arc::clone(board),
+            journal: config.state_dir.join("hosts.journal"),
             purges: watch::Sender::new(None),
             part: None,
         };
@@ -72,6 +76,12 @@ impl PurgingPart {
     }
 
     fn begin(&mut self, config: &Config) {
+        // Before anything is published: a route is written down before it leads anywhere.
+        if config.purge_targets.is_empty() {
+            self.board.lost_hosts().let_go(&self.journal);
+        } else {
+            self.board.keep_hosts(&self.journal);
+        }
         let start = || {
             let (options, limits) = (self.options.clone(), Limits::default());
             Purging::start(options, &config.purge_targets, limits, &self.board)

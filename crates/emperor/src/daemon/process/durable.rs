@@ -9,7 +9,7 @@ use std::path::Path;
 use super::failure::{Doing, PathFailure};
 
 /// Replaces a file. Blocks until the disk has it.
-pub(super) fn replace(path: &Path, text: &str) -> Result<(), PathFailure> {
+pub(in crate::daemon) fn replace(path: &Path, text: &str) -> Result<(), PathFailure> {
     write_and_rename(path, text, File::sync_all)?;
     // The name is in the folder, so the folder has to be on disk too.
     let folder = path.parent().unwrap_or(Path::new("/"));

@@ -67,6 +67,7 @@ mod tools;
 mod walls;
 mod worker_socket;
 
+pub(in crate::daemon) use durable::replace as replace_file;
 pub(crate) use failure::{PrepareError, SpawnFailure};
 pub(crate) use identity::MEETING_PLACE;
 pub(crate) use launcher::{Launcher, LauncherOptions};
@@ -77,6 +78,7 @@ pub(crate) use probe::ProbeFailure;
 pub(crate) use probe::ProbeMiss;
 pub(crate) use programs::{MissingProgram, OwnPrograms};
 pub(crate) use record::FastrouterRecord;
+pub(in crate::daemon) use record::boot_id;
 pub(crate) use running::{RunningInstance, RunningProcess};
 pub(crate) use session::pss_bytes;
 pub(crate) use session::resident_bytes;

@@ -192,7 +192,7 @@ fn milliseconds(duration: Duration) -> u64 {
 }
 
 /// Which start of the machine this is.
-pub(super) fn boot_id() -> String {
+pub(in crate::daemon) fn boot_id() -> String {
     let id = read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().to_owned()
 }

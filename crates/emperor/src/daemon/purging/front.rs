@@ -1,10 +1,8 @@
 //! One target in front of the routers: its task, and what it has to say.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use purge_targets::{Batch, Delivery, Limits, Order, Report, Standing, Target, What};
-use site_model::{HostPattern, SiteId};
+use purge_targets::{Batch, Delivery, Limits, Report, Standing, Target};
 use site_registry::purges::{self, DeadLetter, Mark, PurgeHandle, Reader};
 use tokio::sync::watch;
 
@@ -19,8 +17,6 @@ pub(super) struct Front {
     kind: &'static str,
     delivery: Delivery,
     marks: Arc<Mutex<Marks<Mark>>>,
-    /// Of the last batch.
-    number: AtomicU64,
 }
 
 /// How a target is told about.
@@ -49,7 +45,6 @@ impl Front {
             kind,
             delivery,
             marks,
-            number: AtomicU64::new(0),
         }
     }
 
@@ -68,22 +63,8 @@ impl Front {
     /// Queues a batch. Never waits for the target.
     pub(super) async fn take(&self, batch: &purges::Batch, board: &RouteBoard) {
         let number = batch.mark.number();
-        self.number.store(number, Ordering::Relaxed);
         lock(&self.marks).push(number, batch.mark.clone());
         let orders = orders::orders(batch, |site| board.hosts_of(site));
-        self.delivery.send(Batch { number, orders }).await;
-    }
-
-    /// Queues a purge of all that stands under hosts that a site has lost. It belongs to the last batch,
-    /// which isn't acknowledged before, where it isn't yet. Never waits for the target.
-    pub(super) async fn drop_hosts(&self, site: SiteId, hosts: Vec<HostPattern>) {
-        let number = self.number.load(Ordering::Relaxed);
-        let order = Order {
-            site: Some(site),
-            hosts,
-            what: What::Everything,
-        };
-        let orders = vec![order];
         self.delivery.send(Batch { number, orders }).await;
     }
 
@@ -112,7 +93,7 @@ impl Secretary {
             Report::Dead { order, reason } => self.feed.dead_letter(DeadLetter {
                 target: self.name.clone(),
                 site: order.site,
-                what: orders::recorded(order.what),
+                what: orders::recorded(order),
                 reason,
             }),
         }

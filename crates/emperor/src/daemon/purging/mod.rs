@@ -7,13 +7,13 @@
 //! Knows neither SQL nor the link nor how a target is purged.
 
 mod front;
+mod lost_hosts;
 mod marks;
 mod orders;
 
 use std::sync::Arc;
 
 use purge_targets::{Limits, Target};
-use site_model::{HostPattern, SiteId};
 use site_registry::purges::{
     Batch, FeedState, Mark, News, PurgeFeed, PurgeHandle, PurgeOptions, Reader,
 };
@@ -21,7 +21,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::router::board::RouteBoard;
-use super::router::lost_hosts::LostHostsFollower;
 use front::Front;
 pub(crate) use front::FrontView;
 use marks::Marks;
@@ -44,8 +43,6 @@ pub(super) struct Purging {
     /// What the routers have been told and not confirmed yet.
     marks: Marks<Mark>,
     confirmed: watch::Receiver<u64>,
-    /// What the targets are to drop besides; `None`: there are none.
-    lost_hosts: Option<LostHostsFollower>,
 }
 
 impl Purging {
@@ -59,6 +56,7 @@ impl Purging {
         let names = targets.iter().map(|target| target.name.clone());
         let feed = PurgeFeed::start(PurgeOptions {
             targets: names.collect(),
+            start_over: board.lost_hosts().are_unknown(),
             ..options
         });
         let handle = feed.handle();
@@ -68,7 +66,6 @@ impl Purging {
             feed,
             marks: Marks::default(),
             confirmed: board.caches().confirmed(),
-            lost_hosts: (!targets.is_empty()).then(|| board.lost_hosts().follow()),
             board: Arc::clone(board),
         }
     }
@@ -86,7 +83,11 @@ impl Purging {
         // The hosts of a site are those of its route. Until there are routes, the rest waits in the table.
         let opened = stop.run_until_cancelled(self.board.opened()).await;
         if opened.is_some() {
-            self.carry_on(&stop).await;
+            let (board, feed) = (Arc::clone(&self.board), self.feed.handle());
+            tokio::select! {
+                () = self.carry_on(&stop) => {}
+                never = lost_hosts::record(&board, &feed) => match never {},
+            }
         }
         for front in self.fronts {
             front.shutdown().await;
@@ -100,11 +101,14 @@ impl Purging {
                 biased;
                 () = stop.cancelled() => return,
                 Ok(()) = self.confirmed.changed() => self.acknowledge(),
-                lost = lost(self.lost_hosts.as_mut(), &self.board) => self.drop_hosts(lost).await,
                 news = self.feed.next() => match news {
                     Some(News::Lost(_)) => self.board.caches().suspend(),
                     Some(News::Batch(batch)) => self.obey(batch).await,
-                    Some(News::Current(since)) => self.board.caches().renew(since),
+                    Some(News::Current(since)) => {
+                        // Each reader was told before where it begins.
+                        self.board.lost_hosts().started_over();
+                        self.board.caches().renew(since);
+                    }
                     None => return,
                 },
             }
@@ -128,15 +132,6 @@ impl Purging {
         }
     }
 
-    /// What caches in front hold of these hosts was the pages of a site that has them no more.
-    async fn drop_hosts(&mut self, lost: Vec<(SiteId, Vec<HostPattern>)>) {
-        for (site, hosts) in lost {
-            for front in &self.fronts {
-                front.drop_hosts(site, hosts.clone()).await;
-            }
-        }
-    }
-
     fn tell_routers(&mut self, batch: &Batch) {
         let caching = || self.board.caching_sites();
         let forget = orders::forget(batch, caching);
@@ -149,24 +144,6 @@ impl Purging {
         let confirmed = *self.confirmed.borrow_and_update();
         if let Some(mark) = self.marks.reached(confirmed) {
             self.feed.handle().acknowledge(Reader::Cache, mark);
-        }
-    }
-}
-
-/// Waits until sites have lost hosts, in the table of every router; for ever, where nobody asks. Cancel safe.
-async fn lost(
-    follower: Option<&mut LostHostsFollower>,
-    board: &RouteBoard,
-) -> Vec<(SiteId, Vec<HostPattern>)> {
-    let Some(follower) = follower else {
-        return std::future::pending().await;
-    };
-    loop {
-        let newest = follower.newest().await;
-        board.acknowledged(newest).await;
-        let taken = board.lost_hosts().take(newest);
-        if !taken.is_empty() {
-            return taken;
         }
     }
 }

@@ -21,6 +21,8 @@ pub(super) fn forget(batch: &Batch, caching: impl Fn() -> Vec<SiteId>) -> Forget
     for event in &batch.events {
         let purges = frames(&event.what);
         match (event.site, &event.what) {
+            // No page of one site answers for another: a cache of ours keeps them apart.
+            (_, Purge::Hosts(_)) => {}
             (Some(site), _) => sites.entry(site.get()).or_default().extend(purges),
             (None, Purge::Everything) => return Forget::Everything,
             (None, Purge::Paths(_) | Purge::Prefixes(_) | Purge::Tags(_)) => {
@@ -47,18 +49,24 @@ pub(super) fn orders(batch: &Batch, hosts_of: impl Fn(SiteId) -> Vec<HostPattern
     }
     let order = |event: &PurgeEvent| Order {
         site: event.site,
-        hosts: event.site.map(&hosts_of).unwrap_or_default(),
+        hosts: match &event.what {
+            Purge::Hosts(names) => names.iter().filter_map(|name| name.parse().ok()).collect(),
+            Purge::Paths(_) | Purge::Prefixes(_) | Purge::Tags(_) | Purge::Everything => {
+                event.site.map(&hosts_of).unwrap_or_default()
+            }
+        },
         what: what(&event.what),
     };
     batch.events.iter().map(order).collect()
 }
 
 /// What a target had to purge, as the database has it.
-pub(super) fn recorded(what: What) -> Purge {
-    match what {
+pub(super) fn recorded(order: Order) -> Purge {
+    match order.what {
         What::Paths(names) => Purge::Paths(names),
         What::Prefixes(names) => Purge::Prefixes(names),
         What::Tags(names) => Purge::Tags(names),
+        What::Hosts => Purge::Hosts(order.hosts.iter().map(ToString::to_string).collect()),
         What::Everything => Purge::Everything,
     }
 }
@@ -68,6 +76,7 @@ fn what(purge: &Purge) -> What {
         Purge::Paths(names) => What::Paths(names),
         Purge::Prefixes(names) => What::Prefixes(names),
         Purge::Tags(names) => What::Tags(names),
+        Purge::Hosts(_) => What::Hosts,
         Purge::Everything => What::Everything,
     }
 }
@@ -77,6 +86,7 @@ fn frames(purge: &Purge) -> Vec<PurgeFrame> {
         Purge::Paths(names) => (names, PurgeFrame::Path),
         Purge::Prefixes(names) => (names, PurgeFrame::Prefix),
         Purge::Tags(names) => (names, PurgeFrame::Tag),
+        Purge::Hosts(_) => return vec![],
         Purge::Everything => return vec![PurgeFrame::Site],
     };
     names.iter().cloned().map(frame).collect()

@@ -8,6 +8,7 @@
 //! time of a map operation, never over an await.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use imbl::OrdMap;
@@ -19,6 +20,7 @@ use wire::route::{RouterStats, Settings};
 use super::caches::CacheBoard;
 use super::demand::DemandBoard;
 use super::lost_hosts::LostHosts;
+use super::news::{News, Step, TableNews, Whole};
 use super::posted::Posted;
 #[cfg(test)]
 use super::roster::Standing;
@@ -50,38 +52,6 @@ struct State {
     /// The last steps, as far as one of them lacks them.
     steps: VecDeque<Arc<Step>>,
     next_follower: u64,
-}
-
-/// A whole table, to begin a connection with.
-#[derive(Debug)]
-pub(in crate::daemon) struct Whole {
-    pub(in crate::daemon) generation: Generation,
-    pub(in crate::daemon) routes: OrdMap<SiteId, Posted>,
-}
-
-/// What is to be said next on a connection that knows the table.
-#[derive(Debug)]
-pub(super) struct News {
-    pub(super) settings: Option<Arc<Settings>>,
-    pub(super) table: TableNews,
-}
-
-/// What of the table.
-#[derive(Debug)]
-pub(super) enum TableNews {
-    /// Nothing more.
-    Nothing,
-    Step(Arc<Step>),
-    /// Too much has changed to be told step by step.
-    Whole(Whole),
-}
-
-/// One step of the table.
-#[derive(Debug)]
-pub(super) struct Step {
-    pub(super) generation: Generation,
-    pub(super) upserts: Vec<Arc<SiteRoute>>,
-    pub(super) removals: Vec<SiteId>,
 }
 
 /// One connection that is sent the table.
@@ -116,7 +86,18 @@ impl RouteBoard {
     /// Lets routers have the table. Before the rows are known an empty table would say of every host
     /// that no site has it; a router without one says that it has to wait.
     pub(crate) fn open(&self) {
+        let mut hosts = self.lost_hosts.recording();
+        hosts.settle(self.state().last_carrier());
         self.open.send_replace(true);
+    }
+
+    /// From now on it is kept in a file by which hosts sites are reached.
+    pub(in crate::daemon) fn keep_hosts(&self, file: &Path) {
+        self.lost_hosts.keep(file, || {
+            let state = self.state();
+            let carrier = self.open.borrow().then(|| state.last_carrier());
+            (state.routes.clone(), carrier)
+        });
     }
 
     /// Puts a site's route up, and says which generation carries it.
@@ -329,6 +310,15 @@ impl State {
             self.generation.next()
         } else {
             self.generation
+        }
+    }
+
+    /// The generation that carries all there is.
+    fn last_carrier(&self) -> Generation {
+        if self.pending.is_empty() {
+            self.generation
+        } else {
+            self.generation.next()
         }
     }
 

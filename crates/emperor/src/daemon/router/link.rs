@@ -24,8 +24,9 @@ use vassal_core::units::Humane;
 use wire::codec::{CodecError, FrameCodec};
 use wire::route::{FromRouter, PROTOCOL_VERSION, ROUTES_PER_PART, RouteFrame, Settings, ToRouter};
 
-use super::board::{Follower, RouteBoard, Step, TableNews, Whole};
+use super::board::{Follower, RouteBoard};
 use super::caches::CacheFollower;
+use super::news::{Step, TableNews, Whole};
 use super::posted::Posted;
 use super::questions::Questions;
 use super::roster::Peer;

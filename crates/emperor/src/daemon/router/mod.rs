@@ -6,7 +6,7 @@
 //! | `passed` | those that systemd passes, and keeps over a restart |
 //! | [`keeper`] | the process |
 //! | [`settings`] | what the configuration says to it |
-//! | [`board`] | what it is to know: the route table as a level |
+//! | [`board`], `news` | what it is to know: the route table as a level, and what is told of it |
 //! | `posted`, `lost_hosts` | a route as it stands there, and what it led by before |
 //! | [`roster`], `questions` | which routers there are, and what they are asked |
 //! | [`caches`] | what its cache has to forget, and whether it may be used |
@@ -20,6 +20,7 @@ pub(crate) mod keeper;
 pub(crate) mod link;
 pub(crate) mod listeners;
 pub(in crate::daemon) mod lost_hosts;
+pub(in crate::daemon) mod news;
 mod passed;
 pub(in crate::daemon) mod posted;
 mod questions;
