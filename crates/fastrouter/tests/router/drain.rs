@@ -31,10 +31,11 @@ async fn a_drained_router_ends_what_it_has_begun_and_exits_well() {
         let mut house = House::new().await;
         let (worker, mut connections) = Worker::by_hand(house.socket("w1"));
         house.publish(site(&worker)).await;
-        let (mut busy, mut idle) = (house.client().await, house.client().await);
+        let mut busy = house.client().await;
         busy.say(GET).await;
         let mut connection = next(&mut connections).await;
         connection.head().await;
+        let mut idle = house.idle_client(1).await;
         house.signal(signal);
         assert!(idle.is_ended().await, "an idle connection is closed");
         connection.answer("to the end").await;
@@ -87,7 +88,7 @@ async fn who_waits_at_a_router_that_drains_is_answered_once_its_site_is_up() {
     let mut client = house.client().await;
     client.say(GET).await;
     house.emperor.stats_until(one_waits).await;
-    let mut idle = house.client().await;
+    let mut idle = house.idle_client(1).await;
     house.signal(Signal::SIGQUIT);
     assert!(idle.is_ended().await, "it drains");
     let emperor = &mut house.emperor;
@@ -177,7 +178,7 @@ async fn a_websocket_goes_on_while_its_router_drains() {
     house.publish(site(&worker)).await;
     let mut client = house.client().await;
     let mut tunnel = open_tunnel(&mut client, &mut connections).await;
-    let mut idle = house.client().await;
+    let mut idle = house.idle_client(1).await;
     house.signal(Signal::SIGQUIT);
     assert!(idle.is_ended().await, "it drains");
     client.say("ping").await;

@@ -151,6 +151,26 @@ impl House {
         Client::connect(self.address).await
     }
 
+    /// A client that asks for nothing, beside so many others, once the router has accepted it: one that
+    /// still stands at the door belongs to nobody.
+    pub(crate) async fn idle_client(&mut self, others: u64) -> Client {
+        let accepted = |count| move |stats: &RouterStats| stats.connections == count;
+        self.emperor.stats_until(accepted(others)).await;
+        let client = self.client().await;
+        self.emperor.stats_until(accepted(others + 1)).await;
+        client
+    }
+
+    /// A client that has said this when the router first sees it, so that it is never one that says
+    /// nothing for too long.
+    pub(crate) async fn client_saying(&self, bytes: impl AsRef<[u8]>) -> Client {
+        self.signal(Signal::SIGSTOP);
+        let mut client = self.client().await;
+        client.say(bytes).await;
+        self.signal(Signal::SIGCONT);
+        client
+    }
+
     /// A path for a worker's socket.
     pub(crate) fn socket(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

@@ -23,9 +23,8 @@ async fn a_body_that_stops_coming_gets_408() {
             .await
             .with_worker_by_hand()
             .await;
-    let mut client = house.client().await;
-    client
-        .say("POST / HTTP/1.1\r\nHost: site-1.example\r\nContent-Length: 5\r\n\r\nhe")
+    let mut client = house
+        .client_saying("POST / HTTP/1.1\r\nHost: site-1.example\r\nContent-Length: 5\r\n\r\nhe")
         .await;
     let mut connection = next(&mut connections).await;
     connection.head().await;
@@ -43,8 +42,8 @@ async fn a_connection_without_requests_is_closed_in_time() {
     house
         .publish(route(1, ready(&[(1, worker.socket.clone())])))
         .await;
-    let mut client = house.client().await;
-    assert_eq!(client.ask(GET).await.status, 200);
+    let mut client = house.client_saying(GET).await;
+    assert_eq!(client.reply().await.status, 200);
     assert!(client.is_ended().await);
 }
 
@@ -65,8 +64,19 @@ async fn a_worker_that_is_too_slow_gets_the_client_504() {
 
 #[tokio::test]
 async fn a_worker_that_stops_within_its_answer_ends_the_connection() {
+    let mut all = b"HTTP/1.1 504 ".to_vec();
+    // On a busy machine this worker may not even begin in time; then it has more of it.
+    for patience_ms in [50, 500, 5_000] {
+        if all.starts_with(b"HTTP/1.1 504 ") {
+            all = what_came_of_half_an_answer(patience_ms).await;
+        }
+    }
+    assert!(all.ends_with(b"hello"), "{}", String::from_utf8_lossy(&all));
+}
+
+async fn what_came_of_half_an_answer(patience_ms: u64) -> Vec<u8> {
     let (house, _worker, mut connections) =
-        House::with(|settings| settings.response_timeout_ms = 50)
+        House::with(|settings| settings.response_timeout_ms = patience_ms)
             .await
             .with_worker_by_hand()
             .await;
@@ -79,5 +89,5 @@ async fn a_worker_that_stops_within_its_answer_ends_the_connection() {
         .await;
     let mut all = Vec::new();
     while !client.is_ended_with(&mut all).await {}
-    assert!(all.ends_with(b"hello"), "{}", String::from_utf8_lossy(&all));
+    all
 }
