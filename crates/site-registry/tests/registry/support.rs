@@ -21,8 +21,9 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::FromSql;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
-/// Far more than anything here takes; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Far more than anything here takes, also on a machine that does ten other things; a test that waits so
+/// long has failed.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A folder that PostgreSQL's user can get to.
 pub(crate) fn open_folder() -> tempfile::TempDir {

@@ -1,9 +1,11 @@
 //! TLS, passwords and pooling proxies, with the real programs.
 
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use site_registry::cluster::find_programs;
 use site_registry::{ConnectionState, DatabaseTarget, LinkError, schema_status};
@@ -15,10 +17,17 @@ use crate::support::{
 
 const PASSWORD: &str = "correct-horse-battery";
 
-/// A port nobody listens at now.
+/// A port nobody listens at now, below those that the kernel gives out for outgoing connections: it is
+/// bound only after a while.
 fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 10_000 + u16::try_from(std::process::id() % 1_000).unwrap() * 10;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A child that ends with its test.
