@@ -283,15 +283,16 @@ impl RegistryTask {
         }
     }
 
-    /// Takes in the first reading of a link.
+    /// Takes in the first reading of a link, and only then says that there is one: who hears of it finds
+    /// the rows.
     fn connected(&mut self, reading: &FullReading) {
         self.snapshot_due = None;
-        self.channels.connection.send_modify(|status| {
-            status.state = ConnectionState::Connected;
-        });
         let target = &self.options.target;
         tracing::info!(%target, rows = reading.rows.len(), "connected to PostgreSQL");
         self.take_all(reading);
+        self.channels.connection.send_modify(|status| {
+            status.state = ConnectionState::Connected;
+        });
         self.channels.board.rewrite_all();
     }
 

@@ -186,6 +186,8 @@ impl Handle {
         sites: Vec<Arc<SiteStatus>>,
         story_of: impl Fn(SiteId) -> StoryTold,
     ) -> Overview {
+        // First: whoever is connected has the rows.
+        let database = self.shared.registry.connection().borrow().clone();
         let desired = self.shared.registry.desired().borrow().clone();
         let pools = self.shared.statuses.pools();
         let pools: BTreeMap<_, _> = pools.iter().map(|pool| (pool.id, &*pool.name)).collect();
@@ -194,7 +196,6 @@ impl Handle {
             pools.get(&pool).map(|name| (*name).to_owned())
         };
         let held = desired.held_removals.iter();
-        let database = self.shared.registry.connection().borrow().clone();
         Overview {
             node: self.shared.node.clone(),
             started_at: self.shared.started_at,
