@@ -91,13 +91,13 @@ impl Daemon for Handle {
     }
 
     async fn cached(&self, site: SiteId, path: Option<String>) -> Option<CachedDocument> {
-        let (pages, router) = tokio::join!(self.pages(site, path), self.router());
+        let (pages, router) = self.pages(site, path).await?;
         let stats = caches::by_site(&router).remove(&site.get());
         Some(CachedDocument {
             site: site.get(),
             suspended: caches::whole(&router)?.suspended,
             counters: stats.map(caches::site),
-            pages: pages?.into_iter().map(caches::page).collect(),
+            pages: pages.into_iter().map(caches::page).collect(),
         })
     }
 

@@ -30,6 +30,8 @@ use super::turns::{RolloutQueue, Turns};
 
 /// How long the router may take to tell its figures; afterwards a status is answered without them.
 const STATS_TIMEOUT: Duration = Duration::from_millis(500);
+/// The same where nothing else is asked for: there is no answer without it, and who asks can wait.
+const PAGES_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Access to the running daemon.
 #[derive(Debug, Clone)]
@@ -267,7 +269,11 @@ impl Handle {
 
     /// The fastrouter. Waits for its figures, 500 ms at most.
     pub(crate) async fn router(&self) -> RouterOverview {
-        let stats = timeout(STATS_TIMEOUT, self.shared.routes.stats()).await;
+        self.router_within(STATS_TIMEOUT).await
+    }
+
+    async fn router_within(&self, patience: Duration) -> RouterOverview {
+        let stats = timeout(patience, self.shared.routes.stats()).await;
         RouterOverview {
             state: self.shared.router.borrow().clone(),
             listen: self.shared.listen.clone(),
@@ -354,10 +360,16 @@ impl Handle {
         Ok(feed.purge(site, what).await?)
     }
 
-    /// What is stored of a site's pages; `None`: no router that accepts told in time.
-    pub(crate) async fn pages(&self, site: SiteId, path: Option<String>) -> Option<Vec<PageFrame>> {
-        let pages = self.shared.routes.pages(site, path);
-        timeout(STATS_TIMEOUT, pages).await.ok().flatten()
+    /// What is stored of a site's pages, with the router's figures; `None`: no router that accepts told its
+    /// pages within 10 s.
+    pub(crate) async fn pages(
+        &self,
+        site: SiteId,
+        path: Option<String>,
+    ) -> Option<(Vec<PageFrame>, RouterOverview)> {
+        let pages = timeout(PAGES_TIMEOUT, self.shared.routes.pages(site, path));
+        let (pages, router) = tokio::join!(pages, self.router_within(PAGES_TIMEOUT));
+        Some((pages.ok().flatten()?, router))
     }
 
     /// Where the sites' logs are: `<id>.log`, rotated to `<id>.log.1` and so on.
