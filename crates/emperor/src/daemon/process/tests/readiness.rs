@@ -114,7 +114,7 @@ async fn what_a_worker_said_instead_is_told() {
     let failure = probe(&instance, &ready(Probe::Notify)).await.unwrap_err();
     assert_eq!(
         failure.to_string(),
-        "not ready within 30s: it has not sent READY=1; it said: migrating"
+        "not ready within 1m: it has not sent READY=1; it said: migrating"
     );
     tokio::time::resume();
     instance.remove().await;
@@ -137,7 +137,7 @@ async fn nobody_else_says_it_in_its_place() {
     let failure = probe(&instance, &ready(Probe::Notify)).await.unwrap_err();
     assert_eq!(
         failure.to_string(),
-        "not ready within 30s: it has not sent READY=1"
+        "not ready within 1m: it has not sent READY=1"
     );
     tokio::time::resume();
     instance.remove().await;

@@ -20,7 +20,7 @@ use crate::daemon::process::{
 };
 
 /// Longer than anything here takes, so that a test that hangs says where.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A launcher, with the folders it works in.
 pub(super) struct House {
