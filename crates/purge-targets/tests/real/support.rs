@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::Duration;
 
 use purge_targets::{Batch, Delivery, Kind, Limits, Order, Report, Target, What};
@@ -13,8 +13,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-/// Far more than anything here takes; a test that waits so long has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Far more than anything here takes, also on a machine that does ten other things; a test that waits so
+/// long has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server whose answers are numbered, and carry a tag of their path.
 pub(crate) struct Origin {
@@ -61,10 +62,17 @@ pub(crate) async fn read_head(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// A port that was free a moment ago.
+/// A port nobody listens at now, below those that the kernel gives out for outgoing connections: it is
+/// bound only after a while.
 pub(crate) fn free_port() -> u16 {
-    let listener = StdListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 30_000 + u16::try_from(std::process::id() % 200).unwrap() * 10;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        if StdListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A program that ends with its test.

@@ -12,8 +12,8 @@ use bytes::BytesMut;
 use wire::exec::{ExecStep, Identity, Resource, Rlimit};
 
 use crate::support::{
-    PATH, SOMEBODY, as_somebody, carry_out, check_failure, check_output, is_root, open_folder,
-    plan, read_reports, send, shell, start,
+    PATH, SOMEBODY, as_somebody, carry_out, check_failure, check_output, copy_program, is_root,
+    open_folder, plan, read_reports, send, shell, start,
 };
 
 #[test]
@@ -320,7 +320,7 @@ fn a_program_opened_ahead_runs_from_a_folder_its_user_can_t_enter() {
     let closed = outer.path().join("closed");
     fs::create_dir(&closed).unwrap();
     let program = closed.join("true");
-    fs::copy("/bin/true", &program).unwrap();
+    copy_program("/bin/true", &program);
     let mode = if is_root() { 0o700 } else { 0o755 };
     fs::set_permissions(&closed, fs::Permissions::from_mode(mode)).unwrap();
 

@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use bytes::BytesMut;
@@ -138,6 +139,13 @@ pub(crate) fn check_failure(
     let failure = carry_out(plan, &[]).failure.expect("a report");
     assert_eq!((failure.step, failure.errno), (step, errno as i32));
     assert_eq!(failure.subject, subject);
+}
+
+/// Copies a program by a process of its own: a file that this one writes to is open as well in whatever
+/// another test's thread is about to start, and until that is on its way the kernel runs no such file.
+pub(crate) fn copy_program(from: &str, to: &Path) {
+    let copied = Command::new("cp").arg(from).arg(to).status().unwrap();
+    assert!(copied.success(), "{from}: {copied}");
 }
 
 pub(crate) fn is_root() -> bool {

@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use wire::exec::{ExecPlan, ExecStep, Mounts, PathRules, Walls};
 
 use crate::support::{
-    Outcome, SOMEBODY, as_somebody, carry_out, carry_out_by, check_failure, is_root, open_folder,
-    plan, shell, start_as,
+    Outcome, SOMEBODY, as_somebody, carry_out, carry_out_by, check_failure, copy_program, is_root,
+    open_folder, plan, shell, start_as,
 };
 
 /// What `sh` and what it calls need.
@@ -273,7 +273,7 @@ fn a_wall_that_can_t_be_had_is_told_and_where_it_is_required_nothing_runs() {
     // Somebody who may not make mounts, with the helper where it can be reached.
     let folder = open_folder();
     let helper = folder.path().join("vassal-exec");
-    fs::copy(env!("CARGO_BIN_EXE_vassal-exec"), &helper).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_vassal-exec"), &helper);
     let start = || {
         let mut command = Command::new(&helper);
         if is_root() {
