@@ -16,6 +16,8 @@ mod cli;
 mod config;
 mod control;
 mod daemon;
+#[cfg(test)]
+mod let_go;
 mod logging;
 mod port_owner;
 mod quickstart;

@@ -110,12 +110,17 @@ fn group() -> Option<Gid> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::UnixSocket;
+
     use super::*;
 
     #[tokio::test]
     async fn a_socket_left_behind_is_replaced_and_one_in_use_is_not() {
         let dir = tempfile::tempdir().unwrap();
-        drop(ControlSocket::bind(dir.path()).await.unwrap());
+        // Nobody listens there, and nobody ever did: a process that another test is about to start has for a
+        // moment whatever is open here.
+        let left = UnixSocket::new_stream().unwrap();
+        left.bind(dir.path().join(NAME)).unwrap();
         let bound = ControlSocket::bind(dir.path()).await.unwrap();
         let mode = std::fs::metadata(dir.path().join(NAME))
             .unwrap()

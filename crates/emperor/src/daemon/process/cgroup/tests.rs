@@ -7,6 +7,7 @@ use vassal_core::settings::Limits;
 use super::fake::Fake;
 use super::place::Standing;
 use super::{Admission, Cgroups};
+use crate::let_go::once_let_go;
 
 fn limits() -> Limits {
     Limits {
@@ -108,6 +109,9 @@ fn a_cgroup_is_one_emperor_s_alone() {
     assert!(told.starts_with(expected), "{told}");
     assert!(second.regain("7.12").is_none());
     drop(first);
-    let next = fake.cgroups_as(Standing::Given);
-    assert!(next.admit("7.12", &limits()).cgroup.is_some());
+    once_let_go(|| {
+        let next = fake.cgroups_as(Standing::Given);
+        let admission = next.admit("7.12", &limits());
+        admission.cgroup.ok_or(admission.missing.join(" "))
+    });
 }
