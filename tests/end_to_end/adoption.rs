@@ -20,7 +20,7 @@ fn process(pid: &Value) -> Process {
 
 /// The pids of the router and of the worker of each site's page.
 async fn pids(house: &House, hosts: &[&str]) -> Vec<Value> {
-    let mut pids = vec![house.emperor.status().await["router"]["pid"].clone()];
+    let mut pids = vec![house.emperor.router().await.pid().into()];
     for host in hosts {
         pids.push(house.page(host).await["pid"].clone());
     }
@@ -205,9 +205,9 @@ async fn a_router_that_would_be_started_otherwise_now_is_replaced_without_loss()
     house.configure("threads = 1");
     house.emperor.start_again().await;
     eventually("another router alone", PATIENCE, async || {
-        let router = house.emperor.status().await["router"]["pid"].clone();
-        let alone = router != before[0] && !process(&before[0]).is_alive();
-        alone.then_some(()).ok_or_else(|| router.to_string())
+        let router = house.emperor.router().await;
+        let alone = before[0] != router.pid() && !process(&before[0]).is_alive();
+        alone.then_some(()).ok_or_else(|| format!("{router:?}"))
     })
     .await;
     go_on(&load).await;

@@ -203,7 +203,7 @@ async fn a_second_emperor_on_one_of_its_folders_is_refused_and_disturbs_nothing(
     let house = House::open().await;
     house.insert_tiny("one", "").await;
     let served_by = house.page("one.example").await["pid"].clone();
-    let router = house.emperor.status().await["router"]["pid"].clone();
+    let router = house.emperor.router().await;
     for (state, runtime) in [("state", "elsewhere"), ("elsewhere", "run")] {
         let path = |name: &str| house.place.join(name).to_str().unwrap().to_owned();
         let config = format!(
@@ -223,5 +223,5 @@ async fn a_second_emperor_on_one_of_its_folders_is_refused_and_disturbs_nothing(
         .await;
     }
     assert_eq!(house.page("one.example").await["pid"], served_by);
-    assert_eq!(house.emperor.status().await["router"]["pid"], router);
+    assert_eq!(house.emperor.router().await, router);
 }

@@ -1,7 +1,5 @@
 //! The daemon's own life, and that of a worker that ends by itself.
 
-use std::time::Duration;
-
 use nix::sys::signal::Signal;
 use support::house::vars;
 use support::place::python;
@@ -40,7 +38,8 @@ async fn a_second_sigterm_stops_what_will_not_end() {
     })
     .await;
     house.emperor.signal(Signal::SIGTERM);
-    house.emperor.ended(Duration::from_secs(20));
+    // By itself it would take an hour.
+    house.emperor.ended(PATIENCE);
     assert_eq!(house.emperor.processes(), []);
 }
 
@@ -152,8 +151,7 @@ async fn a_killed_router_is_replaced() {
     let house = House::open().await;
     house.insert_tiny("one", "").await;
     let page = house.page("one.example").await;
-    let status = house.emperor.status().await;
-    let router = Process::new(i32::try_from(status["router"]["pid"].as_i64().unwrap()).unwrap());
+    let router = house.emperor.router().await;
     router.signal(Signal::SIGKILL);
     // The listening socket outlives it: a connection waits, and none is refused.
     let again = eventually("an answer", PATIENCE, async || {

@@ -156,6 +156,18 @@ impl Emperor {
         .await
     }
 
+    /// The router's process, once it runs and has opened its link: a daemon that has just begun, or taken
+    /// over what it found, tells of none yet.
+    pub async fn router(&self) -> Process {
+        eventually("the router", PATIENCE, async || {
+            let router = &self.status().await["router"];
+            let pid = router["pid"].as_i64().and_then(|pid| pid.try_into().ok());
+            let pid = pid.filter(|_| router["state"] == "running");
+            pid.map(Process::new).ok_or_else(|| router.to_string())
+        })
+        .await
+    }
+
     /// Sends the daemon a signal.
     pub fn signal(&self, signal: Signal) {
         self.process().signal(signal);
@@ -204,11 +216,7 @@ impl Emperor {
 
     /// Everything that runs in this place but PostgreSQL.
     pub fn processes(&self) -> Vec<Process> {
-        let postgres = self.folder.join("pg");
-        let mut all = Process::of(&self.folder);
-        let of_postgres = Process::of(&postgres);
-        all.retain(|process| !of_postgres.contains(process));
-        all
+        Process::of_without(&self.folder, &self.folder.join("pg"))
     }
 
     /// The place's own copy, where there is one.

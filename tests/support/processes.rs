@@ -57,10 +57,21 @@ impl Process {
 
     /// Those that have something of a folder in their arguments or their environment.
     pub fn of(folder: &Path) -> Vec<Self> {
-        let needle = folder.to_str().unwrap();
+        Self::whose_words(|words| mention(words, folder))
+    }
+
+    /// The same without those that have something of a folder in it. Each process is looked at once: one
+    /// that gives itself another title meanwhile would otherwise be found and not be left out.
+    pub fn of_without(folder: &Path, left_out: &Path) -> Vec<Self> {
+        Self::whose_words(|words| mention(words, folder) && !mention(words, left_out))
+    }
+
+    fn whose_words(wanted: impl Fn(&[u8]) -> bool) -> Vec<Self> {
         let mut found = Self::all();
         found.retain(|process| {
-            process.0.cast_unsigned() != std::process::id() && process.mentions(needle)
+            process.0.cast_unsigned() != std::process::id()
+                && process.is_alive()
+                && wanted(&process.words())
         });
         found
     }
@@ -70,10 +81,17 @@ impl Process {
         self.0
     }
 
-    /// Whether it runs; one that ended and was not waited for yet doesn't.
+    /// Whether it runs; one that ended and was not waited for yet doesn't, and one that was killed and had
+    /// no turn to end since then doesn't either.
     pub fn is_alive(self) -> bool {
-        self.status_line("State:")
-            .is_some_and(|state| !state.starts_with('Z'))
+        let status = String::from_utf8_lossy(&self.read("status")).into_owned();
+        let state = field(&status, "State:");
+        let killed = ["SigPnd:", "ShdPnd:"].into_iter().any(|pending| {
+            let pending = field(&status, pending).unwrap_or("0");
+            let pending = u64::from_str_radix(pending, 16).unwrap();
+            pending & 1 << (Signal::SIGKILL as u32 - 1) != 0
+        });
+        state.is_some_and(|state| !state.starts_with('Z')) && !killed
     }
 
     /// Its arguments, separated by NUL; empty where it is gone.
@@ -99,8 +117,7 @@ impl Process {
     /// A field of `/proc/PID/status`, such as `Uid:`.
     pub fn status_line(self, field: &str) -> Option<String> {
         let status = String::from_utf8(self.read("status")).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix(field))?;
-        Some(line.trim().to_owned())
+        self::field(&status, field).map(str::to_owned)
     }
 
     /// The name of its program, 15 bytes of it at most.
@@ -194,14 +211,26 @@ impl Process {
         (from, Instant::now())
     }
 
-    fn mentions(self, needle: &str) -> bool {
-        let needle = needle.as_bytes();
-        let holds = |text: &[u8]| text.windows(needle.len()).any(|part| part == needle);
-        self.is_alive() && (holds(&self.arguments()) || holds(&self.environment()))
+    /// Its arguments and its environment.
+    fn words(self) -> Vec<u8> {
+        [self.arguments(), self.environment()].concat()
     }
 
     fn read(self, file: &str) -> Vec<u8> {
         // It may have ended in the meantime.
         fs::read(self.path(file)).unwrap_or_default()
     }
+}
+
+fn mention(words: &[u8], folder: &Path) -> bool {
+    let folder = folder.to_str().unwrap().as_bytes();
+    words.windows(folder.len()).any(|part| part == folder)
+}
+
+/// What stands after a word at the beginning of a line.
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = status.lines();
+    lines
+        .find_map(|line| line.strip_prefix(name))
+        .map(str::trim)
 }
