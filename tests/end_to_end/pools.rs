@@ -141,8 +141,12 @@ async fn an_operator_sees_a_pool_and_steers_it_by_its_name() {
 /// What is about processes is done, and what is about rows refused; last, the worker is replaced.
 async fn check_orders(house: &House) {
     for of in ["pool.small", "one"] {
-        let logs = house.emperor.run(&["logs", of]).await;
-        assert!(logs.out.contains("uWSGI"), "{logs:?}");
+        eventually("what uWSGI said", PATIENCE, async || {
+            let logs = house.emperor.run(&["logs", of]).await;
+            let told = logs.out.contains("uWSGI");
+            told.then_some(()).ok_or_else(|| format!("{logs:?}"))
+        })
+        .await;
     }
     let refused = house.emperor.run(&["site", "disable", "pool.small"]).await;
     assert_eq!(refused.code, 1);
@@ -209,7 +213,14 @@ async fn one_that_is_disabled_or_differs_leaves_the_others_alone() {
         )
         .await;
     house.emperor.in_state("one", "disabled").await;
-    assert_eq!(house.client.get("one.example", "/").await.status, 503);
+    // Its status says what is wanted; what the router has in force follows.
+    eventually("503", PATIENCE, async || {
+        let answer = house.client.get("one.example", "/").await;
+        (answer.status == 503)
+            .then_some(())
+            .ok_or_else(|| answer.text())
+    })
+    .await;
     let other = insert(&house, "other", "gunicorn", None).await;
     let differing = overlay(&house, "gunicorn") + "workers = 7\n";
     let statement = "UPDATE emperor.sites SET pool = 'small', extra_config = $2 WHERE id = $1";

@@ -1,6 +1,7 @@
 //! A row becomes a running site; its changes, its end.
 
 use hyper::StatusCode;
+use support::house::vars;
 use support::{House, Load, PATIENCE, Row, eventually};
 
 #[tokio::test]
@@ -89,12 +90,23 @@ async fn after_a_thousand_changes_what_runs_is_what_was_committed_last() {
 #[tokio::test]
 async fn a_request_waits_while_its_site_starts() {
     let house = House::open().await;
+    let (program, go) = (house.place.tiny_worker(), house.place.join("go"));
+    let values = [("program", &program), ("after", &go)];
+    let values = values.map(|(name, path)| (name, path.to_str().unwrap()));
     house
-        .insert(&Row::new("slow", "slow", &house.tiny_vars("")))
+        .insert(&Row::new("slow", "slow", &vars(&values)))
         .await;
     house.emperor.in_state("slow", "starting").await;
-    let page = house.client.get("slow.example", "/").await.json();
-    assert_eq!(page["slug"], "slow");
+    let client = house.client;
+    let asked = tokio::spawn(async move { client.get("slow.example", "/").await });
+    eventually("a request that waits", PATIENCE, async || {
+        let router = &house.emperor.status().await["router"];
+        let waits = router["in_flight"] == 1;
+        waits.then_some(()).ok_or_else(|| router.to_string())
+    })
+    .await;
+    std::fs::write(go, "").unwrap();
+    assert_eq!(asked.await.unwrap().json()["slug"], "slow");
 }
 
 #[tokio::test]
