@@ -1,14 +1,12 @@
 //! What a worker is given and what it can't reach.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 
 use serde_json::Value;
 use support::emperor::TIME_ZONE;
-use support::place::is_root;
+use support::place::{is_root, walk};
 use support::processes::Process;
 use support::{House, PATIENCE, Row, eventually, program};
 
@@ -35,8 +33,7 @@ fn uid(process: Process) -> u32 {
 #[tokio::test]
 async fn each_worker_and_the_router_run_as_somebody_of_their_own() {
     let (house, workers) = house_with_two_sites().await;
-    let status = house.emperor.status().await;
-    let router = Process::new(i32::try_from(status["router"]["pid"].as_i64().unwrap()).unwrap());
+    let router = house.emperor.router().await;
     let uids: BTreeSet<_> = workers.into_iter().chain([router]).map(uid).collect();
     let own = nix::unistd::geteuid().as_raw();
     if is_root() {
@@ -152,17 +149,6 @@ fn nobody_enters_another_s_folder(private: &[(std::path::PathBuf, u32)]) {
             let mut look = program::command("/bin/ls");
             let look = look.arg(folder).uid(*user).gid(*user).output().unwrap();
             assert_eq!(look.status.success(), owner == user, "{look:?}");
-        }
-    }
-}
-
-fn walk(folder: &Path, see: &mut impl FnMut(&Path, &fs::Metadata)) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let found = fs::symlink_metadata(&path).unwrap();
-        see(&path, &found);
-        if found.is_dir() {
-            walk(&path, see);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use support::place::{there, walk};
 use support::postgres::PASSWORD;
 use support::processes::Process;
 use support::{House, PATIENCE, eventually};
@@ -72,20 +73,14 @@ fn told_by_no_process(house: &House) {
 
 fn told_by_no_file(folder: &Path) {
     let mut seen = 0;
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let entry = entry.unwrap();
-            let kind = entry.file_type().unwrap();
-            if kind.is_dir() {
-                folders.push(entry.path());
-            } else if kind.is_file() {
-                let path = entry.path();
-                absent(&path.display().to_string(), &fs::read(&path).unwrap());
-                seen += 1;
-            }
+    walk(folder, &mut |path, found| {
+        if found.is_file()
+            && let Some(text) = there(path, fs::read(path))
+        {
+            absent(&path.display().to_string(), &text);
+            seen += 1;
         }
-    }
+    });
     assert!(seen > 0 || !folder.ends_with("state"), "the state is empty");
 }
 

@@ -1,6 +1,7 @@
 //! A private folder that other users may enter, free ports, and the fixtures.
 
-use std::fs;
+use std::fs::{self, Metadata};
+use std::io;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -112,17 +113,24 @@ impl Place {
     pub fn renew_program(&self, program: &str) {
         let path = self.join(OWN_PROGRAMS).join(program);
         let new = path.with_extension("new");
-        fs::copy(program::built(program), &new).unwrap();
+        copy_program(program, &new);
         fs::rename(new, path).unwrap();
     }
 
     fn copy_of(&self, program: &str) -> PathBuf {
         let copy = self.join(program);
         if !copy.exists() {
-            fs::copy(program::built(program), &copy).unwrap();
+            copy_program(program, &copy);
         }
         copy
     }
+}
+
+/// By a process of its own: a file that this one writes to is open as well in whatever another test's thread
+/// is about to start, and until that is on its way the kernel runs no such file.
+fn copy_program(program: &str, to: &Path) {
+    let mut copy = program::command("cp");
+    program::run(copy.arg(program::built(program)).arg(to));
 }
 
 impl Drop for Place {
@@ -151,6 +159,30 @@ pub fn free_port() -> u16 {
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
+    }
+}
+
+/// Looks at everything below a folder. Who lives there goes on meanwhile, renames what it has written, and
+/// removes what it needs no longer: what is gone when it is looked at isn't there.
+pub fn walk(folder: &Path, see: &mut impl FnMut(&Path, &Metadata)) {
+    for entry in there(folder, fs::read_dir(folder)).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        let Some(found) = there(&path, fs::symlink_metadata(&path)) else {
+            continue;
+        };
+        see(&path, &found);
+        if found.is_dir() {
+            walk(&path, see);
+        }
+    }
+}
+
+/// What was found at a path; `None`: nothing is there any more.
+pub fn there<T>(path: &Path, found: io::Result<T>) -> Option<T> {
+    match found {
+        Ok(found) => Some(found),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => panic!("{}: {error}", path.display()),
     }
 }
 
