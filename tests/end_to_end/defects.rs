@@ -116,19 +116,28 @@ async fn a_dead_one_of_two_instances_costs_its_neighbour_nothing() {
         per_second: 100,
         patience: Duration::from_secs(15),
     });
-    let mut damage = Damage::none();
+    let (mut damage, mut kills) = (Damage::none(), Vec::new());
     for number in 0..KILLS {
         let instances = both_ready(&house).await;
         let victim = process(&instances[number % 2]["pid"]);
         let span = victim.killed().await;
+        kills.push(span);
         damage.killed(Victim::WorkerOf("pair".to_owned()), span);
         // Who was in the dead one is tried once more, and needs its time for that.
         undisturbed(2 * LONGEST_HOLD).await;
     }
     both_ready(&house).await;
     let ledger = load.stop().await;
-    let broken =
-        |record: &&Record| Bound::PostsInFlight.sentence(&damage, record) == Sentence::Broken;
+    // On a busy machine one may have been tried in both dead ones.
+    let in_two = |record: &Record| {
+        let held = kills
+            .iter()
+            .filter(|(from, until)| record.sent <= *until && record.ended >= *from);
+        held.count() > 1
+    };
+    let broken = |record: &&Record| {
+        Bound::PostsInFlight.sentence(&damage, record) == Sentence::Broken && !in_two(record)
+    };
     let broken: Vec<_> = ledger.records.iter().filter(broken).collect();
     assert!(broken.is_empty(), "{broken:#?}");
 }

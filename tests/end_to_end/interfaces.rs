@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::fs;
 use std::sync::{Arc, Mutex};
 
+use serde_json::Value;
 use support::paper::HOST;
+use support::processes::Process;
 use support::wait::{PATIENCE, eventually};
 use support::{Paper, Place};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -167,8 +169,15 @@ async fn an_interface_is_asked_as_configured_until_it_agrees_and_what_it_refuses
     })
     .await;
     let client = paper.house.postgres.client().await;
-    let letters = "SELECT target, names, reason FROM emperor.purge_dead_letters";
-    let letters = client.query(letters, &[]).await.unwrap();
+    // It is told before it is written down.
+    let letters = eventually("its row", PATIENCE, async || {
+        let letters = "SELECT target, names, reason FROM emperor.purge_dead_letters";
+        let letters = client.query(letters, &[]).await.unwrap();
+        (!letters.is_empty())
+            .then_some(letters)
+            .ok_or_else(String::new)
+    })
+    .await;
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0].get::<_, String>(0), "edge");
     assert_eq!(letters[0].get::<_, Vec<String>>(1), ["/2"]);
@@ -235,11 +244,8 @@ async fn pages_of_a_host_that_a_site_has_lost_are_purged_once_the_router_knows()
 }
 
 /// Which processes serve: the worker's and the router's.
-async fn instance(paper: &Paper) -> (serde_json::Value, serde_json::Value) {
+async fn instance(paper: &Paper) -> (Value, Process) {
     let site = paper.house.emperor.in_state("paper", "ready").await;
-    let status = paper.house.emperor.status().await;
-    (
-        site["instances"][0]["pid"].clone(),
-        status["router"]["pid"].clone(),
-    )
+    let router = paper.house.emperor.router().await;
+    (site["instances"][0]["pid"].clone(), router)
 }

@@ -6,7 +6,6 @@ use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::User;
@@ -248,7 +247,7 @@ impl Postgres {
             return;
         };
         Process::new(i32::try_from(server.id()).unwrap()).signal(signal);
-        let ended = program::wait_for_end(&mut server, Duration::from_secs(20));
+        let ended = program::wait_for_end(&mut server, PATIENCE);
         if ended.is_none() {
             server.kill().unwrap();
             server.wait().unwrap();

@@ -161,7 +161,7 @@ impl Stage {
 
     /// The router.
     pub async fn router(&self) -> Process {
-        process(&self.house.emperor.status().await["router"]["pid"])
+        self.house.emperor.router().await
     }
 
     /// Ends the emperor with a signal that leaves everything running, and starts another one after
