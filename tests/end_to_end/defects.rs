@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use serde_json::Value;
 use support::chaos::bound::Victim;
 use support::chaos::{Bound, Damage, Sentence};
@@ -156,12 +155,14 @@ async fn both_ready(house: &House) -> Vec<Value> {
 #[tokio::test]
 async fn a_full_backlog_is_waited_out() {
     const VISITORS: u64 = 40;
-    let house = House::open().await;
-    let worker = house.place.steady_worker();
-    let overlay = vars(&[("program", worker.to_str().unwrap())]);
+    // However long it takes until all of them are there.
+    let house = House::open_with("limits.connect_timeout = \"1m\"").await;
+    let (worker, closed) = (house.place.steady_worker(), house.place.join("closed"));
+    let values = [("program", &worker), ("closed", &closed)];
+    let overlay = vars(&values.map(|(name, path)| (name, path.to_str().unwrap())));
     house.insert(&Row::new("narrow", "narrow", &overlay)).await;
-    let worker = process(&house.page("narrow.example").await["pid"]);
-    worker.signal(Signal::SIGSTOP);
+    house.page("narrow.example").await;
+    std::fs::write(&closed, "").unwrap();
     let mut visitors = JoinSet::new();
     for _ in 0..VISITORS {
         let client = house.client;
@@ -174,7 +175,7 @@ async fn a_full_backlog_is_waited_out() {
         all.then_some(()).ok_or_else(|| in_flight.to_string())
     })
     .await;
-    worker.signal(Signal::SIGCONT);
+    std::fs::remove_file(closed).unwrap();
     while let Some(answer) = visitors.join_next().await {
         assert_eq!(answer.unwrap().json()["slug"], "narrow");
     }

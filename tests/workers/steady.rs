@@ -1,6 +1,6 @@
 //! A worker as good ones are: it keeps its connections, answers each on a thread of its own, and
 //! takes as long over a request as its query says (`?hold=20`, milliseconds). With a path as its
-//! argument it serves on a socket of its own there.
+//! argument it serves on a socket of its own there, and with a second one nobody while that file is there.
 //!
 //! Its page repeats what it was asked, so that an answer that belongs to another request, or to
 //! another site, can't be taken for the right one.
@@ -10,7 +10,8 @@ mod inherited;
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::{PoisonError, RwLock};
+use std::path::PathBuf;
+use std::sync::{OnceLock, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Open to everybody until somebody hangs in it.
 static GATE: RwLock<()> = RwLock::new(());
 
+/// While it is there, nobody is served.
+static CLOSED: OnceLock<PathBuf> = OnceLock::new();
+
 /// What was asked.
 struct Asked {
     method: String,
@@ -31,12 +35,17 @@ struct Asked {
 }
 
 fn main() -> io::Result<()> {
-    let listener = match std::env::args_os().nth(1) {
+    let mut arguments = std::env::args_os().skip(1);
+    let listener = match arguments.next() {
         Some(path) => narrow_listener(&path)?,
         None => inherited::listener()?,
     };
+    if let Some(closed) = arguments.next() {
+        CLOSED.get_or_init(|| closed.into());
+    }
     loop {
         let (client, _) = listener.accept()?;
+        wait_while_closed();
         // A client that goes away, or says what is no request, ends its own connection alone.
         thread::spawn(|| serve(client));
     }
@@ -53,6 +62,7 @@ fn narrow_listener(path: &OsStr) -> io::Result<UnixListener> {
 fn serve(mut client: UnixStream) -> io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
     while let Some(asked) = read(&mut reader)? {
+        wait_while_closed();
         pass_the_gate(&asked.target);
         hold(&asked.target);
         let page = page(&asked).to_string();
@@ -116,6 +126,16 @@ fn pass_the_gate(target: &str) {
         }
     }
     drop(GATE.read().unwrap_or_else(PoisonError::into_inner));
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a file tells nobody that it is gone"
+)]
+fn wait_while_closed() {
+    while CLOSED.get().is_some_and(|closed| closed.exists()) {
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[expect(
