@@ -67,7 +67,13 @@ pub(crate) enum Unplannable {
 
 /// What to ask of a target, in this order. Nothing, where the site has no host.
 pub(crate) fn plan(kind: &Kind, order: &Order) -> Result<Vec<Ask>, Unplannable> {
-    let wider = [order.clone(), order.widened(), Order::everything()];
+    let wider = match order.what {
+        // All of the site is less: of its hosts, those that can't be named are left out there.
+        What::Hosts => vec![order.clone(), Order::everything()],
+        What::Paths(_) | What::Prefixes(_) | What::Tags(_) | What::Everything => {
+            vec![order.clone(), order.widened(), Order::everything()]
+        }
+    };
     for order in wider {
         if let Some(asks) = exactly(kind, &order)? {
             return Ok(asks);
@@ -195,9 +201,13 @@ fn in_json(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
-/// The hosts that can be named in a request; `None` where none can.
+/// The hosts that can be named in a request; `None` where none can, or where it takes all.
 fn exact_hosts(order: &Order) -> Option<Vec<HeaderValue>> {
     order.site?;
+    let is_wildcard = |host: &HostPattern| matches!(host, HostPattern::Wildcard(_));
+    if order.what == What::Hosts && order.hosts.iter().any(is_wildcard) {
+        return None;
+    }
     let exact = order.hosts.iter().filter_map(|host| match host {
         HostPattern::Exact(host) => HeaderValue::from_str(host.as_str()).ok(),
         HostPattern::Wildcard(_) => None,
@@ -322,6 +332,30 @@ mod tests {
         ] {
             assert_eq!(shown(&plan(&kind, &order(what)).unwrap()), expected);
         }
+    }
+
+    #[test]
+    fn a_lost_host_that_can_t_be_named_takes_everything_along() {
+        let request = |url| Some(Request::try_new("POST", url, &[], "").unwrap());
+        let target = HttpTarget {
+            site: request("https://api/{host}"),
+            all: request("https://api/all"),
+            ..HttpTarget::default()
+        };
+        let kind = Kind::Http(Box::new(target));
+        let mut lost = order(What::Hosts);
+        lost.hosts.pop();
+        let named = [
+            "POST https://api/a.example -",
+            "POST https://api/b.example -",
+        ];
+        assert_eq!(shown(&plan(&kind, &lost).unwrap()), named);
+        lost.hosts.push("*.a.example".parse().unwrap());
+        let all = ["POST https://api/all -"];
+        assert_eq!(shown(&plan(&kind, &lost).unwrap()), all);
+        let nginx = Kind::Nginx(NginxTarget::try_new("http://127.0.0.1:81", None, true).unwrap());
+        let error = plan(&nginx, &lost).unwrap_err();
+        assert!(error.to_string().contains("a host"), "{error}");
     }
 
     #[test]

@@ -270,13 +270,18 @@ impl Queue {
 impl Lane {
     /// One job instead of many.
     fn collapse(&mut self, whole: Order) {
-        let mut jobs = std::mem::take(&mut self.jobs).into_iter();
+        let jobs = std::mem::take(&mut self.jobs);
+        let has_lost = jobs.iter().any(|job| job.order.what == What::Hosts);
+        let mut jobs = jobs.into_iter();
         let Some(mut all) = jobs.next() else {
             return;
         };
         jobs.for_each(|job| all.absorb(job));
         let hosts = std::mem::take(&mut all.order.hosts);
         all.order = Order { hosts, ..whole };
+        if has_lost {
+            all.order.what = What::Hosts;
+        }
         self.jobs.push_back(all);
     }
 }
@@ -299,9 +304,13 @@ fn covers(one: &Order, other: &Order) -> bool {
     if one == other || *one == Order::everything() {
         return true;
     }
-    one.site == other.site
-        && one.what == What::Everything
-        && other.hosts.iter().all(|host| one.hosts.contains(host))
+    let is_whole = match (&one.what, &other.what) {
+        // Of all hosts of a site, those that can't be named are left out.
+        (What::Everything, What::Hosts)
+        | (What::Paths(_) | What::Prefixes(_) | What::Tags(_), _) => false,
+        (What::Everything | What::Hosts, _) => true,
+    };
+    is_whole && one.site == other.site && other.hosts.iter().all(|host| one.hosts.contains(host))
 }
 
 fn pause(limits: &Limits, failures: u32) -> Duration {
@@ -384,6 +393,29 @@ mod tests {
         let all = job(&mut queue, now);
         queue.finish(all, Outcome::Done, now);
         assert_eq!(queue.done(), Some(3));
+    }
+
+    #[test]
+    fn a_lost_host_is_never_left_to_a_purge_of_the_site_that_may_leave_it_out() {
+        let (mut queue, now) = (Queue::new(LIMITS), Instant::now());
+        let lost = Order {
+            hosts: vec!["*.a.example".parse().unwrap()],
+            what: What::Hosts,
+            ..whole(1)
+        };
+        let of_site = |what| Order {
+            what,
+            ..lost.clone()
+        };
+        let others = [of_site(What::Everything), lost.clone()];
+        queue.push(1, others.to_vec(), now);
+        assert_eq!(queue.len(), 2);
+        queue.push(2, vec![of_site(What::Everything)], now);
+        assert_eq!(queue.len(), 2);
+        let many = (0..=MAX_LANE).map(|number| path(1, &format!("/{number}")));
+        queue.push(3, many.collect(), now);
+        let all = job(&mut queue, now).order;
+        assert_eq!((all.what, &all.hosts[0]), (What::Hosts, &lost.hosts[0]));
     }
 
     #[test]

@@ -15,7 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use site_model::{
-    Generation, HostPattern, HostRole, Incarnation, Service, SiteId, SiteRoute, Unavailable,
+    Generation, HostPattern, HostRole, Hostname, Incarnation, Service, SiteId, SiteRoute,
+    Unavailable,
 };
 use tokio::sync::Notify;
 use vassal_core::Want;
@@ -130,7 +131,10 @@ impl Routes {
         let permitted = state.take_hosts(route);
         let mut hosts = self.board.lost_hosts().recording();
         let after = hosts.is_kept().then(|| permitted.route()).flatten();
-        hosts.leads(before.as_ref(), after.as_ref());
+        let default_site = hosts.is_kept() && self.board.has_default_site();
+        hosts.leads(before.as_ref(), after.as_ref(), |host| {
+            default_site || state.answers_more_widely(host, id)
+        });
         let generation = self.board.publish(permitted);
         hosts.left(before.as_ref(), after.as_ref(), generation);
         drop(hosts);
@@ -307,6 +311,16 @@ impl State {
         }
     }
 
+    /// Whether another site answers for what isn't anybody's own among all that a host is below.
+    fn answers_more_widely(&self, host: &HostPattern, id: SiteId) -> bool {
+        let (HostPattern::Exact(name) | HostPattern::Wildcard(name)) = host;
+        let wider = name
+            .parents()
+            .filter_map(|parent| Hostname::parse(parent).ok());
+        let mut wider = wider.map(HostPattern::Wildcard);
+        wider.any(|wider| !self.is_free(&wider, id))
+    }
+
     /// Whether nobody else has the host, nor is given it by the rows.
     fn is_free(&self, host: &HostPattern, id: SiteId) -> bool {
         let (owner, stray) = (self.owners.owner(host), self.strays.get(host));
@@ -431,5 +445,67 @@ mod tests {
         routes.withdraw(id(2));
         routes.publish(route(1, &["a.example"]));
         assert_eq!(table(&routes), "1: a.example");
+    }
+    /// `site host` of what is still to be purged in front.
+    fn lost(routes: &Routes) -> String {
+        let lost = routes.board.lost_hosts().lost(Generation::new(u64::MAX));
+        let lines = lost.iter().flat_map(|(site, hosts)| {
+            let line = move |host| format!("{site} {host}");
+            hosts.iter().map(line)
+        });
+        lines.collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn who_gives_a_host_away_or_answers_for_it_no_more_has_lost_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("hosts.journal");
+        let check = |default_site: &str, expected: [&str; 3]| {
+            let board = Arc::new(RouteBoard::new(settings(default_site)));
+            board.keep_hosts(&journal);
+            let routes = Routes::new(board);
+            assign(&routes, "*.example", Some(1));
+            assign(&routes, "a.other", Some(2));
+            routes.publish(route(1, &["*.example"]));
+            routes.publish(route(2, &["a.other"]));
+            routes.open();
+            let mut seen = vec![lost(&routes)];
+            routes.publish(route(2, &["a.other", "b.a.example"]));
+            seen.push(lost(&routes));
+            assign(&routes, "a.other", Some(3));
+            routes.publish(route(3, &["a.other"]));
+            seen.push(lost(&routes));
+            assert_eq!(seen, expected, "{default_site:?}");
+            std::fs::remove_file(&journal).unwrap();
+        };
+        check("", ["", "2 b.a.example", "2 a.other, 2 b.a.example"]);
+        check(
+            "site-1",
+            ["", "2 b.a.example", "2 a.other, 2 b.a.example, 3 a.other"],
+        );
+    }
+
+    #[test]
+    fn a_table_that_was_there_before_anybody_asked_is_written_down() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("hosts.journal");
+        let board = Arc::new(RouteBoard::new(settings("")));
+        let routes = Routes::new(Arc::clone(&board));
+        routes.publish(route(1, &["a.example"]));
+        routes.open();
+        routes.publish(route(1, &["a.example", "b.example"]));
+        // A target is named from here on.
+        board.keep_hosts(&journal);
+        routes.publish(route(1, &["b.example"]));
+        assert_eq!(lost(&routes), "1 a.example");
+        // The next emperor knows of that, and of what was led.
+        let board = Arc::new(RouteBoard::new(settings("")));
+        board.keep_hosts(&journal);
+        let routes = Routes::new(Arc::clone(&board));
+        assert_eq!(lost(&routes), "", "routes may be missing yet");
+        routes.open();
+        assert_eq!(lost(&routes), "1 a.example, 1 b.example");
+        board.lost_hosts().let_go(&journal);
+        assert!(!journal.exists());
     }
 }

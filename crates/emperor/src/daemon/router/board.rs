@@ -137,6 +137,11 @@ impl RouteBoard {
         Arc::clone(&self.state().settings)
     }
 
+    /// Whether a site answers for hosts that are nobody's.
+    pub(in crate::daemon) fn has_default_site(&self) -> bool {
+        !self.state().settings.default_site.is_empty()
+    }
+
     /// Waits until every thread of every router has this generation, or a later one, in force.
     ///
     /// Cancel safe.

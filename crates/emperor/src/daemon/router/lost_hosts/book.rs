@@ -46,23 +46,42 @@ impl Book {
         }
     }
 
-    /// A site's route is about to become another: its new ways are to be written down before.
-    pub(super) fn leads(&mut self, before: Option<&SiteRoute>, after: &SiteRoute) -> Lines {
-        let mut lines = Lines::default();
+    /// A site's route is about to become another: its new ways are to be written down before. Another site may
+    /// have answered for some of the hosts without their being its own: what is held of these is
+    /// [`owed`](Self::owe) once the route is another.
+    pub(super) fn leads(
+        &mut self,
+        before: Option<&SiteRoute>,
+        after: &SiteRoute,
+        answered: impl Fn(&HostPattern) -> bool,
+    ) -> (Lines, Vec<HostPattern>) {
+        let (mut lines, mut owed) = (Lines::default(), Vec::new());
         if before.is_some_and(|before| leads_alike(before, after)) {
-            return lines;
+            return (lines, owed);
         }
         let had: HashSet<_> = before
             .into_iter()
             .flat_map(ways)
             .map(|(_, way)| way)
             .collect();
-        for (_, way) in ways(after).filter(|(_, way)| !had.contains(way)) {
-            if !self.unseen.remove(way.as_str()) {
-                lines.leads(&way);
+        for (host, way) in ways(after).filter(|(_, way)| !had.contains(way)) {
+            if self.unseen.remove(way.as_str()) {
+                continue;
             }
+            if answered(host) {
+                lines.owed(after.id, host);
+                owed.push(host.clone());
+            }
+            lines.leads(&way);
         }
-        lines
+        (lines, owed)
+    }
+
+    /// What is held under these hosts is another's, now that a site has them in this generation.
+    pub(super) fn owe(&mut self, site: SiteId, hosts: Vec<HostPattern>, generation: Generation) {
+        for host in hosts {
+            self.lose(site, host, generation);
+        }
     }
 
     /// A site's route became another in this generation; `None`: it has none any more.

@@ -148,7 +148,7 @@ impl Journal {
         }
         for (site, hosts) in &replayed.lost {
             for host in hosts {
-                lines.lost_host(*site, host);
+                lines.owed(*site, host);
             }
         }
         (self.whole_bytes, self.grown_bytes) = (lines.0.len(), 0);

@@ -18,6 +18,8 @@ const CLOSED: &str = ".";
 const LEADS: char = '+';
 /// `-way`: it doesn't any more, and what is held of it is still to be purged.
 const LOST: char = '-';
+/// `~way`: what is held under its host is to be purged, wherever it leads.
+const OWED: char = '~';
 /// `=way`: what is held of this site under this host has been recorded as a purge.
 const PURGED: char = '=';
 
@@ -82,8 +84,10 @@ impl Replayed {
             (_, Some(LEADS), way) => {
                 self.led.insert(way.into());
             }
-            (_, Some(LOST), way) => {
-                self.led.remove(way);
+            (_, Some(sign @ (LOST | OWED)), way) => {
+                if sign == LOST {
+                    self.led.remove(way);
+                }
                 match parse(way) {
                     Some((site, host)) => {
                         self.lost.entry(site).or_default().insert(host);
@@ -163,8 +167,8 @@ impl Lines {
         self.push(Some(LOST), way);
     }
 
-    pub(super) fn lost_host(&mut self, site: SiteId, host: &HostPattern) {
-        self.lost(&format!("{site} {host}"));
+    pub(super) fn owed(&mut self, site: SiteId, host: &HostPattern) {
+        self.push(Some(OWED), &format!("{site} {host}"));
     }
 
     pub(super) fn purged(&mut self, site: SiteId, host: &HostPattern) {
@@ -204,6 +208,7 @@ mod tests {
         // Lost and regained: what was purged by path meanwhile wasn't purged under this host.
         check("@now\n+1 a\n-1 a\n+1 a\n", "-1 a, +1 a");
         check("@now\n+1 a\n-1 a\n-1 a\n=1 a\n=1 a\n", "");
+        check("@now\n+1 a\n~1 a\n", "-1 a, +1 a");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use imbl::OrdMap;
-use site_model::{Generation, SiteId, SiteRoute};
+use site_model::{Generation, HostPattern, SiteId, SiteRoute};
 use tokio::sync::Notify;
 
 use super::posted::Posted;
@@ -49,6 +49,8 @@ struct Kept {
 pub(in crate::daemon) struct Recording<'hosts> {
     kept: MutexGuard<'hosts, Option<Kept>>,
     stirred: &'hosts Notify,
+    /// Hosts that a site is about to have, and under which another has answered.
+    owed: Vec<HostPattern>,
 }
 
 impl LostHosts {
@@ -73,7 +75,7 @@ impl LostHosts {
         });
         let (routes, carrier) = present();
         for route in routes.values().filter_map(Posted::route) {
-            recording.leads(None, Some(&route));
+            recording.leads(None, Some(&route), |_| false);
         }
         if let Some(carrier) = carrier {
             recording.settle(carrier);
@@ -98,8 +100,11 @@ impl LostHosts {
     pub(in crate::daemon) fn recording(&self) -> Recording<'_> {
         // Whoever panicked with it left lines that are true.
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let stirred = &self.stirred;
-        Recording { kept, stirred }
+        Recording {
+            kept,
+            stirred: &self.stirred,
+            owed: Vec::new(),
+        }
     }
 
     /// Whether targets may hold what nobody has a note of.
@@ -159,15 +164,21 @@ impl Recording<'_> {
         self.kept.is_some()
     }
 
-    /// A site's route is about to become another.
+    /// A site's route is about to become another; `answered` tells whether another site has answered under a
+    /// host without its being its own.
     pub(in crate::daemon) fn leads(
         &mut self,
         before: Option<&Arc<SiteRoute>>,
         after: Option<&Arc<SiteRoute>>,
+        answered: impl Fn(&HostPattern) -> bool,
     ) {
         if let (Some(kept), Some(after)) = (self.kept.as_mut(), after) {
-            let lines = kept.book.leads(before.map(|before| &**before), after);
+            // Of all that, nobody knows anything: whoever was known starts over.
+            let answered = |host: &HostPattern| (kept.settled || !kept.unknown) && answered(host);
+            let before = before.map(|before| &**before);
+            let (lines, owed) = kept.book.leads(before, after, answered);
             kept.note(&lines);
+            self.owed = owed;
         }
     }
 
@@ -178,12 +189,17 @@ impl Recording<'_> {
         after: Option<&Arc<SiteRoute>>,
         generation: Generation,
     ) {
-        if let (Some(kept), Some(before)) = (self.kept.as_mut(), before) {
+        let (Some(kept), Some(any)) = (self.kept.as_mut(), before.or(after)) else {
+            return;
+        };
+        let owed = std::mem::take(&mut self.owed);
+        kept.book.owe(any.id, owed, generation);
+        if let Some(before) = before {
             let after = after.map(|after| &**after);
             let lines = kept.book.left(before, after, generation);
             kept.note(&lines);
-            self.stirred.notify_one();
         }
+        self.stirred.notify_one();
     }
 
     /// Routers get their first table, with every route that the rows want, in this generation or before.
