@@ -449,10 +449,7 @@ mod tests {
     /// `site host` of what is still to be purged in front.
     fn lost(routes: &Routes) -> String {
         let lost = routes.board.lost_hosts().lost(Generation::new(u64::MAX));
-        let lines = lost.iter().flat_map(|(site, hosts)| {
-            let line = move |host| format!("{site} {host}");
-            hosts.iter().map(line)
-        });
+        let lines = lost.iter().map(|(site, host)| format!("{site} {host}"));
         lines.collect::<Vec<_>>().join(", ")
     }
 

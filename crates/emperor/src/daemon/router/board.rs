@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use imbl::OrdMap;
 use site_model::{Generation, HostPattern, Incarnation, SiteId, SiteRoute};
@@ -135,6 +136,12 @@ impl RouteBoard {
     /// How the router is to behave.
     pub(super) fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.state().settings)
+    }
+
+    /// How long the answer to a request may take to begin.
+    pub(in crate::daemon) fn longest_answer(&self) -> Duration {
+        let settings = self.settings();
+        Duration::from_millis(settings.connect_timeout_ms + settings.response_timeout_ms)
     }
 
     /// Whether a site answers for hosts that are nobody's.

@@ -5,7 +5,7 @@
 //! taken out only when its purge is recorded. Who comes after a crash, or after changes that no emperor saw,
 //! finds what is lost by comparing: what the journal has, and no route leads.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use site_model::{Generation, HostPattern, SiteId, SiteRoute};
 
@@ -17,32 +17,31 @@ pub(super) struct Book {
     /// Ways that led somewhere under an earlier emperor and that no route has led under this one. Empty, once
     /// every route is there.
     unseen: HashSet<Box<str>>,
-    losses: BTreeMap<SiteId, Loss>,
+    /// What nobody has recorded yet.
+    fresh: Debts,
+    /// What has been recorded once, and is to be once more.
+    recorded: Debts,
+    /// The last generation that took one of the fresh.
+    newest: Option<Generation>,
     settled: bool,
 }
 
-/// What one site has lost.
-#[derive(Debug, Default)]
-struct Loss {
-    hosts: BTreeSet<HostPattern>,
-    /// The last generation that took one from it: a page that is asked for before may still be the site's.
-    generation: Generation,
-}
+/// Hosts by the site that has lost them, with the generation that took them from it: a page that is asked for
+/// before may still be the site's.
+type Debts = BTreeMap<(SiteId, HostPattern), Generation>;
 
-/// Hosts that sites have lost, site by site.
-pub(in crate::daemon) type Lost = Vec<(SiteId, Vec<HostPattern>)>;
+/// Hosts, each with the site that has lost it.
+pub(in crate::daemon) type Lost = Vec<(SiteId, HostPattern)>;
 
 impl Book {
     /// Goes on where a journal ends. Until [`settle`](Self::settle), a route that is missing isn't lost.
     pub(super) fn after(replayed: Replayed) -> Self {
-        let loss = |(site, hosts)| {
-            let generation = Generation::default();
-            (site, Loss { hosts, generation })
-        };
+        let lost = replayed.lost.into_iter();
+        let lost = lost.flat_map(|(site, hosts)| hosts.into_iter().map(move |host| (site, host)));
         Self {
             unseen: replayed.led,
-            losses: replayed.lost.into_iter().map(loss).collect(),
-            settled: false,
+            fresh: lost.map(|key| (key, Generation::default())).collect(),
+            ..Self::default()
         }
     }
 
@@ -111,8 +110,8 @@ impl Book {
     pub(super) fn settle(&mut self, generation: Generation) -> Lines {
         let mut lines = Lines::default();
         self.settled = true;
-        for loss in self.losses.values_mut() {
-            loss.generation = generation;
+        for (site, host) in std::mem::take(&mut self.fresh).into_keys() {
+            self.lose(site, host, generation);
         }
         for way in std::mem::take(&mut self.unseen) {
             if let Some((site, host)) = parse(&way) {
@@ -128,45 +127,64 @@ impl Book {
         lines
     }
 
-    /// The last generation that took something that is still to be purged.
+    /// The last generation that took something that nobody has recorded yet.
     pub(super) fn newest(&self) -> Option<Generation> {
-        let losses = self.losses.values().filter(|_| self.settled);
-        losses.map(|loss| loss.generation).max()
+        self.newest.filter(|_| self.settled)
     }
 
-    /// What was lost in this generation or before.
+    /// What was lost in this generation or before, and nobody has recorded yet.
     pub(super) fn lost(&self, generation: Generation) -> Lost {
-        let lost = self.losses.iter();
-        let lost = lost.filter(|(_, loss)| self.settled && loss.generation <= generation);
-        lost.map(|(site, loss)| (*site, loss.hosts.iter().cloned().collect()))
-            .collect()
+        let lost = self.fresh.iter().filter(|_| self.settled);
+        let lost = lost.filter(|(_, taken)| **taken <= generation);
+        lost.map(|(key, _)| key.clone()).collect()
     }
 
-    /// Purges of what was lost in this generation or before are recorded. What a site lost since is to be
-    /// purged once more, and the rest of it with that.
-    pub(super) fn purged(&mut self, lost: &Lost, generation: Generation) -> Lines {
-        let mut lines = Lines::default();
-        for (site, hosts) in lost {
-            let done = self.losses.get_mut(site);
-            let Some(done) = done.filter(|loss| loss.generation <= generation) else {
-                continue;
-            };
-            for host in hosts {
-                if done.hosts.remove(host) {
-                    lines.purged(*site, host);
+    /// Purges of what was lost in this generation or before are recorded, for the first time.
+    pub(super) fn recorded(&mut self, lost: &Lost, generation: Generation) {
+        for key in lost {
+            if let Some(taken) = self.fresh.remove(key) {
+                if taken <= generation {
+                    self.recorded.insert(key.clone(), taken);
+                } else {
+                    self.fresh.insert(key.clone(), taken);
                 }
             }
-            if done.hosts.is_empty() {
-                self.losses.remove(site);
+        }
+        if self.fresh.is_empty() {
+            self.newest = None;
+        }
+    }
+
+    /// Whoever was to record it once more is gone: all of it is fresh again.
+    pub(super) fn begin_anew(&mut self) {
+        for ((site, host), taken) in std::mem::take(&mut self.recorded) {
+            self.lose(site, host, taken);
+        }
+    }
+
+    /// Purges of what was lost in this generation or before are recorded for the last time. What was lost
+    /// again since is not among them.
+    pub(super) fn purged(&mut self, lost: &Lost, generation: Generation) -> Lines {
+        let mut lines = Lines::default();
+        for key in lost {
+            if self
+                .recorded
+                .get(key)
+                .is_some_and(|taken| *taken <= generation)
+            {
+                self.recorded.remove(key);
+                lines.purged(key.0, &key.1);
             }
         }
         lines
     }
 
     fn lose(&mut self, site: SiteId, host: HostPattern, generation: Generation) {
-        let loss = self.losses.entry(site).or_default();
-        loss.hosts.insert(host);
-        loss.generation = loss.generation.max(generation);
+        let key = (site, host);
+        self.recorded.remove(&key);
+        let taken = self.fresh.entry(key).or_default();
+        *taken = (*taken).max(generation);
+        self.newest = self.newest.max(Some(generation));
     }
 }
 

@@ -149,7 +149,21 @@ impl LostHosts {
             .unwrap_or_default()
     }
 
-    /// Purges are recorded of what was lost in this generation or before.
+    /// Purges of what was lost in this generation or before are recorded, for the first time.
+    pub(in crate::daemon) fn recorded(&self, lost: &Lost, generation: Generation) {
+        if let Some(kept) = self.recording().kept.as_mut() {
+            kept.book.recorded(lost, generation);
+        }
+    }
+
+    /// Somebody else records from now on.
+    pub(in crate::daemon) fn begin_anew(&self) {
+        if let Some(kept) = self.recording().kept.as_mut() {
+            kept.book.begin_anew();
+        }
+    }
+
+    /// Purges of what was lost in this generation or before are recorded for the last time.
     pub(in crate::daemon) fn purged(&self, lost: &Lost, generation: Generation) {
         if let Some(kept) = self.recording().kept.as_mut() {
             let lines = kept.book.purged(lost, generation);

@@ -46,10 +46,9 @@ mod changes {
         book.left(&before, after, three);
         assert!(book.lost(Generation::new(2)).is_empty(), "a router may lag");
         let lost = book.lost(three);
-        let hosts = lost.iter().flat_map(|(_, hosts)| hosts);
-        let hosts: Vec<_> = hosts.map(ToString::to_string).collect();
+        let hosts: Vec<_> = lost.iter().map(|(_, host)| host.to_string()).collect();
         assert_eq!(hosts, expected);
-        book.purged(&lost, three);
+        book.recorded(&lost, three);
         assert_eq!(book.newest(), None);
     }
 
@@ -66,16 +65,38 @@ mod changes {
     }
 
     #[test]
-    fn what_is_lost_while_a_purge_is_recorded_is_purged_once_more() {
+    fn what_is_lost_again_meanwhile_is_purged_once_more() {
         let mut book = Book::after(Replayed::default());
         book.settle(Generation::default());
         let whole = route(1, &["a.example", "b.example"]);
-        book.left(&whole, None, Generation::new(1));
-        let lost = book.lost(Generation::new(1));
-        book.left(&whole, None, Generation::new(2));
-        book.purged(&lost, Generation::new(1));
-        assert_eq!(book.newest(), Some(Generation::new(2)));
-        assert_eq!(book.lost(Generation::new(2))[0].1.len(), 2);
+        let (one, two) = (Generation::new(1), Generation::new(2));
+        book.left(&whole, None, one);
+        let both = book.lost(one);
+        book.recorded(&both, one);
+        assert_eq!(book.newest(), None);
+        book.left(&route(1, &["a.example"]), None, two);
+        assert_eq!(book.newest(), Some(two));
+        assert_eq!(book.purged(&both, one).0, "=1 b.example\n");
+        assert_eq!(book.lost(two), [(whole.id, "a.example".parse().unwrap())]);
+        // While one purge is recorded, the next reason comes.
+        let again = book.lost(two);
+        book.left(&route(1, &["a.example"]), None, Generation::new(3));
+        book.recorded(&again, two);
+        assert_eq!(book.newest(), Some(Generation::new(3)));
+        assert_eq!(book.purged(&again, two).0, "");
+    }
+
+    #[test]
+    fn whoever_records_next_begins_anew() {
+        let mut book = Book::after(Replayed::default());
+        book.settle(Generation::default());
+        let one = Generation::new(1);
+        book.left(&route(1, &["a.example"]), None, one);
+        let lost = book.lost(one);
+        book.recorded(&lost, one);
+        assert_eq!(book.lost(one), []);
+        book.begin_anew();
+        assert_eq!((book.newest(), book.lost(one)), (Some(one), lost));
     }
 
     #[test]
@@ -92,7 +113,7 @@ mod changes {
         next.leads(None, &whole, |_| false);
         next.settle(Generation::new(1));
         let lost = next.lost(Generation::new(1));
-        assert_eq!(lost, [(whole.id, vec!["a.example".parse().unwrap()])]);
+        assert_eq!(lost, [(whole.id, "a.example".parse().unwrap())]);
     }
 
     #[test]
@@ -137,6 +158,9 @@ mod simulation {
         /// The router's last table.
         table: BTreeMap<SiteId, Arc<SiteRoute>>,
         target: BTreeMap<&'static str, Page>,
+        /// What visitors wait for: an answer that the target will take for new, by its number.
+        asked: BTreeMap<u64, (&'static str, SiteId)>,
+        next: u64,
         journal: String,
         purges: usize,
     }
@@ -144,6 +168,9 @@ mod simulation {
     struct Emperor {
         book: Book,
         routes: BTreeMap<SiteId, Arc<SiteRoute>>,
+        /// What is to be purged once more, and from which number on nobody has asked before.
+        rounds: Vec<(u64, Lost, Generation)>,
+        generation: Generation,
     }
 
     /// Where an emperor may die.
@@ -185,9 +212,20 @@ mod simulation {
             };
             let leads_to = |pattern| self.table.values().find(|route| led(pattern, route));
             let wild = || leads_to("*.x").filter(|_| is_below("*.x", name));
-            if let Some(route) = leads_to(name).or_else(wild) {
-                let version = self.changes.get(&route.id).copied().unwrap_or_default();
-                self.target.entry(name).or_insert((route.id, version));
+            let route = leads_to(name).or_else(wild);
+            if let Some(id) = route
+                .map(|route| route.id)
+                .filter(|_| !self.target.contains_key(name))
+            {
+                self.asked.insert(self.next, (name, id));
+                self.next += 1;
+            }
+        }
+
+        fn answer(&mut self, number: u64) {
+            if let Some((name, site)) = self.asked.remove(&number) {
+                let version = self.changes.get(&site).copied().unwrap_or_default();
+                self.target.entry(name).or_insert((site, version));
             }
         }
 
@@ -215,11 +253,13 @@ mod simulation {
             let mut emperor = Self {
                 book: Book::after(Replayed::of(&world.journal, NOW)),
                 routes: BTreeMap::new(),
+                rounds: Vec::new(),
+                generation: Generation::default(),
             };
             for site in World::sites() {
                 emperor.publish(site, world, death, false)?;
             }
-            let lines = emperor.book.settle(Generation::new(1));
+            let lines = emperor.book.settle(emperor.generation);
             world.write(&lines);
             death.step()?;
             world.table = emperor.routes.clone();
@@ -253,10 +293,11 @@ mod simulation {
                 world.table = self.routes.clone();
             }
             death.step()?;
-            self.book.owe(site, owed, Generation::new(1));
+            self.generation = self.generation.next();
+            self.book.owe(site, owed, self.generation);
             if let Some(before) = before {
                 let after = after.as_deref();
-                let lines = self.book.left(&before, after, Generation::new(1));
+                let lines = self.book.left(&before, after, self.generation);
                 world.write(&lines);
                 death.step()?;
             }
@@ -286,15 +327,35 @@ mod simulation {
         }
 
         fn purge_lost(&mut self, world: &mut World, death: &mut Death) -> Option<()> {
-            let lost = self.book.lost(Generation::new(1));
-            for host in lost.iter().flat_map(|(_, hosts)| hosts) {
+            let lost = self.book.lost(self.generation);
+            for (_, host) in &lost {
                 world.purge(host);
                 world.purges += 1;
             }
             death.step()?;
-            let lines = self.book.purged(&lost, Generation::new(1));
-            world.write(&lines);
-            death.step()
+            self.book.recorded(&lost, self.generation);
+            self.rounds.push((world.next, lost, self.generation));
+            Some(())
+        }
+
+        fn purge_again(&mut self, world: &mut World, death: &mut Death) -> Option<()> {
+            let first = world.asked.keys().next().copied().unwrap_or(world.next);
+            let rounds = std::mem::take(&mut self.rounds);
+            let (due, later) = rounds
+                .into_iter()
+                .partition(|(number, ..)| *number <= first);
+            self.rounds = later;
+            let due: Vec<(u64, Lost, Generation)> = due;
+            for (_, lost, generation) in due {
+                for (_, host) in &lost {
+                    world.purge(host);
+                }
+                death.step()?;
+                let lines = self.book.purged(&lost, generation);
+                world.write(&lines);
+                death.step()?;
+            }
+            Some(())
         }
 
         /// Pages that changed are purged under the hosts that their site has.
@@ -309,9 +370,10 @@ mod simulation {
 
         fn live(&mut self, world: &mut World, random: &mut fastrand::Rng) -> Option<()> {
             let mut death = Death::at_a_step(random);
-            match random.u8(..3) {
+            match random.u8(..4) {
                 0 => self.follow(world, &mut death),
                 1 => self.purge_lost(world, &mut death),
+                2 => self.purge_again(world, &mut death),
                 _ => {
                     self.purge_changed(world);
                     death.step()
@@ -323,7 +385,7 @@ mod simulation {
     fn happen(world: &mut World, random: &mut fastrand::Rng) {
         let host = HOSTS[random.usize(..HOSTS.len())];
         let site = SiteId::new(random.i64(1..=SITES)).unwrap();
-        match random.u8(..6) {
+        match random.u8(..7) {
             0 => {
                 world.rows.remove(host);
             }
@@ -333,6 +395,12 @@ mod simulation {
             2 => {
                 *world.changes.entry(site).or_default() += 1;
                 world.unread.push(site);
+            }
+            3 => {
+                let asked: Vec<_> = world.asked.keys().copied().collect();
+                if let Some(number) = random.choice(asked) {
+                    world.answer(number);
+                }
             }
             _ => world.visit(NAMES[random.usize(..NAMES.len())]),
         }
@@ -355,6 +423,10 @@ mod simulation {
         let mut last = Emperor::start(&mut world, &mut Death(None)).unwrap();
         last.purge_lost(&mut world, &mut Death(None)).unwrap();
         last.purge_changed(&mut world);
+        while let Some(number) = world.asked.keys().next().copied() {
+            world.answer(number);
+        }
+        last.purge_again(&mut world, &mut Death(None)).unwrap();
         for (name, (site, version)) in &world.target {
             let wild = || world.rows.get("*.x").filter(|_| is_below("*.x", name));
             let owner = world.rows.get(name).or_else(wild);
