@@ -45,6 +45,7 @@ use clap::{Args, ValueEnum};
 use contender::{Contender, Headers, Plan};
 use effort::Effort;
 use figures::{Round, Series};
+use load::Load;
 use stage::Stage;
 
 pub(crate) use error::RouterBenchError;
@@ -162,17 +163,9 @@ fn measure(
     for contender in contenders {
         run(contender, 1)?;
     }
-    let mut rounds = vec![Vec::new(); contenders.len()];
-    for number in 1..=effort.times {
-        for (contender, rounds) in contenders.iter().zip(&mut rounds) {
-            let before = cpu::taken_by(contender.processes())?;
-            let load = run(contender, effort.seconds)?;
-            let taken = cpu::taken_by(contender.processes())?.since(before);
-            let round = Round::new(&load, taken);
-            say(&format!("Round {number}: {}: {round}", contender.name()));
-            rounds.push(round);
-        }
-    }
+    let rounds = take_turns(contenders, effort.times, |_, contender| {
+        run(contender, effort.seconds)
+    })?;
     say("Counting system calls");
     let mut series = Vec::new();
     for (contender, rounds) in contenders.iter().zip(rounds) {
@@ -185,4 +178,24 @@ fn measure(
         });
     }
     Ok(series)
+}
+
+/// So many rounds of each, in turn: what else the machine does meanwhile is the same for all.
+fn take_turns(
+    contenders: &[Contender],
+    times: u32,
+    run: impl Fn(usize, &Contender) -> Result<Load, RouterBenchError>,
+) -> Result<Vec<Vec<Round>>, RouterBenchError> {
+    let mut rounds = vec![Vec::new(); contenders.len()];
+    for number in 1..=times {
+        for (place, contender) in contenders.iter().enumerate() {
+            let before = cpu::taken_by(contender.processes())?;
+            let load = run(place, contender)?;
+            let taken = cpu::taken_by(contender.processes())?.since(before);
+            let round = Round::new(&load, taken);
+            say(&format!("Round {number}: {}: {round}", contender.name()));
+            rounds[place].push(round);
+        }
+    }
+    Ok(rounds)
 }

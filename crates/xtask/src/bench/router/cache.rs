@@ -19,10 +19,9 @@ use super::client::Client;
 use super::contender::{Contender, Plan};
 use super::error::{RouterBenchError, file};
 use super::figures::Series;
-use super::flat::{self, Stored};
 use super::process::pin_this_thread;
 use super::stage::Stage;
-use super::{document, emperor, report};
+use super::{document, emperor, flat, report};
 use crate::progress::say;
 use crate::provision::{self, Need};
 use crate::shell;
@@ -91,8 +90,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), Ro
         None => Vec::new(),
     };
     drop(contenders);
-    let router = Contender::start(&full, &stage)?;
-    let stored = flat::measure(&stage, &router, effort)?;
+    let stored = flat::measure(&stage, &full, effort)?;
     let text = text(&series, &purges, &stored, effort);
     let printed = io::stdout().write_all(text.as_bytes());
     printed.map_err(file(Path::new("/dev/stdout")))?;
@@ -102,7 +100,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<(), Ro
     Ok(())
 }
 
-fn text(series: &[Series], purges: &[Purged], stored: &[Stored], effort: super::Effort) -> String {
+fn text(series: &[Series], purges: &[Purged], stored: &[Series], effort: super::Effort) -> String {
     let mut text = report::of_hits(series, effort);
     text.push_str(
         "\n| purge | pages | until it is in force | longest answer to others meanwhile |\n",
@@ -119,11 +117,8 @@ fn text(series: &[Series], purges: &[Purged], stored: &[Stored], effort: super::
         let row = writeln!(text, "| {what} | {entries} | {took} µs | {longest} µs |");
         row.expect("a String takes everything");
     }
-    text.push_str("\n| stored pages, asked for by lot | CPU µs/request |\n|---|---|\n");
-    for Stored { pages, cpu_us } in stored {
-        let row = writeln!(text, "| {pages} | {cpu_us:.1} |");
-        row.expect("a String takes everything");
-    }
+    text.push('\n');
+    text.push_str(&report::of_stored(stored));
     text
 }
 

@@ -3,61 +3,84 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::thread;
 
 use super::client::Client;
-use super::contender::Contender;
-use super::cpu;
+use super::contender::{Contender, Plan, Role};
 use super::effort::Effort;
 use super::error::{RouterBenchError, file};
-use super::figures::{Figure, Round};
+use super::figures::Series;
 use super::load;
 use super::stage::Stage;
 use crate::progress::say;
 
-/// So many pages are stored, one after the other.
+/// So many pages are stored, in a router for each number.
 const STORED: [u32; 4] = [1_000, 10_000, 100_000, 1_000_000];
-/// How many clients fill the cache.
+/// How many clients fill a cache.
 const FILLERS: u32 = 8;
 /// Of so many pages one is looked at afterwards.
 const LOOKED_AT: usize = 997;
 
-/// What hits cost with so many pages stored.
-pub(super) struct Stored {
-    pub(super) pages: u32,
-    pub(super) cpu_us: f64,
-}
-
-/// Fills a router step by step, and asks for pages by lot after each.
+/// Fills routers, and asks each in turn for its pages by lot. The series are named by their pages; the
+/// others are to be compared with the first.
 pub(super) fn measure(
     stage: &Stage,
-    router: &Contender,
+    plan: &Plan,
     effort: Effort,
-) -> Result<Vec<Stored>, RouterBenchError> {
+) -> Result<Vec<Series>, RouterBenchError> {
     let bad = file(Path::new("127.0.0.1"));
-    let mut filled = 0;
-    let mut all = Vec::new();
+    let mut routers = Vec::new();
     for pages in STORED {
         say(&format!("Storing {pages} pages"));
-        fill(router.address(), filled, pages).map_err(&bad)?;
-        filled = pages;
-        let before = cpu::taken_by(router.processes())?;
-        let (connections, seconds) = (effort.connections, effort.seconds);
-        let load = load::run_over_pages(stage, router, pages, connections, seconds)?;
-        let taken = cpu::taken_by(router.processes())?.since(before);
-        let cpu_us = Round::new(&load, taken).get(Figure::Cpu);
+        let mut router = Contender::start(plan, stage)?;
+        hear(&mut router).map_err(&bad)?;
+        fill(router.address(), pages).map_err(&bad)?;
+        routers.push(router);
+    }
+    let ask = |place: usize, router: &Contender| {
+        let Effort {
+            connections,
+            seconds,
+            ..
+        } = effort;
+        load::run_over_pages(stage, router, STORED[place], connections, seconds)
+    };
+    let rounds = super::take_turns(&routers, effort.times, ask)?;
+    let mut all = Vec::new();
+    for ((pages, router), rounds) in STORED.into_iter().zip(&routers).zip(rounds) {
         are_stored(router.address(), pages).map_err(&bad)?;
-        all.push(Stored { pages, cpu_us });
+        all.push(Series {
+            name: pages.to_string(),
+            role: if all.is_empty() {
+                Role::Reference
+            } else {
+                Role::Measured
+            },
+            rounds,
+            syscalls: None,
+        });
     }
     Ok(all)
 }
 
-fn fill(address: SocketAddr, from: u32, to: u32) -> io::Result<()> {
-    std::thread::scope(|scope| {
+/// Takes what a router says on its link. One that nobody hears doesn't hear either, and passes its cache by
+/// in the end.
+fn hear(router: &mut Contender) -> io::Result<()> {
+    if let Some(link) = router.link() {
+        let mut link = link.try_clone()?;
+        link.set_read_timeout(None)?;
+        thread::spawn(move || io::copy(&mut link, &mut io::sink()));
+    }
+    Ok(())
+}
+
+fn fill(address: SocketAddr, pages: u32) -> io::Result<()> {
+    thread::scope(|scope| {
         let fillers: Vec<_> = (0..FILLERS)
             .map(|filler| {
                 scope.spawn(move || {
                     let mut client = Client::connect(address)?;
-                    for number in (from + filler..to).step_by(FILLERS as usize) {
+                    for number in (filler..pages).step_by(FILLERS as usize) {
                         client.ask(&format!("/many/{number}"))?;
                     }
                     io::Result::Ok(())

@@ -93,6 +93,25 @@ fn figures(all: &[Series]) -> String {
     table(&header, rows)
 }
 
+/// What hits cost with more and more pages stored.
+pub(super) fn of_stored(all: &[Series]) -> String {
+    let header = [
+        "stored pages, asked for by lot",
+        "CPU µs/request",
+        "of these in user space",
+        "ratio",
+    ];
+    let rows = all.iter().map(|series| {
+        vec![
+            series.name.clone(),
+            spread(series.spread(Figure::Cpu), tenths),
+            spread(series.spread(Figure::User), tenths),
+            spread(series.ratio(all, Figure::Cpu), hundredths),
+        ]
+    });
+    table(&header, rows)
+}
+
 fn ratios(all: &[Series], to: &str) -> String {
     let title = format!("ratio to {to}");
     let header = [
