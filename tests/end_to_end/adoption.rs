@@ -192,7 +192,11 @@ async fn a_worker_that_said_to_nobody_that_it_is_ready_is_started_anew_and_not_w
     house.emperor.in_state("slow", "ready").await;
     let page = house.page("slow.example").await;
     assert_ne!(page["pid"], worker.pid());
-    assert!(!worker.is_alive());
+    eventually("the end of the first", PATIENCE, async || {
+        let ended = !worker.is_alive();
+        ended.then_some(()).ok_or_else(|| format!("{worker:?}"))
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ pub async fn kill_workers(house: &House, sites: usize, times: usize) -> Kills {
         back: kills.iter().map(|kill| kill.back).collect(),
         restarts: restarts.sum(),
         orphans: orphans(house, sites).await,
-        zombies: zombies(house),
+        zombies: zombies(house).await,
     }
 }
 
@@ -114,7 +114,13 @@ async fn orphans(house: &House, sites: usize) -> usize {
     .await
 }
 
-fn zombies(house: &House) -> usize {
-    let children = house.emperor.process().children().into_iter();
-    children.filter(|child| !child.is_alive()).count()
+async fn zombies(house: &House) -> usize {
+    eventually("no zombie", PATIENCE, async || {
+        let children = house.emperor.process().children().into_iter();
+        let count = children.filter(|child| !child.is_alive()).count();
+        (count == 0)
+            .then_some(count)
+            .ok_or_else(|| format!("{count} children have ended"))
+    })
+    .await
 }
