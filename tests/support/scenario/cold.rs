@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use super::insert_many;
 use crate::client::NoAnswer;
+use crate::place::there;
 use crate::wait::eventually;
 use crate::{House, PATIENCE};
 
@@ -29,8 +30,13 @@ pub const CONFIG: &str = "[vassal.queue]\ntimeout = \"10m\"";
 
 /// Starts the emperor with so many rows. The house must have been opened with [`CONFIG`].
 pub async fn start_cold(house: &mut House, sites: usize) -> Cold {
-    // Nothing runs yet: rows that the daemon has never seen.
+    // Nothing runs yet: rows that the daemon has never seen. Its last reading has none of them; where the
+    // database takes a second to answer, it would begin with that and deny their hosts.
     assert_eq!(house.emperor.stop(), 0);
+    for name in ["snapshot.json", "snapshot.changes.json"] {
+        let reading = house.emperor.state_dir().join(name);
+        there(&reading, std::fs::remove_file(&reading));
+    }
     insert_many(house, "cold", sites, "tiny", &house.tiny_vars("")).await;
     let began = Instant::now();
     house.emperor.launch();
