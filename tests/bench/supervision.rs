@@ -134,13 +134,12 @@ async fn measure_sleep(cycles: usize) {
 
 async fn measure_storm(rows: usize, config: &str) {
     let house = house_on_tmpfs(config).await;
-    let storm = storm::rage(&house, rows, Duration::from_secs(40)).await;
+    let storm = storm::rage(&house, rows, Duration::from_secs(40), 2).await;
     println!("{rows} rows whose workers end at once, beside five sites that serve");
     let (ended, over) = storm.ended_meanwhile;
     let rate = f64::from(u32::try_from(ended).unwrap()) / over.as_secs_f64();
     figure("starts that ended", storm.ended);
     figure("a second, once all rows are known", format!("{rate:.1}"));
-    figure("most on their way at once", storm.most_at_once);
     figure("restarts of the neighbours", storm.restarts_of_neighbours);
     println!("{:<36}{:>9}{:>9}{:>9}", "milliseconds", "p50", "p99", "max");
     let felt = [&storm.calm, &storm.arrival, &storm.storm];

@@ -43,7 +43,7 @@ async fn visitors_who_come_before_any_site_runs_wait_and_are_served() {
 #[tokio::test]
 async fn a_storm_of_crashes_starts_no_more_at_once_than_may_and_costs_no_request() {
     let house = House::open_with(&format!("[spawn]\nmax_starting = {MAX_STARTING}")).await;
-    let storm = storm::rage(&house, 300, Duration::from_secs(3)).await;
+    let storm = storm::rage(&house, 300, Duration::from_secs(3), 10).await;
     assert!(storm.ended > 0);
     // Each of them ends while it holds its permit.
     assert!(storm.most_at_once <= MAX_STARTING, "{}", storm.most_at_once);

@@ -15,7 +15,7 @@ pub use cache::{
 pub use status::{
     DatabaseStatus, EmperorStatus, EventDocument, ExitDocument, FailedStepDocument,
     InstanceDocument, PoolDocument, PoolSiteDocument, RolloutStatus, RouterStatus, SiteDocument,
-    StartDocument, StatusDocument, StepDocument,
+    StartDocument, StartsStatus, StatusDocument, StepDocument,
 };
 
 /// A row as it stands in the database: answer of `GET /v1/sites/{site}`.

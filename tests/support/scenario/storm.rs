@@ -8,14 +8,12 @@ use super::pulse::Pulse;
 use super::{all_ready, insert_many, steady_vars, traffic};
 use crate::open_loop::Ledger;
 use crate::wait::undisturbed;
-use crate::{House, OpenLoop};
+use crate::{House, OpenLoop, PATIENCE, eventually};
 
 /// How many serve meanwhile.
 const NEIGHBOURS: usize = 5;
 const PER_SECOND: u32 = 100;
-/// How often it is looked at once all rows are known.
-const LOOKS: usize = 10;
-/// At most once in this time.
+/// All sites are looked at at most once in this time.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// What came of it.
@@ -23,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(500);
 pub struct Storm {
     /// Before.
     pub calm: Felt,
-    /// While the rows come in, and all of them are looked at again and again.
+    /// While the rows come in and the first of them start, for as long again as all of them are looked at.
     pub arrival: Felt,
     /// Afterwards.
     pub storm: Felt,
@@ -46,8 +44,9 @@ pub struct Felt {
     pub pulse: Vec<Duration>,
 }
 
-/// Lets it rage for a while.
-pub async fn rage(house: &House, rows: usize, span: Duration) -> Storm {
+/// Lets it rage for a while. To be told of very many rows takes a core for a while, which disturbs by itself:
+/// they are looked at so often.
+pub async fn rage(house: &House, rows: usize, span: Duration, looks: u32) -> Storm {
     insert_many(house, "good", NEIGHBOURS, "steady", &steady_vars(house, "")).await;
     all_ready(house, NEIGHBOURS).await;
     let calm = Watch::begin(house);
@@ -55,10 +54,9 @@ pub async fn rage(house: &House, rows: usize, span: Duration) -> Storm {
     let calm = calm.end().await;
     let arrival = Watch::begin(house);
     insert_many(house, "bad", rows, "grumbler", "").await;
-    let most_at_once = most_on_their_way(house, rows).await;
+    let most_at_once = most_on_their_way(house, rows, looks).await;
     let arrival = arrival.end().await;
     let ended_before = ended(&house.emperor.status().await);
-    // To be told of all rows takes a core for a while, so nobody asks meanwhile.
     let (storm, began) = (Watch::begin(house), Instant::now());
     undisturbed(span).await;
     let (storm, over) = (storm.end().await, began.elapsed());
@@ -74,17 +72,26 @@ pub async fn rage(house: &House, rows: usize, span: Duration) -> Storm {
     }
 }
 
-/// Until all rows are known, and over some looks more.
-async fn most_on_their_way(house: &House, rows: usize) -> usize {
-    let (mut most, mut looks) = (0, 0);
-    while looks < LOOKS {
+/// Over so many looks, from when all rows are known.
+async fn most_on_their_way(house: &House, rows: usize, looks: u32) -> usize {
+    known(house, &format!("bad-{rows}")).await;
+    let mut most = 0;
+    for _ in 0..looks {
         let looked = Instant::now();
         let status = house.emperor.status().await;
         most = most.max(starting(&status));
-        looks += usize::from(of(&status, "bad-").count() == rows);
         undisturbed(LOOK.max(looked.elapsed())).await;
     }
     most
+}
+
+async fn known(house: &House, slug: &str) {
+    eventually(&format!("{slug} to be known"), PATIENCE, async || {
+        let outcome = house.emperor.run(&["status", slug]).await;
+        let is_known = outcome.code == 0;
+        is_known.then_some(()).ok_or_else(|| format!("{outcome:?}"))
+    })
+    .await;
 }
 
 /// Somebody watches what others feel.

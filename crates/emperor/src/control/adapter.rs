@@ -142,6 +142,7 @@ fn document(overview: &Overview, memory: &HashMap<u32, u64>) -> StatusDocument {
             started_at: rfc3339(overview.started_at),
             database: database(&overview.database, overview.rows),
             removals_held: overview.removals_held.iter().map(|id| id.get()).collect(),
+            starts: rollout::starts(overview.quiet_starts),
             rollout: rollout::progress(overview),
             purges: overview.purges.as_ref().map(caches::purges),
         },

@@ -1,12 +1,22 @@
-//! How far the replacements of the whole house are, and what each site waits for. Counts change with
+//! How far the starts and replacements of the whole house are, and what each site waits for. Counts change with
 //! every site, so they are told when somebody asks and stand in no site's own status.
 
 use std::collections::HashMap;
 
 use site_model::{SiteId, SiteState};
-use wire::control::RolloutStatus;
+use wire::control::{RolloutStatus, StartsStatus};
 
-use crate::daemon::{Overview, RolloutQueue};
+use crate::daemon::{LaneStatus, Overview, RolloutQueue};
+
+/// Starts that nobody waits for; `None`: all that are wanted are on their way.
+pub(super) fn starts(lane: LaneStatus) -> Option<StartsStatus> {
+    let interval = lane.interval.map(|interval| interval.as_millis());
+    (lane.waiting > 0).then(|| StartsStatus {
+        waiting: lane.waiting,
+        failures: lane.failures,
+        interval_ms: interval.map(|span| u64::try_from(span).unwrap_or(u64::MAX)),
+    })
+}
 
 /// The progress; `None`: nothing is being replaced.
 pub(super) fn progress(overview: &Overview) -> Option<RolloutStatus> {

@@ -26,7 +26,7 @@ use super::router::board::RouteBoard;
 use super::router::keeper::RouterState;
 use super::router::roster::Peer;
 use super::statuses::{PoolTold, StatusBoard, Stay, StoryTold};
-use super::turns::{RolloutQueue, Turns};
+use super::turns::{LaneStatus, RolloutQueue, Turns};
 
 /// How long the router may take to tell its figures; afterwards a status is answered without them.
 const STATS_TIMEOUT: Duration = Duration::from_millis(500);
@@ -86,6 +86,8 @@ pub(crate) struct Overview {
     pub(crate) router: RouterOverview,
     /// How purges are followed; `None`: nobody keeps pages.
     pub(crate) purges: Option<Purges>,
+    /// How starts are doing that nobody waits for.
+    pub(crate) quiet_starts: LaneStatus,
     /// Who is being replaced, and who waits for that.
     pub(crate) replacing: RolloutQueue,
     /// Every site, by id; one alone where one was asked for.
@@ -206,6 +208,7 @@ impl Handle {
             removals_held: held.flat_map(|held| held.ids.iter().copied()).collect(),
             router,
             purges: self.shared.purges.borrow().clone(),
+            quiet_starts: self.shared.turns.quiet(),
             replacing: self.shared.turns.replacing(),
             sites: sites
                 .into_iter()

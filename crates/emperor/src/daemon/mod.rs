@@ -44,4 +44,4 @@ pub(crate) use handle::{Handle, Overview, PoolEntry, PurgeError, RouterOverview,
 pub(crate) use purging::{FrontView, Purges};
 pub(crate) use run::{ClusterFailure, RunError, run};
 pub(crate) use statuses::{Exit, Happened, Stay};
-pub(crate) use turns::RolloutQueue;
+pub(crate) use turns::{LaneStatus, RolloutQueue};

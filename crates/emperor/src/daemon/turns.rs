@@ -6,19 +6,18 @@
 //! house: one for instances that are lacking, and one for those that replace others. Those that are
 //! lacking come on two lanes: a visitor waits for the instance, or nobody does. Of the places, some are
 //! kept from the second lane, so a site that wakes up for a visitor finds no bulk insert before it.
-//! Whoever is lacking since its start failed has its turn among its like first, of whom each lane has
-//! at most half of the places: it finds no queue of those that crash again and again before it either.
+//! Those that are lacking since their start failed have at most half of the places of each lane.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `places` | the places of those that are lacking, by lane |
-//! | `pauses` | how long one stays empty after a failure |
+//! | `lane` | starts that stand in line together |
+//! | `order` | who of them is the next, and when |
 //! | `replacements` | the queue of those that replace others |
 //! | `memory` | what they may take |
 
+mod lane;
 mod memory;
-mod pauses;
-mod places;
+mod order;
 mod replacements;
 
 use std::sync::Arc;
@@ -27,9 +26,11 @@ use site_model::SiteId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use lane::Lane;
+pub(crate) use lane::LaneStatus;
 use memory::Gauge;
-use pauses::Pauses;
-use places::{Places, acquire};
+pub(super) use order::Attempt;
+use order::Manner;
 use replacements::Replacements;
 pub(crate) use replacements::RolloutQueue;
 
@@ -38,20 +39,13 @@ use crate::config::rollout::Rollout;
 /// Gives turns to the vassals of a house.
 #[derive(Debug)]
 pub(super) struct Turns {
+    /// All that start, on either lane: of those whom a lane has let through, who came first is first.
     starts: Arc<Semaphore>,
+    /// Visitors wait for these.
     awaited: Lane,
+    /// Nobody waits for these.
     quiet: Lane,
     replacements: Arc<Replacements>,
-}
-
-/// Starts that stand in line together. Every turn on it is one of the house's as well: of those whom a
-/// lane has let through, who came first is first.
-#[derive(Debug)]
-struct Lane {
-    places: Arc<Places>,
-    /// Those among them that may be starts after one that failed.
-    retries: Arc<Places>,
-    pauses: Arc<Pauses>,
 }
 
 /// Who waits for an instance.
@@ -63,15 +57,6 @@ pub(super) enum AwaitedBy {
     Nobody,
 }
 
-/// How the start before ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Attempt {
-    /// It got ready, or there was none.
-    First,
-    /// It failed.
-    Retry,
-}
-
 /// A turn. Dropped, it lets the next one start.
 #[derive(Debug)]
 pub(super) struct Permit(Kind);
@@ -79,11 +64,8 @@ pub(super) struct Permit(Kind);
 #[derive(Debug)]
 enum Kind {
     Start {
-        place: places::Place,
-        retry: Option<places::Place>,
-        pauses: Arc<Pauses>,
+        place: lane::Place,
         since: Instant,
-        /// Among all that start.
         _turn: OwnedSemaphorePermit,
     },
     Replacement(replacements::Place),
@@ -104,14 +86,12 @@ impl Turns {
     }
 
     fn with_gauge(max_starting: usize, max_replacing: usize, gauge: Gauge) -> Self {
+        let for_retries = max_starting.div_ceil(2);
+        let for_nobody = max_starting - kept_for_visitors(max_starting);
         Self {
             starts: Arc::new(Semaphore::new(max_starting)),
-            awaited: Lane::new(max_starting, max_starting, Pauses::even()),
-            quiet: Lane::new(
-                max_starting - kept_for_visitors(max_starting),
-                max_starting,
-                Pauses::growing(),
-            ),
+            awaited: Lane::new(Manner::Even, max_starting, for_retries),
+            quiet: Lane::new(Manner::HoldingBack, for_nobody, for_retries),
             replacements: Arc::new(Replacements::new(max_replacing, gauge)),
         }
     }
@@ -126,19 +106,11 @@ impl Turns {
             AwaitedBy::Visitors => &self.awaited,
             AwaitedBy::Nobody => &self.quiet,
         };
-        let (places, retries) = (Arc::clone(&lane.places), Arc::clone(&lane.retries));
-        let pauses = Arc::clone(&lane.pauses);
+        let place = lane.take(attempt);
         let starts = Arc::clone(&self.starts);
         async move {
-            let retry = match attempt {
-                Attempt::First => None,
-                Attempt::Retry => Some(retries.take().await),
-            };
-            let place = places.take().await;
             Permit(Kind::Start {
-                place,
-                retry,
-                pauses,
+                place: place.await,
                 _turn: acquire(starts).await,
                 since: Instant::now(),
             })
@@ -156,20 +128,14 @@ impl Turns {
         async move { Permit(Kind::Replacement(place.await)) }
     }
 
+    /// How those that nobody waits for are doing.
+    pub(super) fn quiet(&self) -> LaneStatus {
+        self.quiet.status()
+    }
+
     /// Who is being replaced, and who waits for that.
     pub(super) fn replacing(&self) -> RolloutQueue {
         self.replacements.snapshot()
-    }
-}
-
-impl Lane {
-    /// With so many places, in a house with so many.
-    fn new(places: usize, max_starting: usize, pauses: Pauses) -> Self {
-        Self {
-            pauses: Arc::new(pauses),
-            places: Arc::new(Places::new(places)),
-            retries: Arc::new(Places::new(max_starting.div_ceil(2))),
-        }
     }
 }
 
@@ -180,22 +146,15 @@ fn kept_for_visitors(max_starting: usize) -> usize {
 }
 
 impl Permit {
-    /// The start came to nothing: its place on its lane stays empty for a while, and no other lane's. Of a
-    /// retry that is the one among the retries alone. Those that replace others have fewer places, and keep them for
-    /// longer, as it is.
+    /// The start came to nothing: its place on its lane stays empty for a while, and no other lane's. Those that
+    /// replace others have fewer places, and keep them for longer, as it is.
     pub(super) fn failed(&mut self) {
         match &mut self.0 {
             Kind::Start {
                 place,
-                retry,
-                pauses,
                 since,
                 _turn,
-            } => {
-                let place = retry.as_mut().unwrap_or(place);
-                let pause = pauses.after_failure(since.elapsed());
-                place.leave_empty_until(Instant::now() + pause);
-            }
+            } => place.failed(since.elapsed()),
             Kind::Replacement(_) => {}
         }
     }
@@ -204,9 +163,18 @@ impl Permit {
     /// sees it.
     pub(super) fn settled(&mut self) {
         match &mut self.0 {
-            Kind::Start { pauses, .. } => pauses.succeeded(),
+            Kind::Start { place, .. } => place.succeeded(),
             Kind::Replacement(place) => place.settled(),
         }
+    }
+}
+
+/// A turn, in the order of arrival.
+async fn acquire(semaphore: Arc<Semaphore>) -> OwnedSemaphorePermit {
+    match semaphore.acquire_owned().await {
+        Ok(permit) => permit,
+        // It is never closed.
+        Err(_) => std::future::pending().await,
     }
 }
 
@@ -226,8 +194,9 @@ impl Turns {
 mod tests {
     use std::time::Duration;
 
-    use futures_util::FutureExt;
     use futures_util::future::BoxFuture;
+    use futures_util::stream::FuturesUnordered;
+    use futures_util::{FutureExt, StreamExt};
     use tokio::time::advance;
 
     use super::*;
@@ -312,13 +281,52 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_starts_for_the_first_time_passes_those_that_failed() {
+    async fn whoever_starts_for_the_first_time_finds_places_that_retries_leave() {
         for awaited_by in BOTH {
             let turns = Turns::roomy(4, 1);
             let (permits, _line) = ask(&turns, 100, awaited_by, Attempt::Retry);
             assert_eq!(permits.len(), 2);
             assert!(start_now(&turns, awaited_by).is_some());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ten_thousand_that_fail_are_held_back_until_one_gets_ready() {
+        let turns = Turns::roomy(8, 1);
+        let (permits, line) = ask(&turns, 10_000, AwaitedBy::Nobody, Attempt::First);
+        drop(permits);
+        let mut line: FuturesUnordered<_> = line.into_iter().collect();
+        for _ in 0..100 {
+            let mut permit = line.next().await.unwrap();
+            advance(SPAN).await;
+            permit.failed();
+        }
+        let told = turns.quiet();
+        assert_eq!(told.failures, 100);
+        assert_eq!(told.interval, Some(Duration::from_secs(10)));
+        let began = Instant::now();
+        let mut permit = line.next().await.unwrap();
+        assert!(began.elapsed() > SPAN, "the places are free before that");
+        permit.settled();
+        drop(permit);
+        assert_eq!(turns.quiet().interval, None);
+        let (began, waiting) = (Instant::now(), turns.quiet().waiting);
+        for _ in 0..1000 {
+            drop(line.next().await.unwrap());
+        }
+        assert_eq!(turns.quiet().waiting, waiting - 1000);
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_left_while_it_was_handed_a_place_gives_it_back() {
+        let turns = Turns::roomy(1, 1);
+        let holds = start_now(&turns, AwaitedBy::Visitors).unwrap();
+        let mut leaves = turns.start(AwaitedBy::Visitors, Attempt::First).boxed();
+        assert!((&mut leaves).now_or_never().is_none());
+        drop(holds);
+        drop(leaves);
+        assert!(start_now(&turns, AwaitedBy::Visitors).is_some());
     }
 
     #[tokio::test(start_paused = true)]

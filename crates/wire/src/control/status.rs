@@ -36,11 +36,27 @@ pub struct EmperorStatus {
     pub database: DatabaseStatus,
     /// Sites that a reading no longer had and that are kept until `emperor confirm-removals`.
     pub removals_held: Vec<i64>,
+    /// Starts that wait for their turn though nobody waits for them; absent where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts: Option<StartsStatus>,
     /// How far the replacements of the whole house are; absent where there are none.
     pub rollout: Option<RolloutStatus>,
     /// How purges are followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purges: Option<PurgesStatus>,
+}
+
+/// Starts that wait for their turn though nobody waits for them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StartsStatus {
+    /// Instances that wait.
+    pub waiting: usize,
+    /// How many starts failed since the last that got ready.
+    pub failures: u32,
+    /// Milliseconds between two starts, where so many failed that they are held back; absent where they
+    /// aren't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_ms: Option<u64>,
 }
 
 /// How far the replacements of the whole house are.

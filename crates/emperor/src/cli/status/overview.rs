@@ -2,12 +2,13 @@
 //! document and the time become a text.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use site_model::SiteState;
 use wire::control::{
     DatabaseStatus, EmperorStatus, InstanceDocument, RolloutStatus, RouterStatus, SiteDocument,
-    StatusDocument,
+    StartsStatus, StatusDocument,
 };
 
 use super::purges;
@@ -55,6 +56,9 @@ fn header(status: &StatusDocument, now: Timestamp) -> String {
     }
     for words in status.emperor.purges.iter().flat_map(purges::lines) {
         line("purges", words);
+    }
+    if let Some(queue) = &status.emperor.starts {
+        line("starts", starts(queue));
     }
     if let Some(progress) = &status.emperor.rollout {
         line("rollout", rollout(progress));
@@ -126,6 +130,20 @@ fn router(router: &RouterStatus) -> String {
         );
     }
     push_cause(&mut words, &router.detail, tone);
+    words
+}
+
+/// `9961 waiting; the last 57 failed: one every 5s until one gets ready, ...`
+fn starts(queue: &StartsStatus) -> String {
+    let mut words = format!("{} waiting", queue.waiting);
+    if let Some(interval) = queue.interval_ms {
+        let held_back = format!(
+            "; the last {} failed: one every {:?} until one gets ready, the newest first, those with visitors at once",
+            queue.failures,
+            Duration::from_millis(interval)
+        );
+        put!(words, "{}", Tone::Attention.paint(&held_back));
+    }
     words
 }
 

@@ -201,6 +201,7 @@ fn status(sites: Vec<SiteDocument>) -> StatusDocument {
                 last_read_at: None,
             },
             removals_held: vec![],
+            starts: None,
             rollout: None,
             purges: None,
         },

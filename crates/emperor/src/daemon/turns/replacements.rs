@@ -13,8 +13,8 @@ use std::time::Duration;
 use site_model::SiteId;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
+use super::acquire;
 use super::memory::{Gauge, Shortage};
-use super::places::acquire;
 
 /// How soon memory is looked at again where there was too little. Only while somebody waits for it.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
