@@ -100,8 +100,10 @@ async fn a_query_that_fails_stops_nobody_and_a_wrong_row_stands_alone() {
     let refused = handle.resync().await.unwrap_err();
     assert!(refused.to_string().contains("fqdn"), "{refused}");
     assert_eq!(running.desired.borrow().rows.len(), 2);
+    // A reading that waits for this finds the column with what was in it before: it is told to look again.
     let back = "ALTER TABLE panel.vhosts RENAME COLUMN host TO fqdn;
-        UPDATE panel.vhosts SET fqdn = 'back.example' WHERE id = 3";
+        UPDATE panel.vhosts SET fqdn = 'back.example' WHERE id = 3;
+        NOTIFY \"vhosts \"\"changed\"\"\"";
     client.batch_execute(back).await.unwrap();
     let found = |d: &Desired| domain(d, 3).as_deref() == Some("back.example");
     running.until("the column", found).await;
