@@ -203,6 +203,9 @@ async fn who_reads_nothing_and_who_asks_nothing_more_is_let_go_in_time() {
     assert_eq!(silent.reply().await.text(), "small");
     assert!(silent.is_ended().await);
     let mut deaf = place.house.client_saying(get("/a", "")).await;
+    // Who isn't accepted yet is no connection either.
+    let answered = |stats: &RouterStats| stats.cache.sites[0].hits == 2;
+    place.house.emperor.stats_until(answered).await;
     let gone = |stats: &RouterStats| stats.connections == 0;
     place.house.emperor.stats_until(gone).await;
     let mut all = Vec::new();
