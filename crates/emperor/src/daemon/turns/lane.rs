@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-use super::order::{Attempt, Manner, Next, Number, Order, Seat};
+use super::order::{Attempt, LONGEST_INTERVAL, Manner, Next, Number, Order, Seat};
 
 /// A lane.
 #[derive(Debug)]
@@ -146,7 +146,8 @@ impl Place {
                 failures,
                 waiting,
                 "starts fail one after the other and none succeeds: sites that nobody asks for are held back, up to \
-                 one in 10 s and the newest first, until one gets ready; `emperor status SITE` tells why one fails"
+                 one in {} s and the newest first, until one gets ready; `emperor status SITE` tells why one fails",
+                LONGEST_INTERVAL.as_secs()
             );
         }
     }

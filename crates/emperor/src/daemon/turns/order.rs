@@ -28,7 +28,7 @@ const FIRST_INTERVAL: Duration = Duration::from_millis(40);
 
 /// How late it may be noticed that starts succeed again. A start is felt by others for some 40 ms, which is less than
 /// a hundredth of this.
-const LONGEST_INTERVAL: Duration = Duration::from_secs(10);
+pub(super) const LONGEST_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How the start before ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -58,11 +58,7 @@ impl Book {
         if before.is_some_and(|before| leads_alike(before, after)) {
             return (lines, owed);
         }
-        let had: HashSet<_> = before
-            .into_iter()
-            .flat_map(ways)
-            .map(|(_, way)| way)
-            .collect();
+        let had = ways_of(before);
         for (host, way) in ways(after).filter(|(_, way)| !had.contains(way)) {
             if self.unseen.remove(way.as_str()) {
                 continue;
@@ -94,11 +90,7 @@ impl Book {
         if after.is_some_and(|after| leads_alike(before, after)) {
             return lines;
         }
-        let has: HashSet<_> = after
-            .into_iter()
-            .flat_map(ways)
-            .map(|(_, way)| way)
-            .collect();
+        let has = ways_of(after);
         for (host, way) in ways(before).filter(|(_, way)| !has.contains(way)) {
             lines.lost(&way);
             self.lose(before.id, host.clone(), generation);
@@ -186,6 +178,12 @@ impl Book {
         *taken = (*taken).max(generation);
         self.newest = self.newest.max(Some(generation));
     }
+}
+
+/// The ways of a route, where there is one.
+fn ways_of(route: Option<&SiteRoute>) -> HashSet<String> {
+    let ways = route.into_iter().flat_map(ways);
+    ways.map(|(_, way)| way).collect()
 }
 
 /// Whether two routes of a site differ in nothing that is asked here.
